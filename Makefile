@@ -1,0 +1,140 @@
+# rllb: the headers need no build. This builds what is around them: examples, tests, benchmarks. GNU make.
+#
+#   CC=clang            another compiler (default cc)
+#   CFLAGS=...          optimisation (default -O3); language and warnings are added
+#   STB_DIR=folder      where stb_image_write.h is (default /usr/include/stb)
+#   JOBS=n              processes at once in `make test` (default: the number of processors)
+#   ONLY=words          `make test`: only the jobs whose name contains one of the words
+#   TRACE=file.csv      `make demo`: recorded load instead of the bursty traffic
+#   DEMO_ARGS=...       `make demo`: more options for the training
+#   FUZZ_SECONDS=n      `make fuzz`: for each target (default 60)
+
+MAKEFLAGS += --no-builtin-rules
+.SUFFIXES:
+.DELETE_ON_ERROR:
+.DEFAULT_GOAL := all
+
+STB_DIR ?= /usr/include/stb
+CFLAGS ?= -O3
+JOBS ?= $(shell nproc 2>/dev/null || echo 2)
+FUZZ_SECONDS ?= 60
+PYTHON ?= python3
+
+# Plain -O3: no -march=native, no -ffast-math; the headers choose their kernels at run time. Warnings are errors in
+# tests only, so that a compiler of tomorrow with a new warning still builds the programs.
+WARN := -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wcast-align -Wcast-qual -Wundef \
+        -Wdouble-promotion
+STD := -std=c99 -D_POSIX_C_SOURCE=200809L
+INCLUDE := -I. -Iexamples/common -isystem $(STB_DIR)
+COMPILE = $(CC) $(STD) $(INCLUDE) $(CPPFLAGS) -MMD -MP
+LINK = $(LDFLAGS) -lm -pthread $(LDLIBS)
+
+ASAN := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+TSAN := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+
+common := $(wildcard examples/common/*.c)
+examples := $(patsubst examples/%.c,build/%,$(wildcard examples/*.c))
+benches := $(patsubst bench/%.c,build/%,$(wildcard bench/bench_*.c))
+ifneq ($(wildcard bench/bench_nn.c),)
+benches += build/bench_nn_nosimd
+endif
+units := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
+threaded := $(foreach u,$(units),$(if $(findstring thread,$(u)),$(u)))
+fuzzers := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+test_programs := $(units:%=build/test/%) $(units:%=build/test/%.asan) $(threaded:%=build/test/%.tsan) \
+                 $(fuzzers:%=build/test/%)
+
+all: $(examples) ## build every example into build/NAME (the default)
+
+help: ## list the targets
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "    make %-15s%s\n", $$1, $$2 }'
+	@echo; sed -n '3,/^$$/s/^#   /    /p' Makefile
+
+test: ## run every check; the last line counts them
+	+@JOBS='$(JOBS)' ONLY='$(ONLY)' CC='$(CC)' STB_DIR='$(STB_DIR)' PYTHON='$(PYTHON)' MAKE='$(MAKE)' sh tests/run.sh
+
+bench: $(benches) ## measure; table and out/bench/results.jsonl
+	@mkdir -p out/bench && : > out/bench/results.jsonl
+	@for b in $(benches); do $$b --out out/bench || exit 1; done
+
+demo: build/train build/stress_test ## train a balancer, measure it against the classics, draw it: out/demo
+	@mkdir -p out/demo
+	build/train --env honest --algo dueling $(if $(TRACE),--traffic trace --trace '$(TRACE)',--traffic bursty) \
+	    --out out/demo $(DEMO_ARGS)
+	build/stress_test --env honest --model out/demo/model.safetensors $(if $(TRACE),--trace '$(TRACE)') --out out/demo
+
+fuzz: ## fuzz the readers at length with clang's libFuzzer
+	@FUZZ_SECONDS='$(FUZZ_SECONDS)' STB_DIR='$(STB_DIR)' sh tests/fuzz/run.sh
+
+analyze: ## static analysis of the headers: gcc -fanalyzer, cppcheck, clang-tidy, scan-build
+	@STB_DIR='$(STB_DIR)' sh tests/analyze.sh
+
+golden: ## compute the fixtures of tests/golden again (needs PyTorch)
+	@for p in tests/golden/*.py; do echo "$(PYTHON) $$p"; $(PYTHON) "$$p" || exit 1; done
+
+deps: ## install what is missing through the system's package manager
+	@STB_DIR='$(STB_DIR)' sh setup.sh deps
+
+clean: ## remove build/; results in out/ stay
+	rm -rf build
+
+.PHONY: all help test bench demo fuzz analyze golden deps clean test-programs FORCE
+
+# Internal: all that tests/run.sh runs.
+test-programs: $(examples) $(test_programs)
+
+# ---- how things are built ----------------------------------------------------------------------------------------
+
+# Changes when the compiler or a flag does, and so rebuilds.
+build/flags: FORCE
+	@mkdir -p build
+	@echo "$(COMPILE) $(WARN) $(CFLAGS) $(LINK)" | cmp -s - $@ || echo "$(COMPILE) $(WARN) $(CFLAGS) $(LINK)" > $@
+
+ifeq ($(wildcard $(STB_DIR)/stb_image_write.h),)
+build/stb-found: FORCE
+	@echo "stb_image_write.h is not in $(STB_DIR): run 'sh setup.sh deps', or give its folder with STB_DIR=" >&2; exit 1
+else
+build/stb-found:
+	@mkdir -p build && : > $@
+endif
+
+# examples/common compiled once per configuration; stb*.c holds code that is not ours, so its warnings are not either.
+# $(1) folder of the objects, $(2) flags
+define common_library
+build/$(1)/lib.a: $$(common:examples/common/%.c=build/$(1)/%.o)
+	@mkdir -p $$(@D) && rm -f $$@
+	$(AR) rcs $$@ $$^
+build/$(1)/%.o: examples/common/%.c build/flags | build/stb-found
+	@mkdir -p $$(@D)
+	$$(COMPILE) $$(if $$(filter stb%,$$*),-w,$$(WARN)) $(2) -c $$< -o $$@
+endef
+$(eval $(call common_library,common,$$(CFLAGS)))
+$(eval $(call common_library,common-asan,$(ASAN)))
+$(eval $(call common_library,common-tsan,$(TSAN)))
+
+$(examples): build/%: examples/%.c build/flags build/common/lib.a
+	$(COMPILE) -MF build/$*.d $(WARN) $(CFLAGS) $< build/common/lib.a -o $@ $(LINK)
+
+$(filter-out build/bench_nn_nosimd,$(benches)): build/%: bench/%.c build/flags build/common/lib.a
+	$(COMPILE) -MF build/$*.d $(WARN) $(CFLAGS) $< build/common/lib.a -o $@ $(LINK)
+
+build/bench_nn_nosimd: bench/bench_nn.c build/flags build/common/lib.a
+	$(COMPILE) -MF build/bench_nn_nosimd.d $(WARN) $(CFLAGS) -DRLLB_NN_NO_SIMD $< build/common/lib.a -o $@ $(LINK)
+
+# Unit tests: optimised as a user would, under AddressSanitizer and UBSan, and under ThreadSanitizer.
+# $(1) suffix, $(2) flags, $(3) library, $(4) programs
+define unit_tests
+$(4): build/test/%$(1): tests/%.c build/flags build/$(3)/lib.a
+	@mkdir -p $$(@D)
+	$$(COMPILE) -Itests -MF $$@.d $$(WARN) -Werror $(2) $$< build/$(3)/lib.a -o $$@ $$(LINK)
+endef
+$(eval $(call unit_tests,,$$(CFLAGS),common,$(units:%=build/test/%)))
+$(eval $(call unit_tests,.asan,$(ASAN),common-asan,$(units:%=build/test/%.asan)))
+$(eval $(call unit_tests,.tsan,$(TSAN),common-tsan,$(threaded:%=build/test/%.tsan)))
+
+# Fuzz targets with the small driver of fuzz_main.h; `make fuzz` builds them with libFuzzer.
+$(fuzzers:%=build/test/%): build/test/%: tests/fuzz/%.c build/flags build/common-asan/lib.a
+	@mkdir -p $(@D)
+	$(COMPILE) -Itests/fuzz -MF $@.d $(WARN) -Werror $(ASAN) $< build/common-asan/lib.a -o $@ $(LINK)
+
+-include $(wildcard build/*.d build/*/*.d)

@@ -1,0 +1,122 @@
+#!/bin/sh
+# Runs all tests, JOBS at a time, and adds up their last lines. `make test` calls it; to run a part: make test ONLY=words.
+#
+# A job is a program or script whose last line is "N passed, N failed[, N skipped]":
+#     test_NAME          a unit test, tests/test_NAME.c, optimised
+#     test_NAME.asan     the same under AddressSanitizer and UBSan;  .tsan: under ThreadSanitizer ("thread" in its name)
+#     meta/NAME, compile/NAME, cli/NAME     the scripts tests/meta/NAME.sh and so on
+#     fuzz_NAME          a fuzz target for FUZZ_SMOKE seconds, from a fixed seed
+# One that crashes, runs out of time or prints no such line counts as one failed. Logs stay in build/test/logs.
+
+cd "$(dirname "$0")/.." || exit 1
+dir=build/test logs=build/test/logs
+JOBS=${JOBS:-2} TIMEOUT=${TEST_TIMEOUT:-280} FUZZ_SMOKE=${FUZZ_SMOKE:-3}
+
+# Seconds with hundredths where the system tells them.
+now()
+{
+    if [ -r /proc/uptime ]; then cut -d ' ' -f 1 /proc/uptime; else date +%s; fi
+}
+
+seconds_since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.1f", b - a }'; }
+
+run_one()
+{
+    job=$1 log=$logs/$(echo "$1" | tr / _).log start=$(now) limit=
+    if command -v timeout >/dev/null 2>&1; then limit="timeout -k 5 $TIMEOUT"; fi
+    case $job in
+    */*) $limit sh "tests/$job.sh" ;;
+    fuzz_*) $limit "$dir/$job" --seconds "$FUZZ_SMOKE" ;;
+    *) $limit "$dir/$job" -v ;;
+    esac >"$log" 2>&1 </dev/null
+    status=$?
+    # shellcheck disable=SC2046
+    set -- $(tail -n 1 "$log" | sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed\(, \([0-9]*\) skipped\)\{0,1\}$/\1 \2 \4/p')
+    passed=${1:-0} failed=${2:-0} skipped=${3:-0} words=
+    if [ $# -eq 0 ]; then
+        words="no count as its last line, exit status $status"
+        if [ $status -eq 124 ]; then words="stopped after $TIMEOUT s"; fi
+        failed=1
+    elif [ $status -ne 0 ] && [ "$failed" -eq 0 ]; then
+        failed=1 words="exit status $status"
+    fi
+    text=$(printf '%-28s %5d passed %3d failed %s %6s s' "$job" "$passed" "$failed" \
+        "$(if [ "$skipped" -gt 0 ]; then printf '%3d skipped' "$skipped"; else printf '           '; fi)" \
+        "$(seconds_since "$start")")
+    if [ "$failed" -gt 0 ]; then
+        text="$text  <--${words:+ $words}
+$(grep -v -E '^[A-Za-z0-9_]+ (ok: .*|\.\.\.)$' "$log" | tail -n 40 | sed 's/^/    /')"
+        if [ -n "$words" ]; then text="$text
+    last started: $(grep -E ' \.\.\.$' "$log" | tail -n 1); all of it: $log"
+        fi
+    fi
+    printf '%s\n' "$text"
+    echo "$passed $failed $skipped" >"$logs/$(echo "$job" | tr / _).count"
+}
+
+if [ "$1" = --one ]; then
+    run_one "$2"
+    exit 0
+fi
+
+name_of() { basename "$1" | sed 's/\.[a-z]*$//'; }
+
+jobs_all()
+{
+    for f in tests/meta/*.sh; do echo "meta/$(name_of "$f")"; done
+    for f in tests/test_*.c; do name_of "$f"; done
+    for f in tests/compile/*.sh; do echo "compile/$(name_of "$f")"; done
+    for f in tests/cli/*.sh; do echo "cli/$(name_of "$f")"; done
+    for f in tests/test_*.c; do echo "$(name_of "$f").asan"; done
+    for f in tests/test_*thread*.c; do echo "$(name_of "$f").tsan"; done
+    for f in tests/fuzz/fuzz_*.c; do name_of "$f"; done
+}
+
+wanted()
+{
+    while read -r job; do
+        case $job in *\**) continue ;; esac # a pattern that matched no file
+        if [ -z "$ONLY" ]; then echo "$job"; fi
+        for word in $ONLY; do
+            case $job in *"$word"*) echo "$job"; break ;; esac
+        done
+    done
+}
+
+rm -rf "$logs"
+mkdir -p "$logs" || exit 1
+begin=$(now)
+
+jobs=$(jobs_all | wanted)
+targets=test-programs
+if [ -n "$ONLY" ]; then
+    targets=$(echo "$jobs" | sed -n "s|^\([^/]*\)\$|$dir/\1|p")
+    case $jobs in *cli/*) targets="$targets all" ;; esac
+fi
+echo "building the tests (log: $logs/build.log)"
+# shellcheck disable=SC2086
+if ${MAKE:-make} -k -j "$JOBS" ${targets:-all} >"$logs/build.log" 2>&1; then
+    printf '%-28s %5d passed %3d failed %11s %6s s\n' build 1 0 '' "$(seconds_since "$begin")"
+    echo "1 0 0" >"$logs/build.count"
+else
+    printf '%-28s %5d passed %3d failed %11s %6s s  <--\n' build 0 1 '' "$(seconds_since "$begin")"
+    grep -E 'error|warning|No rule|not in|\*\*\*' "$logs/build.log" | head -n 40 | sed 's/^/    /'
+    echo "0 1 0" >"$logs/build.count"
+fi
+
+export JOBS ONLY FUZZ_SMOKE
+echo "$jobs" | xargs -P "$JOBS" -I '{}' sh tests/run.sh --one '{}'
+
+if grep -h ': skipped: ' "$logs"/*.log >/dev/null 2>&1; then
+    echo
+    echo "skipped:"
+    grep -h ': skipped: ' "$logs"/*.log | sort | uniq -c | sed 's/^ *1 //; s/^ *\([0-9]\)/\1 times /; s/^/    /'
+fi
+echo "all tests: $(seconds_since "$begin") s"
+cat "$logs"/*.count | awk '
+    { passed += $1; failed += $2; skipped += $3 }
+    END {
+        if (skipped) printf "%d passed, %d failed, %d skipped\n", passed, failed, skipped
+        else printf "%d passed, %d failed\n", passed, failed
+        exit failed > 0
+    }'
