@@ -38,6 +38,8 @@ void ex_progress_start(ex_progress *p, const char *what, int64_t total, bool qui
 void ex_progress_step(ex_progress *p, int64_t done, const char *format, ...) EX_PRINTF(3, 4);
 /* Takes the bar away and leaves a line with the message and the time it took. NULL: leaves nothing. */
 void ex_progress_end(ex_progress *p, const char *format, ...) EX_PRINTF(2, 3);
+/* Wipes a bar that is on the screen, so that a line of text can take its place; it comes back by itself. */
+void ex_clear_progress(void);
 /* "47 s", "3 min 05 s", "2 h 10 min" */
 const char *ex_duration(double seconds, char out[32]);
 
