@@ -1,0 +1,1662 @@
+/* rllb_env.h - v0.1.0 - the worlds of rllb: what a balancing policy learns in and is judged by
+
+   A world says what happens when a request goes to a server. This file has the cluster, a Markov decision process of
+   n servers that was published for three, with the published reward and with an honest one; it steps thousands of
+   copies in one call. Traffic is drawn from random streams or comes from a recorded trace, for which there is a
+   reader. It includes rllb.h and needs the C library only; it opens no file, prints nothing and reads no clock.
+
+   DO THIS
+       in exactly one C or C++ file:     #define RLLB_IMPLEMENTATION
+                                         #include "rllb_env.h"
+       everywhere else:                  #include "rllb_env.h"
+       and link with -lm.  RLLB_IMPLEMENTATION serves all three headers at once, in any order.
+
+   A COMPLETE PROGRAM (compiled and run by the tests)
+
+       #define RLLB_IMPLEMENTATION
+       #include "rllb_env.h"
+       #include <stdio.h>
+
+       int main(void)
+       {
+           static unsigned char memory[4096], policy_memory[1024];
+           rllb_env_cluster_desc desc;
+           rllb_policy_desc rule;
+           rllb_env_cluster *env;
+           rllb_policy *policy;
+           float reward, total = 0;
+           uint8_t terminated = 0, truncated = 0;
+
+           rllb_env_cluster_desc_default(&desc);
+           desc.mode = RLLB_ENV_HONEST;
+           desc.traffic = RLLB_ENV_BURSTY;
+           desc.seed = 1;
+           if (rllb_env_cluster_init(&desc, memory, sizeof memory, &env) != RLLB_OK) return 1;
+           rllb_policy_desc_default(&rule);
+           rule.kind = RLLB_POLICY_LEAST_LOAD;
+           rule.servers = 3;
+           if (rllb_policy_init(&rule, policy_memory, sizeof policy_memory, &policy) != RLLB_OK) return 1;
+           while (!terminated && !truncated) {
+               int32_t action = rllb_policy_choose(policy, rllb_env_cluster_observe(env));
+               if (rllb_env_cluster_step(env, &action, &reward, &terminated, &truncated) < 0) return 1;
+               total += reward;
+           }
+           printf("least load, one episode of bursty traffic: return %.1f\n", (double)total);
+           return 0;
+       }
+
+   CONTENTS OF THE IMPLEMENTATION (search for the tag)
+       >>number    text to numbers and calendar times, without locale
+       >>csv       lines and fields
+       >>trace     the trace reader, and traces cut into steps
+       >>layout    descriptors resolved, the cluster carved
+       >>kernel    one step of many environments
+       >>state     the cluster as bytes and back
+       >>cluster   the public functions of the cluster
+
+   WORDS
+       environment   one copy of the world with its own random stream; a cluster object holds E of them
+       load          what a server has to do, 1 is all it can hold; observation = the loads, one per server
+       arrival       the work that comes in one step, all of it for the server the action names
+       drain         the work a server gets done in one step (its rate)
+       terminated    the world ended the episode (the published cluster, on overload): nothing follows
+       truncated     the clock ended the episode (the horizon): the world would have gone on, so bootstrap
+       dropped       arrived work above the load of 1 that no server could hold
+
+   CONFIGURATION, ERRORS   as in rllb.h.
+   MEMORY     One block per object, sizes asked before, nothing allocated after init. Descriptors, traces and texts are
+              read by size and init (create) only and may go afterwards.
+   THREADS    rllb_env_cluster_size, rllb_env_trace_size, _step_s, _steps, _bin        const
+              rllb_env_cluster_init, _create, rllb_env_trace_init, _create             setup
+              rllb_env_cluster_observe, _loads, _query and what else only looks        const between two steps
+              rllb_env_cluster_step, _reset, _load, rllb_env_random_actions            owner
+   DETERMINISM  Environment e of a cluster draws from stream desc.stream + e of desc.seed. Its history depends on that
+              stream and on its actions alone: not on E, on what the others do, on the compiler or the machine. In the
+              kernel every product that meets a sum is exact in double precision, so that fused multiply-add, where a
+              compiler chooses it, changes no bit; the square root is the correctly rounded one of IEEE 754.
+              -ffast-math breaks this promise.
+   COST       About 150 bytes an environment with three servers. bench/bench_env.c measures the steps per second; some
+              hundreds of environments at a time keep the arrays in the first-level cache and the loops in step.
+   LIMITS     4,096 servers, 2^24 environments, episodes of 2^30 steps, 2^28 steps of trace, 2^31 - 2 rows of trace.
+
+   Licence: MIT or public domain, as you like; full text at the end of the file. */
+
+#ifndef RLLB_ENV_H
+#define RLLB_ENV_H
+
+#include "rllb.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- traces ------------------------------------------------------------------------------------------------ */
+
+/* What a row of a trace says: one request that arrived then and brings that much work (requests), or how much came in
+   the interval that starts then (amounts: counts per minute and the like). */
+typedef enum rllb_env_trace_kind {
+    RLLB_ENV_TRACE_AUTO, /* descriptor only: by the name of the work column */
+    RLLB_ENV_TRACE_REQUESTS,
+    RLLB_ENV_TRACE_AMOUNTS,
+    RLLB_ENV_TRACE_KIND_NUM
+} rllb_env_trace_kind;
+
+/* Zeroed is the default: columns are known by their names, upper or lower case alike, the first name of a list that
+   the header line has wins.
+       time   TIMESTAMP time time_s t_s t ts datetime date arrival_time arrival
+       work   GeneratedTokens work query iterations service_time duration     a row is a request
+              value count requests amount load                                a row is an amount
+   A header without any of these is refused. A file without a header line is read if it has two columns. */
+typedef struct rllb_env_trace_desc {
+    const char *time_column; /* name in the header line; NULL: see above */
+    const char *work_column;
+    rllb_env_trace_kind kind;
+} rllb_env_trace_desc;
+
+/* Why a text was refused. line counts from 1 (0: the text as a whole), detail says what in words, ready for
+   "file:line: detail". */
+typedef struct rllb_env_trace_error {
+    rllb_status status;
+    int64_t line;
+    char detail[120];
+} rllb_env_trace_error;
+
+/* A trace in memory. A program may also fill one by hand: only count, time_s, work and kind are read. */
+typedef struct rllb_env_trace {
+    int32_t count;            /* rows, at least one */
+    rllb_env_trace_kind kind; /* REQUESTS or AMOUNTS */
+    double *time_s;           /* [count] since the first row, never falling */
+    double *work;             /* [count] at least 0, in the unit of the file; not all are 0 */
+    double total;             /* sum of work */
+    void *block;              /* what create allocated, NULL if the memory is the caller's */
+} rllb_env_trace;
+
+/* Reads a table of text: fields apart by commas, semicolons or tabs, "quoted" where need be, lines ended by LF or
+   CR LF, the last one by either or nothing; blank lines and a UTF-8 byte-order mark are passed over.
+       time   seconds as a number, or a calendar time such as 2023-11-16 18:17:03.9799600, 2014-04-10T00:04:00Z or
+              with an offset +02:00; no offset means UTC. Never falling from row to row.
+       work   a finite number not below 0, or a query with one: /dummy.php/?n=5478122
+   Refused are (status): no rows, or no work in any row (EMPTY); a column that the header lacks (MISSING); times that
+   run backwards (UNSORTED); numbers that are not finite (NOT_FINITE); a last line that breaks off (TRUNCATED); and
+   all else that does not fit (FORMAT). error may be NULL. */
+RLLB_API size_t rllb_env_trace_size(const void *text, size_t bytes); /* enough for any trace in this text; 0: none */
+RLLB_API rllb_status rllb_env_trace_init(const rllb_env_trace_desc *desc, const void *text, size_t bytes, void *mem,
+                                         size_t size, rllb_env_trace **out, rllb_env_trace_error *error);
+/* size + malloc + init; NULL on failure */
+RLLB_API rllb_env_trace *rllb_env_trace_create(const rllb_env_trace_desc *desc, const void *text, size_t bytes,
+                                               rllb_env_trace_error *error);
+RLLB_API void rllb_env_trace_destroy(rllb_env_trace *trace); /* only for what create made */
+
+/* Seconds per step that suit the trace: the usual (median) distance of two rows if they are amounts, so that a row is
+   a step; for requests the time in which RLLB_ENV_TRACE_PER_STEP of them come on average: with fewer, single requests
+   overload a server and no policy can help; with many more the bursts average out. 1 if the trace takes no time. */
+#define RLLB_ENV_TRACE_PER_STEP 4
+RLLB_API double rllb_env_trace_step_s(const rllb_env_trace *trace);
+/* How many steps of step_s (0: as above) cover the trace; 0 if they are too many or step_s is wrong. */
+RLLB_API int32_t rllb_env_trace_steps(const rllb_env_trace *trace, double step_s);
+/* The work that comes in each of the first `steps` steps, in the unit of the trace. */
+RLLB_API rllb_status rllb_env_trace_bin(const rllb_env_trace *trace, double step_s, double *work, int32_t steps);
+
+/* ---- the cluster ------------------------------------------------------------------------------------------- */
+
+/* A step, in this order: an arrival x is drawn and lands on the server a that the action names, load[a] += x. What is
+   above 1 is overload: it is cut off and counts as dropped. With the loads as they stand now,
+       sd = their population standard deviation,   mx = the greatest of them,
+       base = -2 sd - 50 max(0, mx - 0.8),
+   the reward is
+       SEED0    -50 if there was overload, and the episode is terminated; otherwise base       (as published)
+       HONEST   base - dropped_penalty * dropped, and the episode goes on
+   Then every load falls by its server's rate, not below 0: that is the observation. The step that reaches the horizon
+   sets truncated; in SEED0 one step can set both flags.
+   In SEED0 it pays to crash early when traffic is high; in HONEST every episode has the same length, and a server in
+   trouble costs what it drops. (With 50 in place of 500 it pays to give one server up.) */
+typedef enum rllb_env_mode { RLLB_ENV_SEED0, RLLB_ENV_HONEST, RLLB_ENV_MODE_NUM } rllb_env_mode;
+
+/* The arrival of one step, for servers that drain 0.30 together (as the defaults do, however many servers there are);
+   for rates of your own all but TRACE grow in proportion.
+       LOW     U(0.20, 0.30)
+       HIGH    U(0.30, 0.40): more than can be done
+       BURSTY  U(0.20, 0.37) times 0.65 while quiet, times 1.35 while busy. An episode starts quiet; at the start of
+               each step, the first included, quiet and busy change places with probability 0.1
+       TRACE   what the trace brings in a step, times a factor that makes the mean over the whole trace trace_mean.
+               An episode starts at a random step of the trace and goes on from its start when it ends */
+typedef enum rllb_env_traffic {
+    RLLB_ENV_LOW,
+    RLLB_ENV_HIGH,
+    RLLB_ENV_BURSTY,
+    RLLB_ENV_TRACE,
+    RLLB_ENV_TRAFFIC_NUM
+} rllb_env_traffic;
+
+typedef struct rllb_env_cluster_desc {
+    rllb_env_mode mode;          /* default SEED0 */
+    rllb_env_traffic traffic;    /* default LOW */
+    int32_t environments;        /* E; default 1 */
+    int32_t servers;             /* n; default 3 */
+    const float *rates;          /* [servers], finite and > 0; copied. NULL: SEED0 0.30 / n each; HONEST evenly spaced
+                                    from half of that to one and a half of it: 0.05, 0.10, 0.15 for three */
+    int32_t horizon;             /* steps to an episode; default 100 */
+    float dropped_penalty;       /* HONEST; default 500, > 0 */
+    const rllb_env_trace *trace; /* TRACE: must be there */
+    double trace_step_s;         /* TRACE: seconds per step; default rllb_env_trace_step_s */
+    float trace_mean;            /* TRACE: mean arrival per step; default 0.95 of what all servers drain together,
+                                    which is as much as BURSTY brings */
+    uint64_t seed, stream;       /* environment e draws from stream + e */
+    bool auto_reset;             /* an environment whose episode ends starts the next one in the same step */
+} rllb_env_cluster_desc;
+
+typedef struct rllb_env_cluster rllb_env_cluster;
+
+RLLB_API void rllb_env_cluster_desc_default(rllb_env_cluster_desc *desc);   /* all zero, which is a valid one */
+RLLB_API size_t rllb_env_cluster_size(const rllb_env_cluster_desc *desc); /* bytes; 0 if the descriptor is wrong */
+RLLB_API rllb_status rllb_env_cluster_init(const rllb_env_cluster_desc *desc, void *mem, size_t size,
+                                           rllb_env_cluster **out);
+RLLB_API rllb_env_cluster *rllb_env_cluster_create(const rllb_env_cluster_desc *desc); /* NULL on failure */
+RLLB_API void rllb_env_cluster_destroy(rllb_env_cluster *c);                           /* only for what create made */
+
+/* A new episode in every environment; the random streams go on, the totals below start anew. Init has done it once. */
+RLLB_API void rllb_env_cluster_reset(rllb_env_cluster *c);
+/* The same, with the random streams at the start of another seed: as if newly made with it. Two policies that are
+   reset to the same seed meet the same arrivals, whatever they do. */
+RLLB_API void rllb_env_cluster_reset_seed(rllb_env_cluster *c, uint64_t seed, uint64_t stream);
+/* A new episode in one environment; -1 if there is no such environment, otherwise 0. */
+RLLB_API int32_t rllb_env_cluster_reset_one(rllb_env_cluster *c, int32_t e);
+
+/* One step of all environments: actions[E] in; rewards[E], terminated[E], truncated[E] (0 or 1) out. Returns how many
+   episodes ended in this step; -1, with nothing changed, if an action is out of range or a pointer NULL.
+   Without auto_reset an environment whose episode has ended stands still until it is reset: reward 0, its flags stay
+   up, its random stream rests, and it is not counted again. Its action must be in range all the same. */
+RLLB_API int32_t rllb_env_cluster_step(rllb_env_cluster *c, const int32_t *actions, float *rewards,
+                                       uint8_t *terminated, uint8_t *truncated);
+
+/* Observations as rows [E][n], valid until the object goes. observe: what to act on next. observe_next: what the last
+   step led to, the s' of (s, a, r, s'). They differ only where auto_reset has begun a new episode (observe: its first
+   observation; observe_next: the last one of the old), and are one array without auto_reset. */
+RLLB_API const float *rllb_env_cluster_observe(const rllb_env_cluster *c);
+RLLB_API const float *rllb_env_cluster_observe_next(const rllb_env_cluster *c);
+
+/* Of the last step, per environment: [E]. Zero before the first. */
+RLLB_API const float *rllb_env_cluster_arrival(const rllb_env_cluster *c);
+RLLB_API const float *rllb_env_cluster_dropped(const rllb_env_cluster *c);
+/* Totals since init or the last reset, which automatic resets do not touch: [E]. overloads counts steps. */
+RLLB_API const double *rllb_env_cluster_arrived_total(const rllb_env_cluster *c);
+RLLB_API const double *rllb_env_cluster_dropped_total(const rllb_env_cluster *c);
+RLLB_API const int64_t *rllb_env_cluster_overloads(const rllb_env_cluster *c);
+/* Steps taken in the present episode: [E]. */
+RLLB_API const int32_t *rllb_env_cluster_steps(const rllb_env_cluster *c);
+/* The loads of environment e between arrival and drain of its last step, cut at 1: those the reward saw. load[n];
+   -1 if there is no such environment, otherwise 0. */
+RLLB_API int32_t rllb_env_cluster_loads(const rllb_env_cluster *c, int32_t e, float *load);
+/* The descriptor with every default filled in; rates point into the object, trace is NULL. */
+RLLB_API void rllb_env_cluster_query(const rllb_env_cluster *c, rllb_env_cluster_desc *desc);
+/* Expected arrival of a step, and of that over what the servers drain together. */
+RLLB_API double rllb_env_cluster_mean_arrival(const rllb_env_cluster *c);
+RLLB_API double rllb_env_cluster_mean_utilisation(const rllb_env_cluster *c);
+
+/* The whole state as bytes that are the same on every machine, for a run to be taken up later: save into
+   mem[state_size], load into an object made with the same descriptor (seed and stream may differ: they are part of
+   what is loaded). load refuses and changes nothing if the bytes end early (TRUNCATED), are damaged or not such a
+   state (FORMAT), or belong to another descriptor (SHAPE). */
+RLLB_API size_t rllb_env_cluster_state_size(const rllb_env_cluster *c);
+RLLB_API rllb_status rllb_env_cluster_save(const rllb_env_cluster *c, void *mem, size_t size);
+RLLB_API rllb_status rllb_env_cluster_load(rllb_env_cluster *c, const void *mem, size_t size);
+
+/* "honest", "bursty" and back; -1 and NULL for what is none. */
+RLLB_API const char *rllb_env_mode_name(rllb_env_mode mode);
+RLLB_API int32_t rllb_env_mode_of(const char *name);
+RLLB_API const char *rllb_env_traffic_name(rllb_env_traffic traffic);
+RLLB_API int32_t rllb_env_traffic_of(const char *name);
+
+/* count actions in [0, n), uniform up to n / 2^32, two to a draw: the random policy for many environments. */
+RLLB_API void rllb_env_random_actions(rllb_rng *r, int32_t n, int32_t *actions, int32_t count);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* RLLB_ENV_H: stop here if you only use the API */
+
+/* ================================================================================================================
+   Implementation */
+#if (defined(RLLB_IMPLEMENTATION) || defined(RLLB_STATIC)) && !defined(RLLB_ENV_I_DONE)
+#define RLLB_ENV_I_DONE
+
+#include <math.h>
+#include <string.h>
+
+#if defined(__SSE2__)
+#include <emmintrin.h>
+#elif defined(__aarch64__) && defined(__ARM_NEON)
+#include <arm_neon.h>
+#endif
+
+/* C++ and pedantic C have no restrict; the compilers that can use the promise spell it like this. */
+#if defined(__GNUC__) || defined(_MSC_VER)
+#define RLLB_ENV_I_ALONE __restrict
+#else
+#define RLLB_ENV_I_ALONE
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+enum {
+    RLLB_ENV_I_BLOCK = 64, /* environments the kernel takes at a time: their scratch stays in the first-level cache */
+    RLLB_ENV_I_SERVERS_MAX = 4096,
+    RLLB_ENV_I_ENVIRONMENTS_MAX = 1 << 24,
+    RLLB_ENV_I_HORIZON_MAX = 1 << 30,
+    RLLB_ENV_I_STEPS_MAX = 1 << 28
+};
+
+static int rllb_env_i_finite(double v)
+{
+    return v - v == 0;
+}
+
+/* ---- >>number ----------------------------------------------------------------------------------------------
+   Text between two pointers to numbers and times. strtod would look for a NUL and heed the locale. */
+
+static int rllb_env_i_lower(int ch)
+{
+    return ch >= 'A' && ch <= 'Z' ? ch + ('a' - 'A') : ch;
+}
+
+static int rllb_env_i_is_digit(int ch)
+{
+    return ch >= '0' && ch <= '9';
+}
+
+/* Does the text from p on begin with `word`, in small or capital letters? */
+static int rllb_env_i_begins(const char *p, const char *end, const char *word)
+{
+    while (*word) {
+        if (p == end || rllb_env_i_lower(*p++) != *word++) return 0;
+    }
+    return 1;
+}
+
+/* mantissa * 10^exponent. Exact up to one rounding where mantissa < 2^53 and |exponent| <= 22, which is what people
+   write; a few roundings beyond. */
+static double rllb_env_i_scale10(double mantissa, int exponent)
+{
+    double power = 1, factor = 10;
+    int left = exponent < 0 ? -exponent : exponent;
+
+    if (mantissa <= 0) return 0;
+    if (left > 700) left = 700; /* 19 digits and 330 decimal orders fit in: surely infinite or zero */
+    if (exponent < -300) { /* 10^left would overflow where the quotient need not */
+        mantissa /= 1e150;
+        mantissa /= 1e150;
+        left -= 300;
+        if (left > 300) return 0;
+    }
+    for (; left; left >>= 1, factor *= factor) {
+        if (left & 1) power *= factor;
+    }
+    return exponent < 0 ? mantissa / power : mantissa * power;
+}
+
+/* Reads a decimal number from *at on and moves *at behind it. OK, FORMAT if there is none, NOT_FINITE for nan, inf
+   and what overflows. */
+static rllb_status rllb_env_i_number(const char **at, const char *end, double *out)
+{
+    const char *p = *at;
+    uint64_t mantissa = 0;
+    int digits = 0, exponent = 0, negative = 0, seen = 0, point = 0;
+
+    if (p < end && (*p == '+' || *p == '-')) negative = *p++ == '-';
+    if (rllb_env_i_begins(p, end, "nan") || rllb_env_i_begins(p, end, "inf")) return RLLB_ERROR_NOT_FINITE;
+    for (; p < end && (rllb_env_i_is_digit(*p) || (*p == '.' && !point)); p++) {
+        if (*p == '.') {
+            point = 1;
+            continue;
+        }
+        seen = 1;
+        if (digits < 19) {
+            mantissa = mantissa * 10 + (uint64_t)(*p - '0');
+            digits += mantissa > 0;
+            exponent -= point;
+        } else if (exponent < 100000) {
+            exponent += !point;
+        }
+    }
+    if (!seen) return RLLB_ERROR_FORMAT;
+    if (p < end && (*p == 'e' || *p == 'E')) {
+        const char *q = p + 1;
+        int value = 0, down = 0;
+        if (q < end && (*q == '+' || *q == '-')) down = *q++ == '-';
+        if (q == end || !rllb_env_i_is_digit(*q)) return RLLB_ERROR_FORMAT;
+        for (; q < end && rllb_env_i_is_digit(*q); q++) {
+            if (value < 100000) value = value * 10 + (*q - '0');
+        }
+        exponent += down ? -value : value;
+        p = q;
+    }
+    *out = rllb_env_i_scale10((double)mantissa, exponent);
+    if (negative) *out = 0 - *out;
+    *at = p;
+    return rllb_env_i_finite(*out) ? RLLB_OK : RLLB_ERROR_NOT_FINITE;
+}
+
+/* `digits` decimal digits, or -1. */
+static int rllb_env_i_digits(const char **at, const char *end, int digits)
+{
+    int value = 0;
+
+    for (; digits; digits--) {
+        if (*at == end || !rllb_env_i_is_digit(**at)) return -1;
+        value = value * 10 + (*(*at)++ - '0');
+    }
+    return value;
+}
+
+/* Days from 1970-01-01 in the Gregorian calendar: years are counted from March, so that the leap day is their last. */
+static int64_t rllb_env_i_days(int year, int month, int day)
+{
+    int64_t y = month > 2 ? year : year - 1, m = month > 2 ? month - 3 : month + 9;
+
+    return 365 * y + y / 4 - y / 100 + y / 400 + (153 * m + 2) / 5 + day - 1 - 719468;
+}
+
+typedef struct rllb_env_i_time {
+    int calendar;   /* else plain seconds */
+    int64_t second; /* calendar: whole seconds since 1970, so that the fraction keeps its digits */
+    double rest;    /* calendar: the fraction; otherwise the time */
+} rllb_env_i_time;
+
+/* YYYY-MM-DD, also with slashes; then nothing, or a blank or T and HH:MM, :SS, a fraction, a zone. */
+static rllb_status rllb_env_i_calendar(const char *p, const char *end, rllb_env_i_time *out)
+{
+    static const unsigned char month_days[12] = { 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31 };
+    int year, month, day, hour = 0, minute = 0, second = 0, away = 0;
+    int64_t fraction = 0;
+    double unit = 1;
+    char sign, dash;
+
+    out->calendar = 1;
+    out->rest = 0;
+    year = rllb_env_i_digits(&p, end, 4);
+    dash = p < end ? *p : ' ';
+    if (year < 0 || (dash != '-' && dash != '/')) return RLLB_ERROR_FORMAT;
+    p++;
+    month = rllb_env_i_digits(&p, end, 2);
+    if (month < 1 || month > 12 || p == end || *p++ != dash) return RLLB_ERROR_FORMAT;
+    day = rllb_env_i_digits(&p, end, 2);
+    if (day < 1 || day > month_days[month - 1]) return RLLB_ERROR_FORMAT;
+    if (day == 29 && month == 2 && (year % 4 != 0 || (year % 100 == 0 && year % 400 != 0))) return RLLB_ERROR_FORMAT;
+    if (p < end) {
+        if (*p != ' ' && *p != 'T' && *p != 't') return RLLB_ERROR_FORMAT;
+        p++;
+        hour = rllb_env_i_digits(&p, end, 2);
+        if (hour < 0 || hour > 23 || p == end || *p++ != ':') return RLLB_ERROR_FORMAT;
+        minute = rllb_env_i_digits(&p, end, 2);
+        if (minute < 0 || minute > 59) return RLLB_ERROR_FORMAT;
+        if (p < end && *p == ':') {
+            p++;
+            second = rllb_env_i_digits(&p, end, 2);
+            if (second < 0 || second > 60) return RLLB_ERROR_FORMAT; /* 60: a leap second */
+            if (p < end && *p == '.') {
+                for (p++; p < end && rllb_env_i_is_digit(*p); p++) {
+                    if (unit >= 1e15) continue; /* more digits than a double has */
+                    fraction = fraction * 10 + (*p - '0');
+                    unit *= 10;
+                }
+                out->rest = (double)fraction / unit;
+            }
+        }
+        if (p < end && *p == ' ') p++;
+        if (rllb_env_i_begins(p, end, "utc")) p += 3;
+        else if (p < end && (*p == 'Z' || *p == 'z')) p++;
+        else if (p < end && (*p == '+' || *p == '-')) {
+            sign = *p++;
+            away = rllb_env_i_digits(&p, end, 2) * 60;
+            if (p < end && *p == ':') p++;
+            if (p < end) {
+                int minutes = rllb_env_i_digits(&p, end, 2);
+                if (minutes < 0 || minutes > 59) return RLLB_ERROR_FORMAT;
+                away += minutes;
+            }
+            if (away < 0 || away >= 24 * 60) return RLLB_ERROR_FORMAT;
+            if (sign == '-') away = -away;
+        }
+    }
+    out->second = ((rllb_env_i_days(year, month, day) * 24 + hour) * 60 + minute - away) * 60 + second;
+    return p == end ? RLLB_OK : RLLB_ERROR_FORMAT;
+}
+
+static rllb_status rllb_env_i_time_read(const char *p, const char *end, rllb_env_i_time *out)
+{
+    rllb_status status;
+
+    if (end - p >= 8 && (p[4] == '-' || p[4] == '/')) return rllb_env_i_calendar(p, end, out);
+    out->calendar = 0;
+    out->second = 0;
+    status = rllb_env_i_number(&p, end, &out->rest);
+    return status == RLLB_OK && p != end ? RLLB_ERROR_FORMAT : status;
+}
+
+/* A number that is the whole field, or the n=NUMBER of a query. */
+static rllb_status rllb_env_i_work_read(const char *p, const char *end, double *out)
+{
+    const char *q = p;
+    rllb_status status = rllb_env_i_number(&q, end, out);
+
+    if (status == RLLB_ERROR_NOT_FINITE || (status == RLLB_OK && q == end)) return status;
+    for (q = p; q + 2 < end; q++) {
+        if ((*q == '?' || *q == '&') && q[1] == 'n' && q[2] == '=') {
+            q += 3;
+            status = rllb_env_i_number(&q, end, out);
+            return status == RLLB_OK && q != end && *q != '&' && *q != ' ' && *q != '#' ? RLLB_ERROR_FORMAT : status;
+        }
+    }
+    return RLLB_ERROR_FORMAT;
+}
+
+/* ---- >>csv -------------------------------------------------------------------------------------------------
+   A text as lines, a line as fields; nothing is copied. */
+
+typedef struct rllb_env_i_text {
+    const char *at, *end;        /* what is not read yet */
+    const char *line, *line_end; /* the present line without its end */
+    int64_t number;              /* of the present line, from 1 */
+    int closed;                  /* the present line had an end of line */
+    char mark;                   /* between fields */
+} rllb_env_i_text;
+
+static void rllb_env_i_text_open(rllb_env_i_text *t, const void *text, size_t bytes)
+{
+    memset(t, 0, sizeof *t);
+    t->at = (const char *)text;
+    t->end = t->at + bytes;
+    if (bytes >= 3 && memcmp(text, "\xEF\xBB\xBF", 3) == 0) t->at += 3;
+}
+
+/* The next line that is not blank; 0 at the end. */
+static int rllb_env_i_text_line(rllb_env_i_text *t)
+{
+    while (t->at < t->end) {
+        const char *feed = (const char *)memchr(t->at, '\n', (size_t)(t->end - t->at)), *p;
+        t->line = t->at;
+        t->line_end = feed ? feed : t->end;
+        t->at = feed ? feed + 1 : t->end;
+        t->closed = feed != NULL;
+        t->number++;
+        if (t->line_end > t->line && t->line_end[-1] == '\r') t->line_end--;
+        for (p = t->line; p < t->line_end && (*p == ' ' || *p == '\t'); p++) {}
+        if (p < t->line_end) return 1;
+    }
+    return 0;
+}
+
+/* The next field of the present line from *at on, without blanks and quotes around it. Moves *at behind the mark and
+   to NULL after the last field. 1, 0 if there is no further field, -1 if a quote does not close. */
+static int rllb_env_i_field(const rllb_env_i_text *t, const char **at, const char **first, const char **last)
+{
+    const char *p = *at, *end = t->line_end, *q;
+
+    if (!p) return 0;
+    while (p < end && *p == ' ') p++;
+    if (p < end && *p == '"') {
+        for (q = ++p; q < end && (*q != '"' || (q + 1 < end && q[1] == '"')); q++) q += *q == '"';
+        if (q >= end) return -1;
+        *first = p;
+        *last = q;
+        for (q++; q < end && *q == ' '; q++) {}
+        if (q < end && *q != t->mark) return -1;
+    } else {
+        for (q = p; q < end && *q != t->mark; q++) {}
+        *first = p;
+        *last = q;
+        while (*last > p && (*last)[-1] == ' ') (*last)--;
+    }
+    *at = q < end ? q + 1 : NULL;
+    return 1;
+}
+
+static int rllb_env_i_same_name(const char *first, const char *last, const char *name)
+{
+    for (; first < last && *name; first++, name++) {
+        if (rllb_env_i_lower(*first) != rllb_env_i_lower(*name)) return 0;
+    }
+    return first == last && !*name;
+}
+
+/* Where the column of that name stands in the present line; -1 if it is not there, -2 if a quote does not close. */
+static int rllb_env_i_column(const rllb_env_i_text *t, const char *name)
+{
+    const char *at = t->line, *first = NULL, *last = NULL;
+    int i, found;
+
+    for (i = 0; (found = rllb_env_i_field(t, &at, &first, &last)) == 1; i++) {
+        if (rllb_env_i_same_name(first, last, name)) return i;
+    }
+    return found < 0 ? -2 : -1;
+}
+
+/* ---- >>trace -----------------------------------------------------------------------------------------------
+   Two passes over the text: one counts lines for the size, one reads. */
+
+static rllb_status rllb_env_i_refuse(rllb_env_trace_error *error, rllb_status status, int64_t line, const char *words,
+                                     const char *name, size_t name_bytes)
+{
+    size_t n = strlen(words);
+
+    if (error) {
+        error->status = status;
+        error->line = line;
+        memcpy(error->detail, words, n);
+        if (name) {
+            if (name_bytes > sizeof error->detail - n - 4) name_bytes = sizeof error->detail - n - 4;
+            memcpy(error->detail + n, " \"", 2);
+            memcpy(error->detail + n + 2, name, name_bytes);
+            n += name_bytes + 2;
+            error->detail[n++] = '"';
+        }
+        error->detail[n] = 0;
+    }
+    return status;
+}
+
+/* A field quoted in an error line: what cannot be printed is left out. */
+static rllb_status rllb_env_i_refuse_field(rllb_env_trace_error *error, rllb_status status, int64_t line,
+                                           const char *words, const char *first, const char *last)
+{
+    char shown[40];
+    size_t n = 0;
+
+    for (; first < last && n < sizeof shown; first++) {
+        if (*first >= ' ' && *first < 127) shown[n++] = *first;
+    }
+    return rllb_env_i_refuse(error, status, line, words, shown, n);
+}
+
+static rllb_env_trace *rllb_env_i_trace_layout(size_t rows, rllb_carver *c)
+{
+    rllb_env_trace *t = (rllb_env_trace *)rllb_carve(c, 1, sizeof *t);
+    double *time_s = (double *)rllb_carve(c, rows, sizeof(double));
+    double *work = (double *)rllb_carve(c, rows, sizeof(double));
+
+    if (t) {
+        t->time_s = time_s;
+        t->work = work;
+    }
+    return t;
+}
+
+static size_t rllb_env_i_rows(const void *text, size_t bytes)
+{
+    rllb_env_i_text t;
+    size_t rows = 0;
+
+    for (rllb_env_i_text_open(&t, text, bytes); rllb_env_i_text_line(&t);) rows++;
+    return rows;
+}
+
+typedef struct rllb_env_i_columns {
+    int time, work;
+    const char *time_name, *work_name;
+    rllb_env_trace_kind kind;
+    int header; /* the first line is one */
+} rllb_env_i_columns;
+
+/* A first line of two fields, a time and work, is a row and not a header. */
+static int rllb_env_i_is_row(const rllb_env_i_text *t)
+{
+    const char *at = t->line, *a = NULL, *a_end = NULL, *b = NULL, *b_end = NULL, *none = NULL, *none_end = NULL;
+    rllb_env_i_time time;
+    double work;
+
+    return rllb_env_i_field(t, &at, &a, &a_end) == 1 && rllb_env_i_field(t, &at, &b, &b_end) == 1 &&
+           rllb_env_i_field(t, &at, &none, &none_end) == 0 && rllb_env_i_time_read(a, a_end, &time) == RLLB_OK &&
+           rllb_env_i_work_read(b, b_end, &work) == RLLB_OK;
+}
+
+/* Picks the columns from the present line, the header. */
+static rllb_status rllb_env_i_columns_find(const rllb_env_trace_desc *d, rllb_env_i_text *t, rllb_env_i_columns *c,
+                                           rllb_env_trace_error *error)
+{
+    static const char *const times[] = { "timestamp", "time", "time_s", "t_s", "t", "ts",
+                                         "datetime", "date", "arrival_time", "arrival" };
+    static const char *const works[] = { "generatedtokens", "work", "query", "iterations", "service_time",
+                                         "duration", "value", "count", "requests", "amount", "load" };
+    enum { TIMES = sizeof times / sizeof *times, WORKS = sizeof works / sizeof *works, FIRST_AMOUNT = 6 };
+    size_t length = (size_t)(t->line_end - t->line);
+    int i, amount = 0;
+
+    if (length >= 2 && (memcmp(t->line, "\xFF\xFE", 2) == 0 || memcmp(t->line, "\xFE\xFF", 2) == 0)) {
+        return rllb_env_i_refuse(error, RLLB_ERROR_FORMAT, t->number, "the text is UTF-16, not UTF-8", NULL, 0);
+    }
+    t->mark = memchr(t->line, '\t', length)  ? '\t'
+              : memchr(t->line, ',', length) ? ','
+              : memchr(t->line, ';', length) ? ';'
+                                             : ',';
+    c->time = c->work = -1;
+    c->time_name = d->time_column ? d->time_column : "time";
+    c->work_name = d->work_column ? d->work_column : "work";
+    if (d->time_column) c->time = rllb_env_i_column(t, d->time_column);
+    for (i = 0; !d->time_column && c->time == -1 && i < TIMES; i++) {
+        c->time = rllb_env_i_column(t, times[i]);
+        if (c->time >= 0) c->time_name = times[i];
+    }
+    if (d->work_column) c->work = rllb_env_i_column(t, d->work_column);
+    for (i = 0; i < WORKS; i++) {
+        if (!d->work_column && c->work == -1) {
+            c->work = rllb_env_i_column(t, works[i]);
+            if (c->work >= 0) c->work_name = works[i];
+        }
+        if (c->work >= 0 && rllb_env_i_same_name(works[i], works[i] + strlen(works[i]), c->work_name)) {
+            amount = i >= FIRST_AMOUNT;
+        }
+    }
+    if (c->time == -2 || c->work == -2) {
+        return rllb_env_i_refuse(error, RLLB_ERROR_FORMAT, t->number, "a quote in the header does not close", NULL, 0);
+    }
+    c->header = 1;
+    if (c->time < 0 && c->work < 0 && !d->time_column && !d->work_column && rllb_env_i_is_row(t)) {
+        c->header = 0;
+        c->time = 0;
+        c->work = 1;
+    }
+    if (c->time < 0 || c->work < 0) {
+        const char *name = c->time < 0 ? d->time_column : d->work_column;
+        const char *words = name          ? "the header has no column"
+                            : c->time < 0 ? "the header has no column of times that is known by its name"
+                                          : "the header has no column of work that is known by its name";
+        return rllb_env_i_refuse(error, RLLB_ERROR_MISSING, t->number, words, name, name ? strlen(name) : 0);
+    }
+    if (c->time == c->work) {
+        return rllb_env_i_refuse(error, RLLB_ERROR_ARGUMENT, t->number, "time and work are the same column", NULL, 0);
+    }
+    c->kind = d->kind != RLLB_ENV_TRACE_AUTO ? d->kind : amount ? RLLB_ENV_TRACE_AMOUNTS : RLLB_ENV_TRACE_REQUESTS;
+    return RLLB_OK;
+}
+
+/* Reads the present line, a row, into the trace. */
+static rllb_status rllb_env_i_row(const rllb_env_i_text *t, const rllb_env_i_columns *c, rllb_env_trace *trace,
+                                  rllb_env_i_time *origin, rllb_env_trace_error *error)
+{
+    const char *at = t->line, *first = NULL, *last = NULL;
+    rllb_env_i_time when;
+    rllb_status status;
+    double time_s = 0, work = 0;
+    int i, found, wanted = c->time > c->work ? c->time : c->work;
+
+    for (i = 0; i <= wanted; i++) {
+        found = rllb_env_i_field(t, &at, &first, &last);
+        if (found < 0) {
+            return rllb_env_i_refuse(error, RLLB_ERROR_FORMAT, t->number, "a quote does not close", NULL, 0);
+        }
+        if (!found) {
+            const char *name = i <= c->time && (i > c->work || c->time < c->work) ? c->time_name : c->work_name;
+            return rllb_env_i_refuse(error, t->closed ? RLLB_ERROR_FORMAT : RLLB_ERROR_TRUNCATED, t->number,
+                                     t->closed ? "the row lacks the field of column"
+                                               : "the last row breaks off before column",
+                                     name, strlen(name));
+        }
+        if (i == c->time) {
+            status = rllb_env_i_time_read(first, last, &when);
+            if (status == RLLB_ERROR_NOT_FINITE) {
+                return rllb_env_i_refuse_field(error, status, t->number, "the time is not finite:", first, last);
+            }
+            if (status != RLLB_OK || (trace->count && when.calendar != origin->calendar)) {
+                return rllb_env_i_refuse_field(error, t->closed ? RLLB_ERROR_FORMAT : RLLB_ERROR_TRUNCATED, t->number,
+                                               "this is not a time:", first, last);
+            }
+            if (trace->count == 0) *origin = when;
+            time_s = (double)(when.second - origin->second) + (when.rest - origin->rest);
+            if (!rllb_env_i_finite(time_s)) {
+                return rllb_env_i_refuse_field(error, RLLB_ERROR_NOT_FINITE, t->number,
+                                               "the time is too far from the first:", first, last);
+            }
+            if (time_s < 0 || (trace->count && time_s < trace->time_s[trace->count - 1])) {
+                return rllb_env_i_refuse_field(error, RLLB_ERROR_UNSORTED, t->number,
+                                               "this time is before that of the row above:", first, last);
+            }
+        }
+        if (i == c->work) {
+            status = rllb_env_i_work_read(first, last, &work);
+            if (status == RLLB_ERROR_NOT_FINITE) {
+                return rllb_env_i_refuse_field(error, status, t->number, "the work is not finite:", first, last);
+            }
+            if (status != RLLB_OK) {
+                return rllb_env_i_refuse_field(error, first == last && !t->closed ? RLLB_ERROR_TRUNCATED : status,
+                                               t->number, "this is not work, neither number nor query with n=:", first,
+                                               last);
+            }
+            if (work < 0) {
+                return rllb_env_i_refuse_field(error, RLLB_ERROR_FORMAT, t->number, "the work is negative:", first,
+                                               last);
+            }
+        }
+    }
+    if (!rllb_env_i_finite(trace->total + work)) {
+        return rllb_env_i_refuse(error, RLLB_ERROR_NOT_FINITE, t->number, "the sum of all work is not finite", NULL, 0);
+    }
+    trace->time_s[trace->count] = time_s;
+    trace->work[trace->count] = work;
+    trace->total += work;
+    trace->count++;
+    return RLLB_OK;
+}
+
+size_t rllb_env_trace_size(const void *text, size_t bytes)
+{
+    rllb_carver c = { NULL, 0 };
+    size_t rows = text ? rllb_env_i_rows(text, bytes) : 0;
+
+    if (rows == 0 || rows > INT32_MAX - 1) return 0;
+    rllb_env_i_trace_layout(rows, &c);
+    return rllb_carver_size(&c);
+}
+
+rllb_status rllb_env_trace_init(const rllb_env_trace_desc *desc, const void *text, size_t bytes, void *mem,
+                                size_t size, rllb_env_trace **out, rllb_env_trace_error *error)
+{
+    static const rllb_env_trace_desc automatic = { NULL, NULL, RLLB_ENV_TRACE_AUTO };
+    const rllb_env_trace_desc *d = desc ? desc : &automatic;
+    rllb_carver c = { NULL, 0 };
+    rllb_env_i_columns columns;
+    rllb_env_i_time origin;
+    rllb_env_i_text t;
+    rllb_env_trace *trace;
+    rllb_status status;
+    size_t rows;
+
+    if (error) memset(error, 0, sizeof *error);
+    if (!out || !text || (int)d->kind < 0 || d->kind >= RLLB_ENV_TRACE_KIND_NUM) {
+        return rllb_env_i_refuse(error, RLLB_ERROR_ARGUMENT, 0, "an argument is NULL or out of range", NULL, 0);
+    }
+    rows = rllb_env_i_rows(text, bytes);
+    if (rows == 0) return rllb_env_i_refuse(error, RLLB_ERROR_EMPTY, 0, "there is no line of text", NULL, 0);
+    if (rows > INT32_MAX - 1) {
+        return rllb_env_i_refuse(error, RLLB_ERROR_ARGUMENT, 0, "there are too many rows", NULL, 0);
+    }
+    status = rllb_carver_open(&c, mem, size, rllb_env_trace_size(text, bytes));
+    if (status != RLLB_OK) return rllb_env_i_refuse(error, status, 0, "the memory block is too small", NULL, 0);
+    trace = rllb_env_i_trace_layout(rows, &c);
+    rllb_env_i_text_open(&t, text, bytes);
+    rllb_env_i_text_line(&t);
+    status = rllb_env_i_columns_find(d, &t, &columns, error);
+    if (status != RLLB_OK) return status;
+    trace->kind = columns.kind;
+    memset(&origin, 0, sizeof origin);
+    if (!columns.header) status = rllb_env_i_row(&t, &columns, trace, &origin, error);
+    while (status == RLLB_OK && rllb_env_i_text_line(&t)) {
+        status = rllb_env_i_row(&t, &columns, trace, &origin, error);
+    }
+    if (status != RLLB_OK) return status;
+    if (trace->count == 0) {
+        return rllb_env_i_refuse(error, RLLB_ERROR_EMPTY, t.number, "there is no row below the header", NULL, 0);
+    }
+    if (trace->total <= 0) return rllb_env_i_refuse(error, RLLB_ERROR_EMPTY, 0, "no row brings any work", NULL, 0);
+    *out = trace;
+    return RLLB_OK;
+}
+
+rllb_env_trace *rllb_env_trace_create(const rllb_env_trace_desc *desc, const void *text, size_t bytes,
+                                      rllb_env_trace_error *error)
+{
+    size_t size = rllb_env_trace_size(text, bytes);
+    void *block = size ? rllb_block_alloc(size) : NULL;
+    rllb_env_trace *trace = NULL;
+
+    if (size && !block) {
+        rllb_env_i_refuse(error, RLLB_ERROR_MEMORY_SIZE, 0, "there is not enough memory", NULL, 0);
+        return NULL;
+    }
+    if (rllb_env_trace_init(desc, text, bytes, block, size, &trace, error) == RLLB_OK) {
+        trace->block = block;
+        return trace;
+    }
+    rllb_block_free(block);
+    return NULL;
+}
+
+void rllb_env_trace_destroy(rllb_env_trace *trace)
+{
+    if (trace) rllb_block_free(trace->block);
+}
+
+/* The usual distance of two neighbouring rows: the median of up to GAPS of them, evenly picked, so that no memory is
+   needed. One of the distances as it is, not a mean of two: 300 s must come out as 300. */
+static double rllb_env_i_usual_gap(const rllb_env_trace *t)
+{
+    enum { GAPS = 1024 };
+    double gap[GAPS];
+    int32_t i, k, all = t->count - 1, n = all < GAPS ? all : GAPS;
+
+    for (i = 0; i < n; i++) { /* insertion sort */
+        int32_t at = (int32_t)((int64_t)i * all / n);
+        double g = t->time_s[at + 1] - t->time_s[at];
+        for (k = i; k > 0 && gap[k - 1] > g; k--) gap[k] = gap[k - 1];
+        gap[k] = g;
+    }
+    return n < 1 ? 0 : gap[(n - 1) / 2];
+}
+
+static int rllb_env_i_trace_ok(const rllb_env_trace *t)
+{
+    return t && t->count > 0 && t->time_s && t->work;
+}
+
+double rllb_env_trace_step_s(const rllb_env_trace *trace)
+{
+    double last, step = 0;
+
+    if (!rllb_env_i_trace_ok(trace)) return 1;
+    last = trace->time_s[trace->count - 1];
+    if (!(last > 0)) return 1;
+    if (trace->kind == RLLB_ENV_TRACE_AMOUNTS) step = rllb_env_i_usual_gap(trace);
+    if (!(step > 0)) step = last / trace->count * RLLB_ENV_TRACE_PER_STEP;
+    return step > 0 && step <= last ? step : last;
+}
+
+int32_t rllb_env_trace_steps(const rllb_env_trace *trace, double step_s)
+{
+    double steps;
+
+    if (!rllb_env_i_trace_ok(trace) || !(step_s >= 0) || !rllb_env_i_finite(step_s)) return 0;
+    if (step_s <= 0) step_s = rllb_env_trace_step_s(trace);
+    steps = trace->time_s[trace->count - 1] / step_s + 1e-6; /* a row on the edge of a step begins it */
+    return steps < (double)RLLB_ENV_I_STEPS_MAX ? (int32_t)steps + 1 : 0;
+}
+
+rllb_status rllb_env_trace_bin(const rllb_env_trace *trace, double step_s, double *work, int32_t steps)
+{
+    int32_t i;
+
+    if (!work || steps < 1 || rllb_env_trace_steps(trace, step_s) < 1) return RLLB_ERROR_ARGUMENT;
+    if (step_s <= 0) step_s = rllb_env_trace_step_s(trace);
+    memset(work, 0, (size_t)steps * sizeof *work);
+    for (i = 0; i < trace->count; i++) {
+        double at = trace->time_s[i] / step_s + 1e-6;
+        if (at >= 0 && at < steps) work[(int32_t)at] += trace->work[i];
+    }
+    return RLLB_OK;
+}
+
+/* ---- >>layout ----------------------------------------------------------------------------------------------
+   Structure of arrays: what the kernel walks through lies side by side, one element per environment, one row of
+   environments per server. Only the observations are stored the other way round, as learners want them. */
+
+struct rllb_env_cluster {
+    rllb_env_cluster_desc d; /* resolved */
+    double base[2], span[2]; /* arrival = base + span * (24 random bits), quiet and busy */
+    double mean;             /* arrival expected of a step */
+    float *rate;             /* [n] */
+    double *series;          /* [series_steps] TRACE: arrivals */
+    int32_t series_steps;
+    uint64_t *rng[4];  /* [E] each: the words of xoshiro256++ */
+    float *load;       /* [n][E] after the drain */
+    float *peak;       /* [n][E] before it, cut at 1 */
+    float *next;       /* [E][n] what the last step led to */
+    float *seen;       /* [E][n] what to act on; the same array without auto_reset */
+    float *arrival;    /* [E] */
+    float *dropped;    /* [E] */
+    double *arrived;   /* [E] totals */
+    double *lost;      /* [E] */
+    int64_t *overload; /* [E] */
+    int32_t *step;     /* [E] */
+    int32_t *phase;    /* [E] BURSTY: 1 while busy; TRACE: where in the series */
+    uint8_t *ended;    /* [E] bit 0 terminated, bit 1 truncated; 0 while the episode runs */
+    void *block;       /* what create allocated, NULL if the memory is the caller's */
+};
+
+/* The arrivals of LOW, HIGH and BURSTY for servers that drain 0.30 together. */
+static const double rllb_env_i_range[RLLB_ENV_TRAFFIC_NUM][2] = { { 0.20, 0.30 }, { 0.30, 0.40 }, { 0.20, 0.37 },
+                                                                  { 0, 0 } };
+
+static double rllb_env_i_default_rate(const rllb_env_cluster_desc *d, int32_t server)
+{
+    double mean = 0.30 / d->servers, place;
+
+    if (d->mode == RLLB_ENV_SEED0 || d->servers < 2) return mean;
+    place = 10.0 * server / (d->servers - 1); /* 0 to 10; then half the mean to one and a half of it */
+    return mean * ((5 + place) / 10);
+}
+
+/* Fills in the defaults; 0 if something is out of range. rates and trace stay the caller's. */
+static int rllb_env_i_resolve(const rllb_env_cluster_desc *desc, rllb_env_cluster_desc *d)
+{
+    int32_t i;
+
+    if (!desc) return 0;
+    *d = *desc;
+    if ((int)d->mode < 0 || d->mode >= RLLB_ENV_MODE_NUM) return 0;
+    if ((int)d->traffic < 0 || d->traffic >= RLLB_ENV_TRAFFIC_NUM) return 0;
+    if (d->environments == 0) d->environments = 1;
+    if (d->servers == 0) d->servers = 3;
+    if (d->horizon == 0) d->horizon = 100;
+    if (d->environments < 0 || d->environments > RLLB_ENV_I_ENVIRONMENTS_MAX) return 0;
+    if (d->servers < 0 || d->servers > RLLB_ENV_I_SERVERS_MAX) return 0;
+    if (d->horizon < 0 || d->horizon > RLLB_ENV_I_HORIZON_MAX) return 0;
+    for (i = 0; d->rates && i < d->servers; i++) {
+        if (!(d->rates[i] > 0) || !rllb_env_i_finite((double)d->rates[i])) return 0;
+    }
+    if (!(d->dropped_penalty >= 0) || !rllb_env_i_finite((double)d->dropped_penalty)) return 0;
+    if (d->dropped_penalty <= 0) d->dropped_penalty = 500;
+    if (!(d->trace_mean >= 0) || d->trace_mean > 1000) return 0;
+    if (d->traffic == RLLB_ENV_TRACE && rllb_env_trace_steps(d->trace, d->trace_step_s) < 1) return 0;
+    if (d->traffic == RLLB_ENV_TRACE && d->trace_step_s <= 0) d->trace_step_s = rllb_env_trace_step_s(d->trace);
+    return 1;
+}
+
+static rllb_env_cluster *rllb_env_i_cluster_layout(const rllb_env_cluster_desc *d, rllb_carver *c)
+{
+    size_t e = (size_t)d->environments, n = (size_t)d->servers, i;
+    size_t steps = d->traffic == RLLB_ENV_TRACE ? (size_t)rllb_env_trace_steps(d->trace, d->trace_step_s) : 0;
+    rllb_env_cluster counted, *real = (rllb_env_cluster *)rllb_carve(c, 1, sizeof *real);
+    rllb_env_cluster *env = real ? real : &counted;
+
+    env->rate = (float *)rllb_carve(c, n, sizeof(float));
+    env->series = (double *)rllb_carve(c, steps, sizeof(double));
+    env->series_steps = (int32_t)steps;
+    for (i = 0; i < 4; i++) env->rng[i] = (uint64_t *)rllb_carve(c, e, sizeof(uint64_t));
+    env->load = (float *)rllb_carve(c, n * e, sizeof(float));
+    env->peak = (float *)rllb_carve(c, n * e, sizeof(float));
+    env->next = (float *)rllb_carve(c, n * e, sizeof(float));
+    env->seen = d->auto_reset ? (float *)rllb_carve(c, n * e, sizeof(float)) : env->next;
+    env->arrival = (float *)rllb_carve(c, e, sizeof(float));
+    env->dropped = (float *)rllb_carve(c, e, sizeof(float));
+    env->arrived = (double *)rllb_carve(c, e, sizeof(double));
+    env->lost = (double *)rllb_carve(c, e, sizeof(double));
+    env->overload = (int64_t *)rllb_carve(c, e, sizeof(int64_t));
+    env->step = (int32_t *)rllb_carve(c, e, sizeof(int32_t));
+    env->phase = (int32_t *)rllb_carve(c, e, sizeof(int32_t));
+    env->ended = (uint8_t *)rllb_carve(c, e, 1);
+    return real;
+}
+
+/* Rates and traffic of a cluster that is laid out; ARGUMENT if the trace holds no usable work. */
+static rllb_status rllb_env_i_cluster_fill(rllb_env_cluster *c)
+{
+    double drain = 0, scale = 1, lo, hi, sum = 0;
+    int32_t i;
+
+    for (i = 0; i < c->d.servers; i++) {
+        c->rate[i] = c->d.rates ? c->d.rates[i] : (float)rllb_env_i_default_rate(&c->d, i);
+        drain += (double)c->rate[i];
+    }
+    /* The defaults drain 0.30 but for rounding; then nothing is scaled, and 0.20 stays 0.20. */
+    if (drain < 0.2999999 || drain > 0.3000001) scale = drain / 0.30;
+    c->d.rates = c->rate;
+    lo = rllb_env_i_range[c->d.traffic][0] * scale;
+    hi = rllb_env_i_range[c->d.traffic][1] * scale;
+    for (i = 0; i < 2; i++) {
+        double busy = c->d.traffic != RLLB_ENV_BURSTY ? 1 : i ? 1.35 : 0.65;
+        c->base[i] = lo * busy;
+        c->span[i] = (double)((float)((hi - lo) * busy) / 16777216.0f); /* 24 bits, so that times 24 bits is exact */
+    }
+    if (c->d.trace_mean <= 0) c->d.trace_mean = (float)(0.95 * 0.30 * scale);
+    c->mean = (lo + hi) / 2; /* busy and quiet take turns evenly: 1.35 and 0.65 make 1 */
+    if (c->d.traffic != RLLB_ENV_TRACE) return RLLB_OK;
+    if (rllb_env_trace_bin(c->d.trace, c->d.trace_step_s, c->series, c->series_steps) != RLLB_OK) {
+        return RLLB_ERROR_ARGUMENT;
+    }
+    for (i = 0; i < c->series_steps; i++) {
+        if (!(c->series[i] >= 0)) return RLLB_ERROR_ARGUMENT;
+        sum += c->series[i];
+    }
+    if (!(sum > 0) || !rllb_env_i_finite(sum)) return RLLB_ERROR_ARGUMENT;
+    c->mean = (double)c->d.trace_mean;
+    for (i = 0; i < c->series_steps; i++) c->series[i] = c->series[i] / sum * c->series_steps * c->mean;
+    return RLLB_OK;
+}
+
+/* ---- >>kernel ----------------------------------------------------------------------------------------------
+   One step of up to RLLB_ENV_I_BLOCK neighbouring environments, as short loops over environments that compilers turn
+   into vector code. Every environment goes through the same operations in the same order whatever the block, and
+   sums take exact products only (see DETERMINISM): a float times a float, or times a small integer, fits a double. */
+
+/* Square roots in place, count rounded up to a multiple of four. sqrtf may set errno, which keeps compilers from
+   vectorising it, so the vectors are written out; all of these round correctly. */
+static void rllb_env_i_sqrt(float *v, int32_t count)
+{
+    int32_t i;
+
+    for (i = 0; i < count; i += 4) {
+#if defined(__SSE2__)
+        _mm_storeu_ps(v + i, _mm_sqrt_ps(_mm_loadu_ps(v + i)));
+#elif defined(__aarch64__) && defined(__ARM_NEON)
+        vst1q_f32(v + i, vsqrtq_f32(vld1q_f32(v + i)));
+#else
+        v[i] = sqrtf(v[i]);
+        v[i + 1] = sqrtf(v[i + 1]);
+        v[i + 2] = sqrtf(v[i + 2]);
+        v[i + 3] = sqrtf(v[i + 3]);
+#endif
+    }
+}
+
+/* xoshiro256++ side by side: 24 bits for the arrival, 24 others for the change of quiet and busy. */
+static void rllb_env_i_draw(rllb_env_cluster *c, int32_t at, int32_t count, int32_t *RLLB_ENV_I_ALONE high,
+                            int32_t *RLLB_ENV_I_ALONE low)
+{
+    uint64_t *RLLB_ENV_I_ALONE r0 = c->rng[0] + at, *RLLB_ENV_I_ALONE r1 = c->rng[1] + at;
+    uint64_t *RLLB_ENV_I_ALONE r2 = c->rng[2] + at, *RLLB_ENV_I_ALONE r3 = c->rng[3] + at;
+    int32_t e;
+
+    for (e = 0; e < count; e++) {
+        uint64_t s0 = r0[e], s1 = r1[e], s2 = r2[e], s3 = r3[e], sum = s0 + s3;
+        uint64_t out = ((sum << 23) | (sum >> 41)) + s0, t = s1 << 17;
+        s2 ^= s0;
+        s3 ^= s1;
+        s1 ^= s2;
+        s0 ^= s3;
+        s2 ^= t;
+        r0[e] = s0;
+        r1[e] = s1;
+        r2[e] = s2;
+        r3[e] = (s3 << 45) | (s3 >> 19);
+        high[e] = (int32_t)(out >> 40);
+        low[e] = (int32_t)((out >> 16) & 0xffffff);
+    }
+}
+
+static void rllb_env_i_arrivals(rllb_env_cluster *c, int32_t at, int32_t count, float *RLLB_ENV_I_ALONE x)
+{
+    int32_t high[RLLB_ENV_I_BLOCK], low[RLLB_ENV_I_BLOCK], *RLLB_ENV_I_ALONE phase = c->phase + at, e;
+    double base0 = c->base[0], span0 = c->span[0], base1 = c->base[1], span1 = c->span[1];
+
+    if (c->d.traffic == RLLB_ENV_TRACE) {
+        for (e = 0; e < count; e++) {
+            x[e] = (float)c->series[phase[e]];
+            phase[e] = phase[e] + 1 < c->series_steps ? phase[e] + 1 : 0;
+        }
+        return;
+    }
+    rllb_env_i_draw(c, at, count, high, low);
+    if (c->d.traffic == RLLB_ENV_BURSTY) {
+        for (e = 0; e < count; e++) {
+            float quiet = (float)(base0 + span0 * high[e]), busy = (float)(base1 + span1 * high[e]);
+            phase[e] ^= low[e] < 1677722; /* 0.1 of 2^24 */
+            x[e] = phase[e] ? busy : quiet;
+        }
+        return;
+    }
+    for (e = 0; e < count; e++) x[e] = (float)(base0 + span0 * high[e]);
+}
+
+static void rllb_env_i_restart(rllb_env_cluster *c, int32_t e)
+{
+    int32_t i, n = c->d.servers;
+
+    for (i = 0; i < n; i++) {
+        c->load[(size_t)i * (size_t)c->d.environments + (size_t)e] = 0;
+        c->seen[(size_t)e * (size_t)n + (size_t)i] = 0;
+    }
+    c->step[e] = c->phase[e] = 0;
+    c->ended[e] = 0;
+    if (c->d.traffic == RLLB_ENV_TRACE) {
+        rllb_rng r;
+        for (i = 0; i < 4; i++) r.s[i] = c->rng[i][e];
+        c->phase[e] = rllb_rng_below(&r, c->series_steps);
+        for (i = 0; i < 4; i++) c->rng[i][e] = r.s[i];
+    }
+}
+
+/* Environments at ... at + count - 1, none of which has ended. Returns how many end here. */
+static int32_t rllb_env_i_run(rllb_env_cluster *c, int32_t at, int32_t count, const int32_t *RLLB_ENV_I_ALONE action,
+                              float *RLLB_ENV_I_ALONE reward, uint8_t *RLLB_ENV_I_ALONE terminated,
+                              uint8_t *RLLB_ENV_I_ALONE truncated)
+{
+    float sum[RLLB_ENV_I_BLOCK], top[RLLB_ENV_I_BLOCK], spread[RLLB_ENV_I_BLOCK];
+    double square[RLLB_ENV_I_BLOCK], penalty = (double)c->d.dropped_penalty;
+    float *RLLB_ENV_I_ALONE x = c->arrival + at, *RLLB_ENV_I_ALONE over = c->dropped + at;
+    double *RLLB_ENV_I_ALONE arrived = c->arrived + at, *RLLB_ENV_I_ALONE lost = c->lost + at;
+    int64_t *RLLB_ENV_I_ALONE overload = c->overload + at;
+    int32_t *RLLB_ENV_I_ALONE step = c->step + at, horizon = c->d.horizon, ends = 0, i, e, n = c->d.servers;
+    size_t row = (size_t)c->d.environments, first = (size_t)at * (size_t)n;
+    int seed0 = c->d.mode == RLLB_ENV_SEED0;
+
+    rllb_env_i_arrivals(c, at, count, x);
+    for (e = 0; e < count; e++) {
+        sum[e] = top[e] = over[e] = 0;
+        square[e] = 0;
+    }
+    for (i = 0; i < n; i++) {
+        const float *RLLB_ENV_I_ALONE load = c->load + (size_t)i * row + (size_t)at;
+        float *RLLB_ENV_I_ALONE peak = c->peak + (size_t)i * row + (size_t)at;
+        for (e = 0; e < count; e++) {
+            float l = load[e] + (action[e] == i ? x[e] : 0.0f), more = l > 1 ? l - 1 : 0.0f;
+            l = l > 1 ? 1.0f : l;
+            over[e] += more;
+            sum[e] += l;
+            top[e] = l > top[e] ? l : top[e];
+            peak[e] = l;
+        }
+    }
+    for (e = 0; e < count; e++) sum[e] /= (float)n; /* now the mean */
+    for (i = 0; i < n; i++) {
+        const float *RLLB_ENV_I_ALONE peak = c->peak + (size_t)i * row + (size_t)at;
+        float *RLLB_ENV_I_ALONE load = c->load + (size_t)i * row + (size_t)at, rate = c->rate[i];
+        float *RLLB_ENV_I_ALONE next = c->next + first + (size_t)i;
+        for (e = 0; e < count; e++) {
+            float away = peak[e] - sum[e], left = peak[e] - rate;
+            square[e] += (double)away * (double)away;
+            load[e] = left > 0 ? left : 0.0f;
+        }
+        for (e = 0; e < count; e++) next[(size_t)e * (size_t)n] = load[e];
+    }
+    for (e = 0; e < count; e++) spread[e] = (float)square[e] / (float)n;
+    for (; e & 3; e++) spread[e] = 0;
+    rllb_env_i_sqrt(spread, count);
+    for (e = 0; e < count; e++) {
+        float high = top[e] > 0.8f ? top[e] - 0.8f : 0.0f;
+        double r = -2.0 * (double)spread[e] - 50.0 * (double)high - (seed0 ? 0.0 : penalty) * (double)over[e];
+        reward[e] = seed0 && over[e] > 0 ? -50.0f : (float)r;
+        arrived[e] += (double)x[e];
+        lost[e] += (double)over[e];
+        overload[e] += over[e] > 0;
+    }
+    for (e = 0; e < count; e++) {
+        int32_t taken = step[e] + 1, crash = seed0 && over[e] > 0, late = taken >= horizon;
+        step[e] = taken;
+        terminated[e] = (uint8_t)crash;
+        truncated[e] = (uint8_t)late;
+        ends += crash | late;
+    }
+    if (c->d.auto_reset) memcpy(c->seen + first, c->next + first, (size_t)count * (size_t)n * sizeof *c->seen);
+    for (e = 0; ends && e < count; e++) {
+        if (!(terminated[e] | truncated[e])) continue;
+        if (c->d.auto_reset) rllb_env_i_restart(c, at + e);
+        else c->ended[at + e] = (uint8_t)(terminated[e] | truncated[e] << 1);
+    }
+    return ends;
+}
+
+/* ---- >>state -----------------------------------------------------------------------------------------------
+   Bytes of the cluster, little end first: magic, version, fingerprint of the descriptor, the arrays, and a hash of
+   all that stands before it. */
+
+#define RLLB_ENV_I_MAGIC 0x4556534e45424c52u /* "RLBENSVE" */
+
+enum { RLLB_ENV_I_STATE_VERSION = 1, RLLB_ENV_I_STATE_HEAD = 24 };
+
+typedef struct rllb_env_i_bytes {
+    unsigned char *put;       /* either this ... */
+    const unsigned char *get; /* ... or this */
+    uint64_t hash;            /* FNV-1a of what went through */
+} rllb_env_i_bytes;
+
+static uint64_t rllb_env_i_word(rllb_env_i_bytes *b, uint64_t value, int bytes)
+{
+    uint64_t word = 0;
+    int i;
+
+    for (i = 0; i < bytes; i++) {
+        unsigned char byte = b->put ? (unsigned char)(value >> (8 * i)) : b->get ? *b->get++ : 0;
+        if (b->put) *b->put++ = byte;
+        word |= (uint64_t)byte << (8 * i);
+        b->hash = (b->hash ^ byte) * 0x100000001b3u;
+    }
+    return word;
+}
+
+static uint64_t rllb_env_i_bits(double value)
+{
+    uint64_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    return bits;
+}
+
+static float rllb_env_i_float(rllb_env_i_bytes *b, float value)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &value, sizeof bits);
+    bits = (uint32_t)rllb_env_i_word(b, bits, 4);
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+static double rllb_env_i_double(rllb_env_i_bytes *b, double value)
+{
+    uint64_t bits = rllb_env_i_word(b, rllb_env_i_bits(value), 8);
+
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
+
+/* What must agree between the object that saved and the one that loads. */
+static uint64_t rllb_env_i_fingerprint(const rllb_env_cluster *c)
+{
+    unsigned char scratch[8];
+    rllb_env_i_bytes b = { NULL, NULL, 0xcbf29ce484222325u };
+    int32_t i;
+
+#define RLLB_ENV_I_HASH(value) (b.put = scratch, (void)rllb_env_i_word(&b, (uint64_t)(value), 8))
+    RLLB_ENV_I_HASH(c->d.mode);
+    RLLB_ENV_I_HASH(c->d.traffic);
+    RLLB_ENV_I_HASH(c->d.environments);
+    RLLB_ENV_I_HASH(c->d.servers);
+    RLLB_ENV_I_HASH(c->d.horizon);
+    RLLB_ENV_I_HASH(c->d.auto_reset);
+    RLLB_ENV_I_HASH(rllb_env_i_bits((double)c->d.dropped_penalty));
+    for (i = 0; i < c->d.servers; i++) RLLB_ENV_I_HASH(rllb_env_i_bits((double)c->rate[i]));
+    for (i = 0; i < c->series_steps; i++) RLLB_ENV_I_HASH(rllb_env_i_bits(c->series[i]));
+#undef RLLB_ENV_I_HASH
+    return b.hash;
+}
+
+/* One environment through b: written if b puts, read and checked if b gets, and stored in `into` unless that is NULL.
+   0 if what was read cannot be a state. */
+static int rllb_env_i_state_one(const rllb_env_cluster *c, int32_t e, rllb_env_i_bytes *b, rllb_env_cluster *into)
+{
+    size_t n = (size_t)c->d.servers, i, row = (size_t)c->d.environments, at = (size_t)e;
+    int32_t phases = c->d.traffic == RLLB_ENV_TRACE ? c->series_steps : c->d.traffic == RLLB_ENV_BURSTY ? 2 : 1;
+    int32_t step, phase;
+    float arrival, dropped;
+    double arrived, lost;
+    uint64_t any = 0, overload;
+    uint8_t ended;
+    int ok = 1;
+
+    for (i = 0; i < 4; i++) {
+        uint64_t word = rllb_env_i_word(b, c->rng[i][e], 8);
+        any |= word;
+        if (into) into->rng[i][e] = word;
+    }
+    for (i = 0; i < n; i++) {
+        float load = rllb_env_i_float(b, c->load[i * row + at]), peak = rllb_env_i_float(b, c->peak[i * row + at]);
+        float next = rllb_env_i_float(b, c->next[at * n + i]);
+        ok = ok && load >= 0 && load <= 1 && peak >= 0 && peak <= 1 && next >= 0 && next <= 1;
+        ok = ok && (c->d.auto_reset || (next >= load && next <= load));
+        if (into) {
+            into->load[i * row + at] = load;
+            into->peak[i * row + at] = peak;
+            into->next[at * n + i] = next;
+            into->seen[at * n + i] = load;
+        }
+    }
+    arrival = rllb_env_i_float(b, c->arrival[e]);
+    dropped = rllb_env_i_float(b, c->dropped[e]);
+    arrived = rllb_env_i_double(b, c->arrived[e]);
+    lost = rllb_env_i_double(b, c->lost[e]);
+    overload = rllb_env_i_word(b, (uint64_t)c->overload[e], 8);
+    step = (int32_t)rllb_env_i_word(b, (uint64_t)c->step[e], 4);
+    phase = (int32_t)rllb_env_i_word(b, (uint64_t)c->phase[e], 4);
+    ended = (uint8_t)rllb_env_i_word(b, c->ended[e], 1);
+    if (into) {
+        into->arrival[e] = arrival;
+        into->dropped[e] = dropped;
+        into->arrived[e] = arrived;
+        into->lost[e] = lost;
+        into->overload[e] = (int64_t)overload;
+        into->step[e] = step;
+        into->phase[e] = phase;
+        into->ended[e] = ended;
+    }
+    return ok && any && arrival >= 0 && dropped >= 0 && arrived >= lost && lost >= 0 && rllb_env_i_finite(arrived) &&
+           overload <= (uint64_t)INT64_MAX && step >= 0 && step <= c->d.horizon && phase >= 0 && phase < phases &&
+           ended < 4 && !(ended && c->d.auto_reset);
+}
+
+size_t rllb_env_cluster_state_size(const rllb_env_cluster *c)
+{
+    size_t one = 32 + 12 * (size_t)c->d.servers + 2 * 4 + 2 * 8 + 8 + 2 * 4 + 1;
+
+    return RLLB_ENV_I_STATE_HEAD + one * (size_t)c->d.environments + 8;
+}
+
+rllb_status rllb_env_cluster_save(const rllb_env_cluster *c, void *mem, size_t size)
+{
+    rllb_env_i_bytes b = { NULL, NULL, 0xcbf29ce484222325u };
+    int32_t e;
+
+    if (!c || !mem) return RLLB_ERROR_ARGUMENT;
+    if (size < rllb_env_cluster_state_size(c)) return RLLB_ERROR_MEMORY_SIZE;
+    b.put = (unsigned char *)mem;
+    rllb_env_i_word(&b, RLLB_ENV_I_MAGIC, 8);
+    rllb_env_i_word(&b, RLLB_ENV_I_STATE_VERSION, 8);
+    rllb_env_i_word(&b, rllb_env_i_fingerprint(c), 8);
+    for (e = 0; e < c->d.environments; e++) rllb_env_i_state_one(c, e, &b, NULL);
+    rllb_env_i_word(&b, b.hash, 8);
+    return RLLB_OK;
+}
+
+rllb_status rllb_env_cluster_load(rllb_env_cluster *c, const void *mem, size_t size)
+{
+    static const uint64_t start = 0xcbf29ce484222325u;
+    rllb_env_i_bytes b = { NULL, NULL, start };
+    size_t wanted;
+    uint64_t hash;
+    int32_t e;
+    int ok = 1;
+
+    if (!c || !mem) return RLLB_ERROR_ARGUMENT;
+    if (size < RLLB_ENV_I_STATE_HEAD) return RLLB_ERROR_TRUNCATED;
+    wanted = rllb_env_cluster_state_size(c);
+    b.get = (const unsigned char *)mem;
+    if (rllb_env_i_word(&b, 0, 8) != RLLB_ENV_I_MAGIC) return RLLB_ERROR_FORMAT;
+    if (rllb_env_i_word(&b, 0, 8) != RLLB_ENV_I_STATE_VERSION) return RLLB_ERROR_FORMAT;
+    if (rllb_env_i_word(&b, 0, 8) != rllb_env_i_fingerprint(c)) return RLLB_ERROR_SHAPE;
+    if (size < wanted) return RLLB_ERROR_TRUNCATED;
+    for (e = 0; e < c->d.environments; e++) ok = rllb_env_i_state_one(c, e, &b, NULL) && ok;
+    hash = b.hash;
+    if (rllb_env_i_word(&b, 0, 8) != hash || !ok || size > wanted) return RLLB_ERROR_FORMAT;
+    b.get = (const unsigned char *)mem + RLLB_ENV_I_STATE_HEAD;
+    for (e = 0; e < c->d.environments; e++) rllb_env_i_state_one(c, e, &b, c);
+    return RLLB_OK;
+}
+
+/* ---- >>cluster ---------------------------------------------------------------------------------------------
+   What the user calls; checks arguments, splits the environments into blocks. */
+
+void rllb_env_cluster_desc_default(rllb_env_cluster_desc *desc)
+{
+    memset(desc, 0, sizeof *desc);
+}
+
+size_t rllb_env_cluster_size(const rllb_env_cluster_desc *desc)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_env_cluster_desc d;
+
+    if (!rllb_env_i_resolve(desc, &d)) return 0;
+    rllb_env_i_cluster_layout(&d, &c);
+    return rllb_carver_size(&c);
+}
+
+rllb_status rllb_env_cluster_init(const rllb_env_cluster_desc *desc, void *mem, size_t size, rllb_env_cluster **out)
+{
+    rllb_carver carver = { NULL, 0 };
+    rllb_env_cluster_desc d;
+    rllb_env_cluster *c;
+    rllb_status status;
+
+    if (!out || !rllb_env_i_resolve(desc, &d)) return RLLB_ERROR_ARGUMENT;
+    status = rllb_carver_open(&carver, mem, size, rllb_env_cluster_size(desc));
+    if (status != RLLB_OK) return status;
+    c = rllb_env_i_cluster_layout(&d, &carver);
+    c->d = d;
+    status = rllb_env_i_cluster_fill(c);
+    if (status != RLLB_OK) return status;
+    c->d.trace = NULL;
+    rllb_env_cluster_reset_seed(c, d.seed, d.stream);
+    *out = c;
+    return RLLB_OK;
+}
+
+rllb_env_cluster *rllb_env_cluster_create(const rllb_env_cluster_desc *desc)
+{
+    size_t size = rllb_env_cluster_size(desc);
+    void *block = rllb_block_alloc(size);
+    rllb_env_cluster *c = NULL;
+
+    if (block && rllb_env_cluster_init(desc, block, size, &c) == RLLB_OK) {
+        c->block = block;
+        return c;
+    }
+    rllb_block_free(block);
+    return NULL;
+}
+
+void rllb_env_cluster_destroy(rllb_env_cluster *c)
+{
+    if (c) rllb_block_free(c->block);
+}
+
+int32_t rllb_env_cluster_reset_one(rllb_env_cluster *c, int32_t e)
+{
+    size_t i, n = (size_t)c->d.servers, row = (size_t)c->d.environments;
+
+    if (e < 0 || e >= c->d.environments) return -1;
+    rllb_env_i_restart(c, e);
+    for (i = 0; i < n; i++) c->next[(size_t)e * n + i] = c->peak[i * row + (size_t)e] = 0;
+    c->arrival[e] = c->dropped[e] = 0;
+    c->arrived[e] = c->lost[e] = 0;
+    c->overload[e] = 0;
+    return 0;
+}
+
+void rllb_env_cluster_reset(rllb_env_cluster *c)
+{
+    int32_t e;
+
+    for (e = 0; e < c->d.environments; e++) rllb_env_cluster_reset_one(c, e);
+}
+
+void rllb_env_cluster_reset_seed(rllb_env_cluster *c, uint64_t seed, uint64_t stream)
+{
+    rllb_rng r;
+    int32_t e, i;
+
+    c->d.seed = seed;
+    c->d.stream = stream;
+    for (e = 0; e < c->d.environments; e++) {
+        rllb_rng_init(&r, seed, stream + (uint64_t)e);
+        for (i = 0; i < 4; i++) c->rng[i][e] = r.s[i];
+    }
+    rllb_env_cluster_reset(c);
+}
+
+int32_t rllb_env_cluster_step(rllb_env_cluster *c, const int32_t *actions, float *rewards, uint8_t *terminated,
+                              uint8_t *truncated)
+{
+    int32_t e, k, all, ends = 0, wrong = 0;
+
+    if (!c || !actions || !rewards || !terminated || !truncated) return -1;
+    all = c->d.environments;
+    for (e = 0; e < all; e++) wrong |= (actions[e] < 0) | (actions[e] >= c->d.servers);
+    if (wrong) return -1;
+    for (e = 0; e < all; e += k) {
+        if (c->ended[e]) { /* stands still; never so with auto_reset */
+            rewards[e] = 0;
+            terminated[e] = c->ended[e] & 1;
+            truncated[e] = c->ended[e] >> 1;
+            k = 1;
+            continue;
+        }
+        if (c->d.auto_reset) k = all - e < RLLB_ENV_I_BLOCK ? all - e : RLLB_ENV_I_BLOCK;
+        else for (k = 1; k < RLLB_ENV_I_BLOCK && e + k < all && !c->ended[e + k];) k++;
+        ends += rllb_env_i_run(c, e, k, actions + e, rewards + e, terminated + e, truncated + e);
+    }
+    return ends;
+}
+
+const float *rllb_env_cluster_observe(const rllb_env_cluster *c)
+{
+    return c->seen;
+}
+
+const float *rllb_env_cluster_observe_next(const rllb_env_cluster *c)
+{
+    return c->next;
+}
+
+const float *rllb_env_cluster_arrival(const rllb_env_cluster *c)
+{
+    return c->arrival;
+}
+
+const float *rllb_env_cluster_dropped(const rllb_env_cluster *c)
+{
+    return c->dropped;
+}
+
+const double *rllb_env_cluster_arrived_total(const rllb_env_cluster *c)
+{
+    return c->arrived;
+}
+
+const double *rllb_env_cluster_dropped_total(const rllb_env_cluster *c)
+{
+    return c->lost;
+}
+
+const int64_t *rllb_env_cluster_overloads(const rllb_env_cluster *c)
+{
+    return c->overload;
+}
+
+const int32_t *rllb_env_cluster_steps(const rllb_env_cluster *c)
+{
+    return c->step;
+}
+
+int32_t rllb_env_cluster_loads(const rllb_env_cluster *c, int32_t e, float *load)
+{
+    int32_t i;
+
+    if (e < 0 || e >= c->d.environments || !load) return -1;
+    for (i = 0; i < c->d.servers; i++) load[i] = c->peak[(size_t)i * (size_t)c->d.environments + (size_t)e];
+    return 0;
+}
+
+void rllb_env_cluster_query(const rllb_env_cluster *c, rllb_env_cluster_desc *desc)
+{
+    *desc = c->d;
+}
+
+double rllb_env_cluster_mean_arrival(const rllb_env_cluster *c)
+{
+    return c->mean;
+}
+
+double rllb_env_cluster_mean_utilisation(const rllb_env_cluster *c)
+{
+    double drain = 0;
+    int32_t i;
+
+    for (i = 0; i < c->d.servers; i++) drain += (double)c->rate[i];
+    return c->mean / drain;
+}
+
+static int32_t rllb_env_i_which(const char *const *names, int32_t count, const char *name)
+{
+    int32_t i;
+
+    for (i = 0; name && i < count; i++) {
+        if (strcmp(name, names[i]) == 0) return i;
+    }
+    return -1;
+}
+
+static const char *const rllb_env_i_modes[RLLB_ENV_MODE_NUM] = { "seed0", "honest" };
+static const char *const rllb_env_i_traffics[RLLB_ENV_TRAFFIC_NUM] = { "low", "high", "bursty", "trace" };
+
+const char *rllb_env_mode_name(rllb_env_mode mode)
+{
+    return (int)mode < 0 || mode >= RLLB_ENV_MODE_NUM ? NULL : rllb_env_i_modes[mode];
+}
+
+int32_t rllb_env_mode_of(const char *name)
+{
+    return rllb_env_i_which(rllb_env_i_modes, RLLB_ENV_MODE_NUM, name);
+}
+
+const char *rllb_env_traffic_name(rllb_env_traffic traffic)
+{
+    return (int)traffic < 0 || traffic >= RLLB_ENV_TRAFFIC_NUM ? NULL : rllb_env_i_traffics[traffic];
+}
+
+int32_t rllb_env_traffic_of(const char *name)
+{
+    return rllb_env_i_which(rllb_env_i_traffics, RLLB_ENV_TRAFFIC_NUM, name);
+}
+
+void rllb_env_random_actions(rllb_rng *r, int32_t n, int32_t *actions, int32_t count)
+{
+    uint64_t servers = n > 0 ? (uint64_t)n : 1, bits;
+    int32_t i;
+
+    for (i = 0; i + 1 < count; i += 2) {
+        bits = rllb_rng_u64(r);
+        actions[i] = (int32_t)(((bits >> 32) * servers) >> 32);
+        actions[i + 1] = (int32_t)(((bits & 0xffffffffu) * servers) >> 32);
+    }
+    if (i < count) actions[i] = (int32_t)(((rllb_rng_u64(r) >> 32) * servers) >> 32);
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* RLLB_ENV_I_DONE */
+
+
+/* ----------------------------------------------------------------------------------------------------------------
+   This software is available under two licences; choose the one you prefer.
+
+   A. MIT License. Copyright (c) 2026 the rllb authors.
+   Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
+   documentation files (the "Software"), to deal in the Software without restriction, including without limitation
+   the rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and
+   to permit persons to whom the Software is furnished to do so, subject to the following conditions: The above
+   copyright notice and this permission notice shall be included in all copies or substantial portions of the
+   Software. THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT
+   LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT
+   SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION
+   OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER
+   DEALINGS IN THE SOFTWARE.
+
+   B. Public domain (www.unlicense.org). This is free and unencumbered software released into the public domain.
+   Anyone is free to copy, modify, publish, use, compile, sell, or distribute this software, either in source code
+   form or as a compiled binary, for any purpose, commercial or non-commercial, and by any means. In jurisdictions
+   that recognize copyright laws, the authors dedicate any and all copyright interest in the software to the public
+   domain, to the detriment of their heirs and successors, as an overt act of relinquishment in perpetuity of all
+   present and future rights to this software under copyright law. The software is provided "as is", without
+   warranty of any kind, express or implied. In no event shall the authors be liable for any claim, damages or other
+   liability arising from the software or its use. */
