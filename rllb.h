@@ -247,7 +247,7 @@ RLLB_API void rllb_decay_add(rllb_decay *d, double value, double now_s);
 RLLB_API double rllb_decay_mean(const rllb_decay *d); /* 0 while empty */
 
 /* One quantile of an endless stream in constant memory: the P-square algorithm (Jain and Chlamtac 1985).
-   Exact for up to five values. */
+   Exact for up to five values, and for q = 0 and q = 1. */
 typedef struct rllb_p2 {
     double q;
     int64_t count;
@@ -583,15 +583,16 @@ double rllb_stats_stddev(const rllb_stats *s)
 }
 
 /* 97.5 % quantile of Student's t: a table where few degrees of freedom bend it, then the expansion in 1/df of
-   Abramowitz and Stegun 26.7.5 (error below 1e-4 from df = 5 on). */
+   Abramowitz and Stegun 26.7.5 (error below 2e-5 from df = 9 on). */
 static double rllb_i_t975(int64_t df)
 {
-    static const double small[4] = { 12.706205, 4.302653, 3.182446, 2.776445 };
-    double z = 1.959964, z3 = z * z * z, z5 = z3 * z * z, z7 = z5 * z * z, d = (double)df;
+    static const double small[8] = { 12.706205, 4.302653, 3.182446, 2.776445, 2.570582, 2.446912, 2.364624, 2.306004 };
+    double z = 1.959964, z3 = z * z * z, z5 = z3 * z * z, z7 = z5 * z * z, z9 = z7 * z * z, d = (double)df;
 
-    if (df <= 4) return small[df < 1 ? 0 : df - 1];
+    if (df <= 8) return small[df < 1 ? 0 : df - 1];
     return z + (z3 + z) / (4 * d) + (5 * z5 + 16 * z3 + 3 * z) / (96 * d * d) +
-           (3 * z7 + 19 * z5 + 17 * z3 - 15 * z) / (384 * d * d * d);
+           (3 * z7 + 19 * z5 + 17 * z3 - 15 * z) / (384 * d * d * d) +
+           (79 * z9 + 776 * z7 + 1482 * z5 - 1920 * z3 - 945 * z) / (92160 * d * d * d * d);
 }
 
 double rllb_stats_ci95(const rllb_stats *s)
@@ -665,7 +666,7 @@ double rllb_p2_query(const rllb_p2 *p)
     int i;
 
     if (p->count < 1) return 0;
-    if (p->count > 5) return p->height[2];
+    if (p->count > 5) return p->height[p->q <= 0 ? 0 : p->q >= 1 ? 4 : 2];
     at = p->q * (double)(p->count - 1);
     i = (int)at;
     low = p->height[i];
@@ -899,7 +900,7 @@ static int32_t rllb_i_smooth_round_robin(rllb_policy *p)
 
 int32_t rllb_policy_choose(rllb_policy *p, const float *load)
 {
-    int32_t i, best = 0, n = p->servers;
+    int32_t i, best = -1, n = p->servers;
     float least = INFINITY;
 
     switch (p->kind) {
@@ -923,12 +924,12 @@ int32_t rllb_policy_choose(rllb_policy *p, const float *load)
         if (p->kind == RLLB_POLICY_LEAST_LOAD_AHEAD && cost == cost) {
             cost = load[i] > p->weight[i] ? load[i] - p->weight[i] : 0;
         }
-        if (cost < least) {
+        if (cost < least || (best < 0 && cost == cost)) { /* the first number wins over NaN, even if infinite */
             least = cost;
             best = i;
         }
     }
-    return best;
+    return best < 0 ? 0 : best;
 }
 
 const char *rllb_policy_name(rllb_policy_kind kind)
