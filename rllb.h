@@ -61,7 +61,8 @@
    MEMORY     An object lives in one block that the caller owns. x_size(desc) says how large it must be, x_init(desc,
               mem, size, &out) lays the object out in it; any address will do, alignment (64) happens inside. Both run
               the same layout routine, so they cannot disagree. Nothing is allocated after init. Under
-              AddressSanitizer the arrays of a block are kept apart by poisoned gaps.
+              AddressSanitizer the arrays of a block are kept apart by poisoned gaps; they stay poisoned, so give such
+              a block (a local array above all) to ASAN_UNPOISON_MEMORY_REGION before it serves another purpose.
    ERRORS     Cold functions return an rllb_status and leave *out alone unless it is RLLB_OK. Hot functions return an
               index or -1. NULL and numbers out of range are refused, not trusted.
    THREADS    "const" below: any number of threads may call it on one object at once. "owner": one thread at a time
