@@ -41,8 +41,9 @@ endif
 units := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 threaded := $(foreach u,$(units),$(if $(findstring thread,$(u)),$(u)))
 fuzzers := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-test_programs := $(units:%=build/test/%) $(units:%=build/test/%.asan) $(threaded:%=build/test/%.tsan) \
-                 $(fuzzers:%=build/test/%)
+test_programs := $(units:%=build/test/%) \
+                 $(if $(NO_ASAN),,$(units:%=build/test/%.asan) $(fuzzers:%=build/test/%)) \
+                 $(if $(NO_TSAN),,$(threaded:%=build/test/%.tsan))
 
 all: $(examples) ## build every example into build/NAME (the default)
 

@@ -26,6 +26,7 @@ run_one()
     if command -v timeout >/dev/null 2>&1; then limit="timeout -k 5 $TIMEOUT"; fi
     case $job in
     */*) $limit sh "tests/$job.sh" ;;
+    *.tsan) $limit $TSAN_RUN "$dir/$job" -v ;;
     fuzz_*) $limit "$dir/$job" --seconds "$FUZZ_SMOKE" ;;
     *) $limit "$dir/$job" -v ;;
     esac >"$log" 2>&1 </dev/null
@@ -75,7 +76,11 @@ jobs_all()
 wanted()
 {
     while read -r job; do
-        case $job in *\**) continue ;; esac # a pattern that matched no file
+        case $job in
+        *\**) continue ;; # a pattern that matched no file
+        *.asan | fuzz_*) case $without in *ASAN*) continue ;; esac ;;
+        *.tsan) case $without in *TSAN*) continue ;; esac ;;
+        esac
         if [ -z "$ONLY" ]; then echo "$job"; fi
         for word in $ONLY; do
             case $job in *"$word"*) echo "$job"; break ;; esac
@@ -87,7 +92,38 @@ rm -rf "$logs"
 mkdir -p "$logs" || exit 1
 begin=$(now)
 
+# Not every compiler has the sanitizers, and not every kernel lays memory out as they need it.
+sanitizer_works() # flags
+{
+    printf 'int main(void) { return 0; }\n' >"$logs/try.c"
+    ${CC:-cc} "$@" "$logs/try.c" -o "$logs/try" >"$logs/try.out" 2>&1 && $TSAN_RUN "$logs/try" >"$logs/try.out" 2>&1
+}
+
+without=''
+skip_kind() # what, why
+{
+    echo "$1: skipped: $2" >"$logs/$1.log"
+    echo "0 0 1" >"$logs/$1.count"
+}
+TSAN_RUN=
+if ! sanitizer_works -fsanitize=address,undefined; then
+    without="$without NO_ASAN=1"
+    skip_kind asan "${CC:-cc} has no working AddressSanitizer here"
+fi
+if ! sanitizer_works -fsanitize=thread; then
+    TSAN_RUN="setarch $(uname -m) -R" # older ThreadSanitizers do not bear wide address randomisation
+    if ! sanitizer_works -fsanitize=thread; then
+        without="$without NO_TSAN=1"
+        skip_kind tsan "${CC:-cc} has no working ThreadSanitizer here"
+    fi
+fi
+rm -f "$logs"/try*
+
 jobs=$(jobs_all | wanted)
+if [ -z "$jobs" ]; then
+    echo "make test: no job's name contains: $ONLY" >&2
+    exit 2
+fi
 targets=test-programs
 if [ -n "$ONLY" ]; then
     targets=$(echo "$jobs" | sed -n "s|^\([^/]*\)\$|$dir/\1|p")
@@ -95,7 +131,7 @@ if [ -n "$ONLY" ]; then
 fi
 echo "building the tests (log: $logs/build.log)"
 # shellcheck disable=SC2086
-if ${MAKE:-make} -k -j "$JOBS" ${targets:-all} >"$logs/build.log" 2>&1; then
+if ${MAKE:-make} -k -j "$JOBS" $without ${targets:-all} >"$logs/build.log" 2>&1; then
     printf '%-28s %5d passed %3d failed %11s %6s s\n' build 1 0 '' "$(seconds_since "$begin")"
     echo "1 0 0" >"$logs/build.count"
 else
@@ -104,7 +140,7 @@ else
     echo "0 1 0" >"$logs/build.count"
 fi
 
-export JOBS ONLY FUZZ_SMOKE
+export JOBS FUZZ_SMOKE TSAN_RUN
 echo "$jobs" | xargs -P "$JOBS" -I '{}' sh tests/run.sh --one '{}'
 
 if grep -h ': skipped: ' "$logs"/*.log >/dev/null 2>&1; then

@@ -1,0 +1,133 @@
+#!/bin/sh
+# Every header: alone, twice, in two units, static in two units, in every order, by every compiler and language there
+# is, without a warning. Then every other C file of the tree by gcc and clang. Each compilation counts once.
+# Prints only what fails. A part: sh tests/compile/matrix.sh clang (lines of the plan that contain the word).
+
+cd "$(dirname "$0")/../.." || exit 1
+. tests/check.sh
+
+warn="-Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -Wcast-align -Wcast-qual"
+warn="$warn -Wundef -Wdouble-promotion -Werror"
+headers=
+for h in rllb.h rllb_nn.h rllb_env.h; do
+    if [ -f $h ]; then headers="$headers $h"; else skip "$h" "not there"; fi
+done
+
+# A job is a line: what it checks, a tab, a shell command.
+plan=$work/plan
+: >"$plan"
+job() { printf '%s\t%s\n' "$1" "$2" >>"$plan"; }
+
+# Sources. main() is there so that linking works; it calls into the header to prove that something was emitted.
+includes() { for i in "$@"; do printf '#include "%s"\n' "$i"; done; }
+body='int main(void) { return rllb_version() == RLLB_VERSION ? 0 : 1; }'
+
+for h in $headers; do
+    n=$(basename "$h" .h)
+    { includes "$h"; echo 'int rllb_declared(void);'; } >"$work/$n.declared.c"
+    { echo '#define RLLB_IMPLEMENTATION'; includes "$h"; echo "$body"; } >"$work/$n.alone.c"
+    { echo '#define RLLB_IMPLEMENTATION'; includes "$h" "$h"; echo "$body"; } >"$work/$n.twice.c"
+    { includes "$h"; echo '#define RLLB_IMPLEMENTATION'; includes "$h" "$h"; echo "$body"; } >"$work/$n.after.c"
+done
+# shellcheck disable=SC2086
+{ includes $headers; echo "$body"; } >"$work/unit_main.c"
+# shellcheck disable=SC2086
+{ echo '#define RLLB_IMPLEMENTATION'; includes $headers; } >"$work/unit_impl.c"
+# shellcheck disable=SC2086
+{ echo '#define RLLB_STATIC'; includes $headers; echo 'int other(void);'
+  echo 'int main(void) { return rllb_version() == other() ? 0 : 1; }'; } >"$work/static_main.c"
+# shellcheck disable=SC2086
+{ echo '#define RLLB_STATIC'; includes $headers; echo 'int other(void);'
+  echo 'int other(void) { return rllb_version(); }'; } >"$work/static_other.c"
+orders=0
+for a in $headers; do
+    for b in $headers; do
+        for c in $headers; do
+            if [ "$a" = "$b" ] || [ "$b" = "$c" ] || [ "$a" = "$c" ]; then continue; fi
+            orders=$((orders + 1))
+            { echo '#define RLLB_IMPLEMENTATION'; includes "$a" "$b" "$c"; echo "$body"; } >"$work/order_$orders.c"
+            { includes "$a" "$b" "$c"; echo '#define RLLB_IMPLEMENTATION'; includes "$a" "$b" "$c"; echo "$body"; } \
+                >"$work/order_after_$orders.c"
+        done
+    done
+done
+
+compiler() # name of the compiler, its command, standards
+{
+    name=$1 command=$2
+    shift 2
+    if ! have "$name"; then
+        skip "$name" "not installed"
+        return
+    fi
+    base="$command -I. $warn"
+    first=$1
+    for std in "$@"; do
+        for h in $headers; do
+            n=$(basename "$h" .h)
+            job "$h declarations, $name $std" "$base -std=$std -fsyntax-only $work/$n.declared.c"
+            job "$h implementation, $name $std -O2" "$base -std=$std -O2 -c $work/$n.alone.c -o $work/$name$std$n.o"
+        done
+    done
+    for h in $headers; do
+        n=$(basename "$h" .h)
+        job "$h implementation, $name $first -O0" "$base -std=$first -O0 -c $work/$n.alone.c -o $work/$name.O0.$n.o"
+        job "$h twice, $name" "$base -std=$first -fsyntax-only $work/$n.twice.c"
+        job "$h declared, then implemented, $name" "$base -std=$first -fsyntax-only $work/$n.after.c"
+        job "$h static, $name" "$base -std=$first -fsyntax-only -DRLLB_STATIC $work/$n.twice.c"
+        job "$h without malloc, $name" "$base -std=$first -fsyntax-only -DRLLB_NO_MALLOC $work/$n.alone.c"
+    done
+    i=1
+    while [ $i -le $orders ]; do
+        job "order $i, $name" "$base -std=$first -fsyntax-only $work/order_$i.c"
+        job "order $i declared, then implemented, $name" "$base -std=$first -fsyntax-only $work/order_after_$i.c"
+        i=$((i + 1))
+    done
+    job "two units linked and run, $name" \
+        "$base -std=$first $work/unit_main.c $work/unit_impl.c -o $work/$name.units -lm && $work/$name.units"
+    job "static in two units linked and run, $name" \
+        "$base -std=$first $work/static_main.c $work/static_other.c -o $work/$name.static -lm && $work/$name.static"
+}
+
+compiler gcc gcc c99 c11 gnu17
+compiler clang clang c99 c11 gnu17
+compiler g++ "g++ -x c++" c++11 c++20
+compiler clang++ "clang++ -x c++" c++11 c++20
+
+# Programs and tests: C99 with POSIX, both compilers.
+stb=${STB_DIR:-/usr/include/stb}
+for name in gcc clang; do
+    have $name || continue
+    for f in examples/*.c examples/common/*.c bench/*.c tests/*.c tests/fuzz/*.c; do
+        case $f in *\** | */stb*) continue ;; esac
+        job "$f, $name" "$name -std=c99 -D_POSIX_C_SOURCE=200809L -I. -Iexamples/common -Itests -Itests/fuzz \
+-isystem $stb $warn -fsyntax-only $f"
+    done
+done
+# The ground floor's tests are C++ too.
+if have g++; then
+    job "tests/test_rllb.c as C++11, g++" \
+        "g++ -x c++ -std=c++11 -I. -Itests $warn tests/test_rllb.c -o $work/cpp_rllb -lm && $work/cpp_rllb"
+fi
+
+# Runs the plan, JOBS at a time; each leaves a file when it fails.
+cat >"$work/run_job.sh" <<'JOB'
+line=$1 dir=$2
+what=$(printf '%s\n' "$line" | cut -f 1)
+command=$(printf '%s\n' "$line" | cut -f 2)
+out=$(mktemp "$dir/out.XXXXXX")
+if sh -c "$command" >"$out" 2>&1 </dev/null; then
+    echo ok >"$out.ok"
+else
+    { echo "FAILED $what"; echo "    $command"; head -n 12 "$out" | sed 's/^/    /'; } >"$out.failed"
+fi
+JOB
+if [ -n "$1" ]; then grep -F -- "$1" "$plan" >"$plan.part"; mv "$plan.part" "$plan"; fi
+tr '\n' '\0' <"$plan" | xargs -0 -P "${JOBS:-2}" -I '{}' sh "$work/run_job.sh" '{}' "$work"
+passed=$(find "$work" -name 'out.*.ok' | wc -l)
+failed=$(find "$work" -name 'out.*.failed' | wc -l)
+planned=$(wc -l <"$plan")
+passed=$((passed)) failed=$((failed))
+cat "$work"/out.*.failed 2>/dev/null
+if [ $((passed + failed)) -ne $((planned)) ]; then fail "plan" "$planned jobs, $((passed + failed)) results"; fi
+finish
