@@ -286,8 +286,7 @@ RLLB_API void rllb_env_random_actions(rllb_rng *r, int32_t n, int32_t *actions, 
 
 #if defined(__SSE2__)
 #include <emmintrin.h>
-#elif defined(__aarch64__) && defined(__ARM_NEON)
-#include <arm_neon.h>
+#define RLLB_ENV_I_SSE2
 #endif
 
 /* C++ and pedantic C have no restrict; the compilers that can use the promise spell it like this. */
@@ -937,8 +936,8 @@ rllb_status rllb_env_trace_bin(const rllb_env_trace *trace, double step_s, doubl
 }
 
 /* ---- >>layout ----------------------------------------------------------------------------------------------
-   Structure of arrays: what the kernel walks through lies side by side, one element per environment, one row of
-   environments per server. Only the observations are stored the other way round, as learners want them. */
+   Structure of arrays: every quantity has an array of its own with an element per environment. Loads are rows of n,
+   which is how learners want them: the observation is the state itself. */
 
 struct rllb_env_cluster {
     rllb_env_cluster_desc d; /* resolved */
@@ -948,10 +947,9 @@ struct rllb_env_cluster {
     double *series;          /* [series_steps] TRACE: arrivals */
     int32_t series_steps;
     uint64_t *rng[4];  /* [E] each: the words of xoshiro256++ */
-    float *load;       /* [n][E] after the drain */
-    float *peak;       /* [n][E] before it, cut at 1 */
-    float *next;       /* [E][n] what the last step led to */
-    float *seen;       /* [E][n] what to act on; the same array without auto_reset */
+    float *seen;       /* [E][n] the loads: what to act on */
+    float *next;       /* [E][n] what the last step led to; the same array without auto_reset */
+    float *peak;       /* [E][n] before the drain, cut at 1 */
     float *arrival;    /* [E] */
     float *dropped;    /* [E] */
     double *arrived;   /* [E] totals */
@@ -1013,10 +1011,9 @@ static rllb_env_cluster *rllb_env_i_cluster_layout(const rllb_env_cluster_desc *
     env->series = (double *)rllb_carve(c, steps, sizeof(double));
     env->series_steps = (int32_t)steps;
     for (i = 0; i < 4; i++) env->rng[i] = (uint64_t *)rllb_carve(c, e, sizeof(uint64_t));
-    env->load = (float *)rllb_carve(c, n * e, sizeof(float));
+    env->seen = (float *)rllb_carve(c, n * e, sizeof(float));
+    env->next = d->auto_reset ? (float *)rllb_carve(c, n * e, sizeof(float)) : env->seen;
     env->peak = (float *)rllb_carve(c, n * e, sizeof(float));
-    env->next = (float *)rllb_carve(c, n * e, sizeof(float));
-    env->seen = d->auto_reset ? (float *)rllb_carve(c, n * e, sizeof(float)) : env->next;
     env->arrival = (float *)rllb_carve(c, e, sizeof(float));
     env->dropped = (float *)rllb_carve(c, e, sizeof(float));
     env->arrived = (double *)rllb_carve(c, e, sizeof(double));
@@ -1065,29 +1062,10 @@ static rllb_status rllb_env_i_cluster_fill(rllb_env_cluster *c)
 }
 
 /* ---- >>kernel ----------------------------------------------------------------------------------------------
-   One step of up to RLLB_ENV_I_BLOCK neighbouring environments, as short loops over environments that compilers turn
-   into vector code. Every environment goes through the same operations in the same order whatever the block, and
-   sums take exact products only (see DETERMINISM): a float times a float, or times a small integer, fits a double. */
-
-/* Square roots in place, count rounded up to a multiple of four. sqrtf may set errno, which keeps compilers from
-   vectorising it, so the vectors are written out; all of these round correctly. */
-static void rllb_env_i_sqrt(float *v, int32_t count)
-{
-    int32_t i;
-
-    for (i = 0; i < count; i += 4) {
-#if defined(__SSE2__)
-        _mm_storeu_ps(v + i, _mm_sqrt_ps(_mm_loadu_ps(v + i)));
-#elif defined(__aarch64__) && defined(__ARM_NEON)
-        vst1q_f32(v + i, vsqrtq_f32(vld1q_f32(v + i)));
-#else
-        v[i] = sqrtf(v[i]);
-        v[i + 1] = sqrtf(v[i + 1]);
-        v[i + 2] = sqrtf(v[i + 2]);
-        v[i + 3] = sqrtf(v[i + 3]);
-#endif
-    }
-}
+   One step of up to RLLB_ENV_I_BLOCK neighbouring environments: arrivals first, by loops that compilers turn into
+   vector code, then the cluster, one environment after the other or, with three servers on x86, four at a time.
+   Every environment goes through the same operations in the same order whatever the block, and sums take exact
+   products only (see DETERMINISM): a float times a float, or times a small integer, fits a double. */
 
 /* xoshiro256++ side by side: 24 bits for the arrival, 24 others for the change of quiet and busy. */
 static void rllb_env_i_draw(rllb_env_cluster *c, int32_t at, int32_t count, int32_t *RLLB_ENV_I_ALONE high,
@@ -1128,10 +1106,13 @@ static void rllb_env_i_arrivals(rllb_env_cluster *c, int32_t at, int32_t count, 
     }
     rllb_env_i_draw(c, at, count, high, low);
     if (c->d.traffic == RLLB_ENV_BURSTY) {
+        float busy[RLLB_ENV_I_BLOCK];
+        for (e = 0; e < count; e++) busy[e] = (float)(base1 + span1 * high[e]);
+        for (e = 0; e < count; e++) x[e] = (float)(base0 + span0 * high[e]);
+        for (e = 0; e < count; e++) phase[e] ^= low[e] < 1677722; /* 0.1 of 2^24 */
         for (e = 0; e < count; e++) {
-            float quiet = (float)(base0 + span0 * high[e]), busy = (float)(base1 + span1 * high[e]);
-            phase[e] ^= low[e] < 1677722; /* 0.1 of 2^24 */
-            x[e] = phase[e] ? busy : quiet;
+            float b = busy[e], q = x[e];
+            x[e] = phase[e] ? b : q;
         }
         return;
     }
@@ -1142,10 +1123,7 @@ static void rllb_env_i_restart(rllb_env_cluster *c, int32_t e)
 {
     int32_t i, n = c->d.servers;
 
-    for (i = 0; i < n; i++) {
-        c->load[(size_t)i * (size_t)c->d.environments + (size_t)e] = 0;
-        c->seen[(size_t)e * (size_t)n + (size_t)i] = 0;
-    }
+    for (i = 0; i < n; i++) c->seen[(size_t)e * (size_t)n + (size_t)i] = 0;
     c->step[e] = c->phase[e] = 0;
     c->ended[e] = 0;
     if (c->d.traffic == RLLB_ENV_TRACE) {
@@ -1156,72 +1134,177 @@ static void rllb_env_i_restart(rllb_env_cluster *c, int32_t e)
     }
 }
 
-/* Environments at ... at + count - 1, none of which has ended. Returns how many end here. */
-static int32_t rllb_env_i_run(rllb_env_cluster *c, int32_t at, int32_t count, const int32_t *RLLB_ENV_I_ALONE action,
-                              float *RLLB_ENV_I_ALONE reward, uint8_t *RLLB_ENV_I_ALONE terminated,
-                              uint8_t *RLLB_ENV_I_ALONE truncated)
+/* One environment that has not ended, its arrival drawn already: the cluster in plain words. Returns 1 if it ends. */
+static int32_t rllb_env_i_one(rllb_env_cluster *c, int32_t e, int32_t action, float *reward, uint8_t *terminated,
+                              uint8_t *truncated)
 {
-    float sum[RLLB_ENV_I_BLOCK], top[RLLB_ENV_I_BLOCK], spread[RLLB_ENV_I_BLOCK];
-    double square[RLLB_ENV_I_BLOCK], penalty = (double)c->d.dropped_penalty;
-    float *RLLB_ENV_I_ALONE x = c->arrival + at, *RLLB_ENV_I_ALONE over = c->dropped + at;
-    double *RLLB_ENV_I_ALONE arrived = c->arrived + at, *RLLB_ENV_I_ALONE lost = c->lost + at;
-    int64_t *RLLB_ENV_I_ALONE overload = c->overload + at;
-    int32_t *RLLB_ENV_I_ALONE step = c->step + at, horizon = c->d.horizon, ends = 0, i, e, n = c->d.servers;
-    size_t row = (size_t)c->d.environments, first = (size_t)at * (size_t)n;
-    int seed0 = c->d.mode == RLLB_ENV_SEED0;
+    int32_t i, n = c->d.servers;
+    float *seen = c->seen + (size_t)e * (size_t)n, *next = c->next + (size_t)e * (size_t)n;
+    float *peak = c->peak + (size_t)e * (size_t)n, over = 0, sum = 0, top = 0, mean, spread;
+    double square = 0, r;
 
-    rllb_env_i_arrivals(c, at, count, x);
-    for (e = 0; e < count; e++) {
-        sum[e] = top[e] = over[e] = 0;
-        square[e] = 0;
-    }
     for (i = 0; i < n; i++) {
-        const float *RLLB_ENV_I_ALONE load = c->load + (size_t)i * row + (size_t)at;
-        float *RLLB_ENV_I_ALONE peak = c->peak + (size_t)i * row + (size_t)at;
-        for (e = 0; e < count; e++) {
-            float l = load[e] + (action[e] == i ? x[e] : 0.0f), more = l > 1 ? l - 1 : 0.0f;
-            l = l > 1 ? 1.0f : l;
-            over[e] += more;
-            sum[e] += l;
-            top[e] = l > top[e] ? l : top[e];
-            peak[e] = l;
+        float load = i == action ? seen[i] + c->arrival[e] : seen[i];
+        if (load > 1) {
+            over = load - 1;
+            load = 1;
         }
+        sum += load;
+        top = load > top ? load : top;
+        peak[i] = load;
     }
-    for (e = 0; e < count; e++) sum[e] /= (float)n; /* now the mean */
+    mean = sum / (float)n;
     for (i = 0; i < n; i++) {
-        const float *RLLB_ENV_I_ALONE peak = c->peak + (size_t)i * row + (size_t)at;
-        float *RLLB_ENV_I_ALONE load = c->load + (size_t)i * row + (size_t)at, rate = c->rate[i];
-        float *RLLB_ENV_I_ALONE next = c->next + first + (size_t)i;
-        for (e = 0; e < count; e++) {
-            float away = peak[e] - sum[e], left = peak[e] - rate;
-            square[e] += (double)away * (double)away;
-            load[e] = left > 0 ? left : 0.0f;
+        float away = peak[i] - mean, left = peak[i] - c->rate[i];
+        square += (double)away * (double)away;
+        seen[i] = next[i] = left > 0 ? left : 0;
+    }
+    spread = sqrtf((float)square / (float)n);
+    top = top > 0.8f ? top - 0.8f : 0;
+    r = -2.0 * (double)spread - 50.0 * (double)top - (double)c->d.dropped_penalty * (double)over;
+    *terminated = c->d.mode == RLLB_ENV_SEED0 && over > 0;
+    *truncated = ++c->step[e] >= c->d.horizon;
+    *reward = *terminated ? -50.0f : (float)r;
+    c->dropped[e] = over;
+    c->arrived[e] += (double)c->arrival[e];
+    c->lost[e] += (double)over;
+    c->overload[e] += over > 0;
+    return *terminated | *truncated;
+}
+
+#ifdef RLLB_ENV_I_SSE2
+/* a0 b0 c0 a1 | b1 c1 a2 b2 | c2 a3 b3 c3 in memory, four environments of three servers, to and from three vectors. */
+static inline void rllb_env_i_split3(const float *from, __m128 *a, __m128 *b, __m128 *c)
+{
+    __m128 x = _mm_loadu_ps(from), y = _mm_loadu_ps(from + 4), z = _mm_loadu_ps(from + 8);
+    *a = _mm_shuffle_ps(x, _mm_shuffle_ps(y, z, _MM_SHUFFLE(1, 1, 2, 2)), _MM_SHUFFLE(2, 0, 3, 0));
+    *b = _mm_shuffle_ps(_mm_shuffle_ps(x, y, _MM_SHUFFLE(0, 0, 1, 1)), _mm_shuffle_ps(y, z, _MM_SHUFFLE(2, 2, 3, 3)),
+                        _MM_SHUFFLE(2, 0, 2, 0));
+    *c = _mm_shuffle_ps(_mm_shuffle_ps(x, y, _MM_SHUFFLE(1, 1, 2, 2)), z, _MM_SHUFFLE(3, 0, 2, 0));
+}
+
+static inline void rllb_env_i_join3(__m128 *a, __m128 *b, __m128 *c)
+{
+    __m128 low = _mm_unpacklo_ps(*a, *b), high = _mm_unpackhi_ps(*a, *b), d = *c;
+    *a = _mm_shuffle_ps(low, _mm_shuffle_ps(d, low, _MM_SHUFFLE(2, 2, 0, 0)), _MM_SHUFFLE(2, 0, 1, 0));
+    *b = _mm_shuffle_ps(_mm_shuffle_ps(low, d, _MM_SHUFFLE(1, 1, 3, 3)), high, _MM_SHUFFLE(1, 0, 2, 0));
+    *c = _mm_shuffle_ps(_mm_shuffle_ps(d, high, _MM_SHUFFLE(2, 2, 2, 2)),
+                        _mm_shuffle_ps(high, d, _MM_SHUFFLE(3, 3, 3, 3)), _MM_SHUFFLE(2, 0, 2, 0));
+}
+
+static inline void rllb_env_i_store3(float *to, __m128 a, __m128 b, __m128 c)
+{
+    _mm_storeu_ps(to, a);
+    _mm_storeu_ps(to + 4, b);
+    _mm_storeu_ps(to + 8, c);
+}
+
+static inline __m128d rllb_env_i_squares(__m128 a, __m128 b, __m128 c)
+{
+    __m128d x = _mm_cvtps_pd(a), y = _mm_cvtps_pd(b), z = _mm_cvtps_pd(c);
+    return _mm_add_pd(_mm_add_pd(_mm_mul_pd(x, x), _mm_mul_pd(y, y)), _mm_mul_pd(z, z));
+}
+
+static inline __m128d rllb_env_i_reward(__m128 spread, __m128 top, __m128 over, double penalty)
+{
+    __m128d r = _mm_mul_pd(_mm_set1_pd(-2.0), _mm_cvtps_pd(spread));
+    r = _mm_sub_pd(r, _mm_mul_pd(_mm_set1_pd(50.0), _mm_cvtps_pd(top)));
+    return _mm_sub_pd(r, _mm_mul_pd(_mm_set1_pd(penalty), _mm_cvtps_pd(over)));
+}
+
+/* Four neighbouring environments of three servers at once; the same operations, so the same bits, as rllb_env_i_one
+   on each of them. Returns a bit for each that ends. */
+static inline int rllb_env_i_four(rllb_env_cluster *c, int32_t e, const int32_t *action, float *reward,
+                                  uint8_t *terminated, uint8_t *truncated)
+{
+    const __m128 one = _mm_set1_ps(1), zero = _mm_setzero_ps(), three = _mm_set1_ps(3);
+    __m128i a = _mm_loadu_si128((const __m128i *)(const void *)action), step, late, crashed;
+    __m128 x = _mm_loadu_ps(c->arrival + e), l0, l1, l2, over, mean, top, spread, d0, d1, d2, r, flag;
+    double *arrived = c->arrived + e, *lost = c->lost + e;
+    __m128i *overload = (__m128i *)(void *)(c->overload + e);
+    size_t row = 3 * (size_t)e;
+    int32_t bytes;
+
+    rllb_env_i_split3(c->seen + row, &l0, &l1, &l2);
+    l0 = _mm_add_ps(l0, _mm_and_ps(x, _mm_castsi128_ps(_mm_cmpeq_epi32(a, _mm_setzero_si128()))));
+    l1 = _mm_add_ps(l1, _mm_and_ps(x, _mm_castsi128_ps(_mm_cmpeq_epi32(a, _mm_set1_epi32(1)))));
+    l2 = _mm_add_ps(l2, _mm_and_ps(x, _mm_castsi128_ps(_mm_cmpeq_epi32(a, _mm_set1_epi32(2)))));
+    top = _mm_max_ps(_mm_max_ps(l0, l1), l2);
+    over = _mm_max_ps(_mm_sub_ps(top, one), zero); /* loads are at most 1 before, so only one can be above it now */
+    top = _mm_min_ps(top, one);
+    l0 = _mm_min_ps(l0, one);
+    l1 = _mm_min_ps(l1, one);
+    l2 = _mm_min_ps(l2, one);
+    mean = _mm_div_ps(_mm_add_ps(_mm_add_ps(l0, l1), l2), three);
+    d0 = _mm_sub_ps(l0, mean);
+    d1 = _mm_sub_ps(l1, mean);
+    d2 = _mm_sub_ps(l2, mean);
+    spread = _mm_movelh_ps(_mm_cvtpd_ps(rllb_env_i_squares(d0, d1, d2)),
+                           _mm_cvtpd_ps(rllb_env_i_squares(_mm_movehl_ps(d0, d0), _mm_movehl_ps(d1, d1),
+                                                           _mm_movehl_ps(d2, d2))));
+    spread = _mm_sqrt_ps(_mm_div_ps(spread, three));
+    d0 = _mm_max_ps(_mm_sub_ps(l0, _mm_set1_ps(c->rate[0])), zero);
+    d1 = _mm_max_ps(_mm_sub_ps(l1, _mm_set1_ps(c->rate[1])), zero);
+    d2 = _mm_max_ps(_mm_sub_ps(l2, _mm_set1_ps(c->rate[2])), zero);
+    rllb_env_i_join3(&l0, &l1, &l2);
+    rllb_env_i_store3(c->peak + row, l0, l1, l2);
+    rllb_env_i_join3(&d0, &d1, &d2);
+    rllb_env_i_store3(c->next + row, d0, d1, d2);
+    rllb_env_i_store3(c->seen + row, d0, d1, d2);
+    top = _mm_max_ps(_mm_sub_ps(top, _mm_set1_ps(0.8f)), zero);
+    r = _mm_movelh_ps(_mm_cvtpd_ps(rllb_env_i_reward(spread, top, over, (double)c->d.dropped_penalty)),
+                      _mm_cvtpd_ps(rllb_env_i_reward(_mm_movehl_ps(spread, spread), _mm_movehl_ps(top, top),
+                                                     _mm_movehl_ps(over, over), (double)c->d.dropped_penalty)));
+    flag = _mm_cmpgt_ps(over, zero);
+    crashed = c->d.mode == RLLB_ENV_SEED0 ? _mm_castps_si128(flag) : _mm_setzero_si128();
+    r = _mm_or_ps(_mm_andnot_ps(_mm_castsi128_ps(crashed), r),
+                  _mm_and_ps(_mm_castsi128_ps(crashed), _mm_set1_ps(-50)));
+    _mm_storeu_ps(reward, r);
+    _mm_storeu_ps(c->dropped + e, over);
+    _mm_storeu_pd(arrived, _mm_add_pd(_mm_loadu_pd(arrived), _mm_cvtps_pd(x)));
+    _mm_storeu_pd(arrived + 2, _mm_add_pd(_mm_loadu_pd(arrived + 2), _mm_cvtps_pd(_mm_movehl_ps(x, x))));
+    _mm_storeu_pd(lost, _mm_add_pd(_mm_loadu_pd(lost), _mm_cvtps_pd(over)));
+    _mm_storeu_pd(lost + 2, _mm_add_pd(_mm_loadu_pd(lost + 2), _mm_cvtps_pd(_mm_movehl_ps(over, over))));
+    a = _mm_castps_si128(_mm_unpacklo_ps(flag, flag)); /* each flag twice: -1 in 64 bits, subtracted */
+    _mm_storeu_si128(overload, _mm_sub_epi64(_mm_loadu_si128(overload), a));
+    a = _mm_castps_si128(_mm_unpackhi_ps(flag, flag));
+    _mm_storeu_si128(overload + 1, _mm_sub_epi64(_mm_loadu_si128(overload + 1), a));
+    step = _mm_add_epi32(_mm_loadu_si128((const __m128i *)(const void *)(c->step + e)), _mm_set1_epi32(1));
+    _mm_storeu_si128((__m128i *)(void *)(c->step + e), step);
+    late = _mm_cmpgt_epi32(step, _mm_set1_epi32(c->d.horizon - 1));
+    step = _mm_and_si128(_mm_packs_epi16(_mm_packs_epi32(crashed, late), _mm_setzero_si128()), _mm_set1_epi8(1));
+    bytes = _mm_cvtsi128_si32(step);
+    memcpy(terminated, &bytes, 4);
+    bytes = _mm_cvtsi128_si32(_mm_srli_si128(step, 4));
+    memcpy(truncated, &bytes, 4);
+    return _mm_movemask_ps(_mm_castsi128_ps(_mm_or_si128(crashed, late)));
+}
+#endif
+
+/* Environments at ... at + count - 1, none of which has ended. Returns how many end here. */
+static int32_t rllb_env_i_run(rllb_env_cluster *c, int32_t at, int32_t count, const int32_t *action, float *reward,
+                              uint8_t *terminated, uint8_t *truncated)
+{
+    int32_t e = 0, k, ends = 0, until = 0;
+
+    rllb_env_i_arrivals(c, at, count, c->arrival + at);
+#ifdef RLLB_ENV_I_SSE2
+    if (c->d.servers == 3) until = count & ~3;
+#endif
+    while (e < count) {
+        int ended, width = e < until ? 4 : 1;
+#ifdef RLLB_ENV_I_SSE2
+        if (width == 4) ended = rllb_env_i_four(c, at + e, action + e, reward + e, terminated + e, truncated + e);
+        else
+#endif
+            ended = rllb_env_i_one(c, at + e, action[e], reward + e, terminated + e, truncated + e);
+        for (k = e; ended; ended >>= 1, k++) {
+            if (!(ended & 1)) continue;
+            ends++;
+            if (c->d.auto_reset) rllb_env_i_restart(c, at + k);
+            else c->ended[at + k] = (uint8_t)(terminated[k] | truncated[k] << 1);
         }
-        for (e = 0; e < count; e++) next[(size_t)e * (size_t)n] = load[e];
-    }
-    for (e = 0; e < count; e++) spread[e] = (float)square[e] / (float)n;
-    for (; e & 3; e++) spread[e] = 0;
-    rllb_env_i_sqrt(spread, count);
-    for (e = 0; e < count; e++) {
-        float high = top[e] > 0.8f ? top[e] - 0.8f : 0.0f;
-        double r = -2.0 * (double)spread[e] - 50.0 * (double)high - (seed0 ? 0.0 : penalty) * (double)over[e];
-        reward[e] = seed0 && over[e] > 0 ? -50.0f : (float)r;
-        arrived[e] += (double)x[e];
-        lost[e] += (double)over[e];
-        overload[e] += over[e] > 0;
-    }
-    for (e = 0; e < count; e++) {
-        int32_t taken = step[e] + 1, crash = seed0 && over[e] > 0, late = taken >= horizon;
-        step[e] = taken;
-        terminated[e] = (uint8_t)crash;
-        truncated[e] = (uint8_t)late;
-        ends += crash | late;
-    }
-    if (c->d.auto_reset) memcpy(c->seen + first, c->next + first, (size_t)count * (size_t)n * sizeof *c->seen);
-    for (e = 0; ends && e < count; e++) {
-        if (!(terminated[e] | truncated[e])) continue;
-        if (c->d.auto_reset) rllb_env_i_restart(c, at + e);
-        else c->ended[at + e] = (uint8_t)(terminated[e] | truncated[e] << 1);
+        e += width;
     }
     return ends;
 }
@@ -1304,7 +1387,7 @@ static uint64_t rllb_env_i_fingerprint(const rllb_env_cluster *c)
    0 if what was read cannot be a state. */
 static int rllb_env_i_state_one(const rllb_env_cluster *c, int32_t e, rllb_env_i_bytes *b, rllb_env_cluster *into)
 {
-    size_t n = (size_t)c->d.servers, i, row = (size_t)c->d.environments, at = (size_t)e;
+    size_t n = (size_t)c->d.servers, at = (size_t)e * n, i;
     int32_t phases = c->d.traffic == RLLB_ENV_TRACE ? c->series_steps : c->d.traffic == RLLB_ENV_BURSTY ? 2 : 1;
     int32_t step, phase;
     float arrival, dropped;
@@ -1319,15 +1402,14 @@ static int rllb_env_i_state_one(const rllb_env_cluster *c, int32_t e, rllb_env_i
         if (into) into->rng[i][e] = word;
     }
     for (i = 0; i < n; i++) {
-        float load = rllb_env_i_float(b, c->load[i * row + at]), peak = rllb_env_i_float(b, c->peak[i * row + at]);
-        float next = rllb_env_i_float(b, c->next[at * n + i]);
+        float load = rllb_env_i_float(b, c->seen[at + i]), peak = rllb_env_i_float(b, c->peak[at + i]);
+        float next = rllb_env_i_float(b, c->next[at + i]);
         ok = ok && load >= 0 && load <= 1 && peak >= 0 && peak <= 1 && next >= 0 && next <= 1;
         ok = ok && (c->d.auto_reset || (next >= load && next <= load));
         if (into) {
-            into->load[i * row + at] = load;
-            into->peak[i * row + at] = peak;
-            into->next[at * n + i] = next;
-            into->seen[at * n + i] = load;
+            into->next[at + i] = next;
+            into->seen[at + i] = load;
+            into->peak[at + i] = peak;
         }
     }
     arrival = rllb_env_i_float(b, c->arrival[e]);
@@ -1460,11 +1542,11 @@ void rllb_env_cluster_destroy(rllb_env_cluster *c)
 
 int32_t rllb_env_cluster_reset_one(rllb_env_cluster *c, int32_t e)
 {
-    size_t i, n = (size_t)c->d.servers, row = (size_t)c->d.environments;
+    size_t i, n = (size_t)c->d.servers, at = (size_t)e * n;
 
     if (e < 0 || e >= c->d.environments) return -1;
     rllb_env_i_restart(c, e);
-    for (i = 0; i < n; i++) c->next[(size_t)e * n + i] = c->peak[i * row + (size_t)e] = 0;
+    for (i = 0; i < n; i++) c->next[at + i] = c->peak[at + i] = 0;
     c->arrival[e] = c->dropped[e] = 0;
     c->arrived[e] = c->lost[e] = 0;
     c->overload[e] = 0;
@@ -1558,10 +1640,10 @@ const int32_t *rllb_env_cluster_steps(const rllb_env_cluster *c)
 
 int32_t rllb_env_cluster_loads(const rllb_env_cluster *c, int32_t e, float *load)
 {
-    int32_t i;
+    size_t n = (size_t)c->d.servers;
 
     if (e < 0 || e >= c->d.environments || !load) return -1;
-    for (i = 0; i < c->d.servers; i++) load[i] = c->peak[(size_t)i * (size_t)c->d.environments + (size_t)e];
+    memcpy(load, c->peak + (size_t)e * n, n * sizeof *load);
     return 0;
 }
 
