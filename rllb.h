@@ -67,10 +67,11 @@
               index or -1. NULL and numbers out of range are refused, not trusted.
    THREADS    "const" below: any number of threads may call it on one object at once. "owner": one thread at a time
               per object. "setup": before the object is shared. Objects are independent of each other.
-                  rllb_status_*, rllb_fairness, rllb_policy_size, rllb_policy_name ...  const (no object)
-                  rllb_rng_*, rllb_stats_*, rllb_decay_*, rllb_p2_*                     owner
-                  rllb_policy_init, rllb_policy_create                                  setup
-                  rllb_policy_choose, rllb_policy_reset                                 owner
+                  rllb_version, rllb_status_*, rllb_log, rllb_fairness, rllb_block_*    const (no object)
+                  rllb_policy_size, _name, _kind_of, _desc_default                      const (no object)
+                  rllb_rng_*, rllb_stats_*, rllb_decay_*, rllb_p2_*, rllb_quantile      owner
+                  rllb_carve*, rllb_policy_init, _create, _destroy                      setup
+                  rllb_policy_choose, _reset                                            owner
    DETERMINISM  The same seed and stream give the same numbers on every machine; functions that call libm
               (rllb_rng_exponential, rllb_rng_normal, rllb_fairness) give the same on every machine with the same libm.
    LIMITS     At most 65,536 servers per policy. The ABI is not stable: build from source, in one go.

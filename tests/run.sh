@@ -1,5 +1,5 @@
 #!/bin/sh
-# Runs all tests, JOBS at a time, and adds up their last lines. `make test` calls it; to run a part: make test ONLY=words.
+# Runs all tests, JOBS at a time, and adds up their last lines. `make test` calls it; a part: make test ONLY=words.
 #
 # A job is a program or script whose last line is "N passed, N failed[, N skipped]":
 #     test_NAME          a unit test, tests/test_NAME.c, optimised
@@ -32,7 +32,8 @@ run_one()
     esac >"$log" 2>&1 </dev/null
     status=$?
     # shellcheck disable=SC2046
-    set -- $(tail -n 1 "$log" | sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed\(, \([0-9]*\) skipped\)\{0,1\}$/\1 \2 \4/p')
+    set -- $(tail -n 1 "$log" |
+        sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed\(, \([0-9]*\) skipped\)\{0,1\}$/\1 \2 \4/p')
     passed=${1:-0} failed=${2:-0} skipped=${3:-0} words=
     if [ $# -eq 0 ]; then
         words="no count as its last line, exit status $status"

@@ -329,21 +329,17 @@ static void overrun_policy(int steps)
     if (rllb_policy_init(&d, memory, sizeof memory, &p) != RLLB_OK) _exit(0);
     ((volatile float *)p->weight)[2 + steps] = 1;
 }
-#endif
 
-TEST(red_zones_under_asan)
+TEST(red_zones)
 {
-#ifdef RLLB_I_ASAN
     int steps;
 
     CHECK(!dies(overrun, 0)); /* the last element is ours */
     CHECK(!dies(overrun_policy, 0));
     for (steps = 1; steps <= 16; steps++) CHECK(dies(overrun, steps));
     CHECK(dies(overrun_policy, 1));
-#else
-    SKIP("only in a build with AddressSanitizer");
-#endif
 }
+#endif
 
 /* ---- random numbers ---------------------------------------------------------------------------------------- */
 

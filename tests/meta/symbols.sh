@@ -1,0 +1,50 @@
+#!/bin/sh
+# What the headers give to the linker and to the preprocessor: prefixed names only, nothing that changes, no malloc and
+# no stdio where it was promised, no clock, no exit, no errno.
+
+cd "$(dirname "$0")/../.." || exit 1
+. tests/check.sh
+
+all_nm=$work/nm
+forbid() # what, pattern of names; reads $all_nm
+{
+    found=$(grep -E "$2" "$all_nm" | tr '\n' ' ')
+    if [ -z "$found" ]; then pass; else fail "$1" "$found"; fi
+}
+
+for cc in gcc clang; do
+    if ! have $cc || ! have nm; then
+        skip "symbols, $cc" "$cc or nm is not installed"
+        continue
+    fi
+    for h in rllb.h rllb_nn.h rllb_env.h; do
+        [ -f $h ] || continue
+        printf '#define RLLB_IMPLEMENTATION\n#include "%s"\n' $h >"$work/impl.c"
+        check "$h compiles, $cc" $cc -std=c99 -O2 -fno-pie -I. -c "$work/impl.c" -o "$work/impl.o" || continue
+        nm -g --defined-only "$work/impl.o" | awk '{ print $3 }' >"$all_nm"
+        if [ -s "$all_nm" ]; then pass; else fail "$h, $cc" "exports nothing"; fi
+        grep -v '^_\{0,1\}rllb_' "$all_nm" >"$work/odd"
+        if [ -s "$work/odd" ]; then fail "$h, $cc: exported without prefix" "$(tr '\n' ' ' <"$work/odd")"; else pass; fi
+        nm "$work/impl.o" | awk '$2 ~ /^[bBdDcC]$/ { print $3 }' >"$all_nm"
+        forbid "$h, $cc: data that can change" .
+        nm -u "$work/impl.o" | awk '{ print $NF }' >"$all_nm"
+        forbid "$h, $cc: prints or opens files" '^_*(IO_|std(in|out|err)$|f?put[cs]|putchar|fopen|fread|fwrite|open$|read$|write$|.*printf|.*scanf)'
+        forbid "$h, $cc: clock" '^_*(time|clock|clock_gettime|gettimeofday|localtime.*|gmtime.*)$'
+        forbid "$h, $cc: ends the program or reads its surroundings" '^_*(abort|exit|.*assert_fail.*|getenv|signal|raise)$'
+        forbid "$h, $cc: errno, rand" '^_*(errno_location|s?rand|random|drand48|rand_r)$'
+        check "$h without malloc, $cc" $cc -std=c99 -O2 -I. -DRLLB_NO_MALLOC -c "$work/impl.c" -o "$work/impl.o"
+        nm -u "$work/impl.o" | awk '{ print $NF }' >"$all_nm"
+        forbid "$h, $cc: memory with RLLB_NO_MALLOC" '^_*(malloc|calloc|realloc.*|free|aligned_alloc|posix_memalign|memalign|valloc|mmap|sbrk)$'
+
+        # Macros of a file that only declares, beyond those of the standard headers.
+        for f in stdbool stddef stdint; do echo "#include <$f.h>"; done >"$work/base.c"
+        printf '#include "%s"\n' $h >"$work/decl.c"
+        $cc -std=c99 -I. -dM -E "$work/base.c" | awk '{ print $2 }' | sort >"$work/base"
+        $cc -std=c99 -I. -dM -E "$work/decl.c" | awk '{ print $2 }' | sort >"$work/decl"
+        comm -13 "$work/base" "$work/decl" >"$work/new"
+        if [ -s "$work/new" ]; then pass; else fail "$h, $cc" "defines no macro"; fi
+        grep -v '^RLLB_' "$work/new" >"$all_nm"
+        forbid "$h, $cc: macros without prefix" .
+    done
+done
+finish
