@@ -506,7 +506,7 @@ enum { CAPITAL = 72, SMALL = 52, TALL = 76 };
 /* How a size comes out in pixels. Outer edges of strokes at the baseline and at the heights of small and capital
    letters are put on whole pixels, which keeps small text sharp. */
 typedef struct type {
-    double unit, stroke, extra; /* pixels per font unit, pen width, room added per letter */
+    double unit, across, stroke, extra; /* pixels per font unit (up, across), pen width, room added per letter */
     double small, capital, tall; /* heights of the pen's centre line */
     bool snap;
 } type;
@@ -517,6 +517,7 @@ static type type_of(double size, ex_weight weight, bool snap)
     double regular = clamp(0.088 * size, 1.15, 1e4);
 
     t.unit = size / 100 * 0.885;
+    t.across = size / 100 * 0.945;
     t.stroke = weight == EX_BOLD ? clamp(0.128 * size, 1.6, 1e4) : regular;
     t.extra = 0.8 * (t.stroke - regular);
     t.snap = snap;
@@ -592,7 +593,7 @@ static double line_width(const type *t, const char *text, const char *end)
 
     while (*text && text != end && *text != '\n') {
         const ex_glyph *g = next_glyph(start, &text);
-        width += (g->left + g->width + g->right) * t->unit + t->extra;
+        width += (g->left + g->width + g->right) * t->across + t->extra;
         if (end && text > end) break;
     }
     return width;
@@ -644,7 +645,7 @@ typedef struct pen {
 
 static ex_point pen_place(const pen *p, double x, double y)
 {
-    double px = p->x + x * p->t->unit - p->origin_x, py = p->y - type_height(p->t, y) - p->origin_y;
+    double px = p->x + x * p->t->across - p->origin_x, py = p->y - type_height(p->t, y) - p->origin_y;
     ex_point out;
 
     out.x = p->origin_x + px * p->cos_a + py * p->sin_a;
@@ -770,9 +771,9 @@ void ex_draw_text_turned(ex_canvas *c, double x, double y, double size, ex_weigh
         p.y = y;
         while (*at && *at != '\n') {
             const ex_glyph *g = next_glyph(line, &at);
-            p.x = pen_x + g->left * t.unit + t.extra / 2;
+            p.x = pen_x + g->left * t.across + t.extra / 2;
             draw_glyph(&p, g);
-            pen_x += (g->left + g->width + g->right) * t.unit + t.extra;
+            pen_x += (g->left + g->width + g->right) * t.across + t.extra;
         }
     }
     blend(c, p.touched, color);
