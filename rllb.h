@@ -801,7 +801,7 @@ static void rllb_i_alias_build(const float *weight, double total, int32_t n, flo
         if (share[giver] < 1) {
             for (large++; large < n && share[large] < 1; large++) {}
         }
-        if (share[giver] < 1 && giver < scan) {
+        if (giver < scan && share[giver] < 1) {
             i = giver;
         } else {
             for (scan++; scan < n && share[scan] >= 1; scan++) {}
@@ -951,7 +951,8 @@ int32_t rllb_policy_kind_of(const char *name)
     int32_t kind;
 
     for (kind = 0; name && kind < (int32_t)RLLB_POLICY_NUM; kind++) {
-        if (strcmp(name, rllb_policy_name((rllb_policy_kind)kind)) == 0) return kind;
+        const char *known = rllb_policy_name((rllb_policy_kind)kind);
+        if (known && strcmp(name, known) == 0) return kind;
     }
     return -1;
 }
