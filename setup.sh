@@ -14,7 +14,8 @@ cd "$(dirname "$0")" || exit 1
 target=${1:-deps}
 if [ $# -gt 0 ]; then shift; fi
 
-say() { echo "setup: $*"; }
+exec 3>&1 # where say speaks, whatever a function's output goes to
+say() { echo "setup: $*" >&3; }
 die() { echo "setup: $*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
@@ -209,14 +210,14 @@ fi
 for tool in $missing_needed; do
     case $tool in
     cc)
-        say "there is no C compiler that compiles and links (tried $CC); install one, or name it with CC=" >&2
-        if [ "$manager" = brew ]; then say "on macOS: xcode-select --install" >&2; fi ;;
+        say "there is no C compiler that compiles and links (tried $CC); install one, or name it with CC="
+        if [ "$manager" = brew ]; then say "on macOS: xcode-select --install"; fi ;;
     stb)
         say "stb_image_write.h is not in $STB_DIR; it is one file of the stb collection: put it into a folder and" \
-            "run this again with STB_DIR=folder" >&2 ;;
-    *) say "$tool is missing and could not be installed; please install it by hand" >&2 ;;
+            "run this again with STB_DIR=folder" ;;
+    *) say "$tool is missing and could not be installed; please install it by hand" ;;
     esac
-done
+done 3>&2
 if [ -n "$missing_needed" ]; then exit 1; fi
 if [ -n "$missing_wanted" ]; then say "not to be had here, what needs it is left out:$missing_wanted"; fi
 
