@@ -1,0 +1,3646 @@
+/* rllb_nn.h - v0.1.0 - the learners of rllb: networks, optimisers, replay memories, the DQN family, model files
+
+   A leaf on top of rllb.h. It knows nothing of servers and flows: observations and actions are vectors. Sizes are
+   known at run time only, kernels are chosen for the processor at init, one core at a time, no BLAS.
+
+   It is not a tensor framework: there is no graph and no automatic differentiation. What is here is what a
+   balancing policy needs, and it is checked against PyTorch.
+
+   DO THIS
+       in exactly one C or C++ file:     #define RLLB_IMPLEMENTATION
+                                         #include "rllb.h"
+                                         #include "rllb_nn.h"
+       and link with -lm.  The header reads itself again to stamp out its kernels: keep its name, or define
+       RLLB_NN_FILE as the name under which the compiler finds it.
+
+   A COMPLETE PROGRAM (compiled and run by the tests): learn which of two servers answers faster
+
+       #define RLLB_IMPLEMENTATION
+       #include "rllb.h"
+       #include "rllb_nn.h"
+       #include <stdio.h>
+
+       int main(void)
+       {
+           rllb_nn_dqn_desc desc;
+           rllb_nn_dqn *agent;
+           rllb_rng world;
+           float now[2], next[2];
+           int i;
+
+           rllb_nn_dqn_desc_default(&desc);
+           desc.net.inputs = 2;
+           desc.net.outputs = 2;
+           desc.gamma = -1;                     (a bandit: nothing follows from an action)
+           agent = rllb_nn_dqn_create(&desc);
+           if (!agent) return 1;
+           rllb_rng_init(&world, 1, 0);
+           now[0] = now[1] = 0.5f;
+           for (i = 0; i < 2000; i++) {
+               int32_t action = rllb_nn_dqn_act(agent, now, NULL);
+               float reward = -now[action];
+               next[0] = rllb_rng_float(&world);
+               next[1] = rllb_rng_float(&world);
+               rllb_nn_dqn_observe(agent, now, action, reward, next, NULL, false, false);
+               rllb_nn_dqn_update(agent, NULL);
+               now[0] = next[0];
+               now[1] = next[1];
+           }
+           now[0] = 0.9f;
+           now[1] = 0.1f;
+           printf("delays 0.9 and 0.1: server %d\n", (int)rllb_nn_dqn_best(agent, now, NULL));
+           rllb_nn_dqn_destroy(agent);
+           return 0;
+       }
+
+   CONTENTS OF THE IMPLEMENTATION (search for the tag)
+       >>isa        which kernels this processor can run
+       >>kernels    the arithmetic, stamped once per instruction set from the template at the end of the file
+       >>tensors    matrices in panels, and the public operations on them
+       >>network    layers, forward, backward
+       >>losses     mean squared error and Huber
+       >>schedules  numbers that change over time
+       >>optimiser  SGD, RMSprop, Adam, AdamW, clipping
+       >>replay     uniform and prioritised, n-step
+       >>dqn        DQN, Double, Dueling
+       >>files      safetensors in and out of memory
+
+   CONFIGURATION
+       RLLB_IMPLEMENTATION, RLLB_STATIC, RLLB_API, RLLB_NO_MALLOC    as in rllb.h
+       RLLB_NN_NO_SIMD    implementation file    leave out all intrinsics; only the generic kernels remain
+       RLLB_NN_FILE       implementation file    this file's name, default "rllb_nn.h"
+
+   WORDS
+       panel         16 columns of a matrix, stored row after row: one cache line per row. A matrix is its panels, one
+                     after the other; columns past the last are zero. A single row is a plain padded array.
+       work          the scratch of one thread: activations and, for training, gradients by them
+       target net    the slowly following copy that a DQN bootstraps from
+   MEMORY     As in rllb.h: x_size, x_init, one block, nothing afterwards. A network with its parameters, a work area
+              and a learner are separate objects; a learner holds all it needs.
+   ERRORS     As in rllb.h. A network fed with NaN answers NaN; rllb_nn_best still answers a valid action.
+   THREADS    rllb_nn_net, once set up      const: any number of threads, each with a work of its own
+              rllb_nn_work, rllb_nn_opt, rllb_nn_replay, rllb_nn_dqn    owner: one thread at a time
+              *_init, *_create, *_load      setup
+   DETERMINISM  Same seed, same machine, same instruction set: same bits, always. With `portable` set: same bits on
+              every machine (no fused multiply-add, one order of summation, exp and tanh of our own), at the price of
+              speed; libm's sqrtf and powf remain, which is exact for the first.
+   COST       Measured figures with the machine named: bench/README.md. A forward pass of 9-64-64-1 is about 0.1 us.
+   LIMITS     Little-endian machines. Dense, dueling and layer-normalised networks; float32. At most 8 hidden layers,
+              65,536 units a layer, 65,536 actions.
+
+   Licence: MIT or public domain, as you like; full text at the end of the file. */
+
+#ifndef RLLB_NN_I_STAMP /* the template at the end is read with this set; everything up to it is then skipped */
+#ifndef RLLB_NN_H
+#define RLLB_NN_H
+
+#include "rllb.h"
+
+#if RLLB_VERSION != 100
+#error "rllb_nn.h and rllb.h are of different versions"
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- instruction sets ---------------------------------------------------------------------------------------- */
+
+/* DEFAULT is the widest that processor and build have. GENERIC is plain C, everywhere. */
+typedef enum rllb_nn_isa {
+    RLLB_NN_ISA_DEFAULT,
+    RLLB_NN_ISA_GENERIC,
+    RLLB_NN_ISA_SSE2,
+    RLLB_NN_ISA_AVX2, /* with FMA, unless portable */
+    RLLB_NN_ISA_AVX512, /* portable: as AVX2 */
+    RLLB_NN_ISA_NEON,
+    RLLB_NN_ISA_NUM
+} rllb_nn_isa;
+
+/* The arithmetic for one instruction set: constant, shared by all objects and threads. */
+typedef struct rllb_nn_kernels rllb_nn_kernels;
+
+/* NULL if processor or build lack the set. portable: same bits on every machine. */
+RLLB_API const rllb_nn_kernels *rllb_nn_kernels_query(rllb_nn_isa isa, bool portable);
+/* "avx2", "avx2_portable", ...; "none" for NULL. */
+RLLB_API const char *rllb_nn_kernels_name(const rllb_nn_kernels *k);
+
+/* ---- tensors --------------------------------------------------------------------------------------------------- */
+
+enum { RLLB_NN_PANEL = 16 };
+
+/* A matrix over the caller's memory, in panels: element (r, c) is data[(c / 16) * rows * 16 + r * 16 + c % 16].
+   data is aligned to 64 bytes and holds rllb_nn_tensor_floats floats; those past the last column are zero. */
+typedef struct rllb_nn_tensor {
+    float *data;
+    int32_t rows, cols;
+} rllb_nn_tensor;
+
+RLLB_API size_t rllb_nn_tensor_floats(int32_t rows, int32_t cols);
+/* Between panels and row-major arrays [rows][cols] with `stride` floats from row to row. */
+RLLB_API void rllb_nn_tensor_load(const rllb_nn_tensor *t, const float *from, size_t stride);
+RLLB_API void rllb_nn_tensor_save(const rllb_nn_tensor *t, float *to, size_t stride);
+
+/* The three products training needs. scratch: rllb_nn_tensor_floats(b->cols, b->rows) floats for NT, else unused. */
+typedef enum rllb_nn_product {
+    RLLB_NN_NN, /* C = A B      A [m][k], B [k][n] */
+    RLLB_NN_TN, /* C = A^T B    A [k][m], B [k][n] */
+    RLLB_NN_NT  /* C = A B^T    A [m][k], B [n][k] */
+} rllb_nn_product;
+
+/* C = (accumulate ? C : 0) + product. Shapes must fit, A and B must not overlap C. */
+RLLB_API rllb_status rllb_nn_multiply(const rllb_nn_kernels *k, rllb_nn_product form, const rllb_nn_tensor *a,
+                                      const rllb_nn_tensor *b, const rllb_nn_tensor *c, bool accumulate,
+                                      float *scratch);
+/* y[out] = x[in] W + bias, W [in][out]. x and y: padded to 16, aligned to 64 bytes. */
+RLLB_API void rllb_nn_multiply_vector(const rllb_nn_kernels *k, const float *x, const rllb_nn_tensor *w,
+                                      const float *bias, float *y);
+/* Softmax of every row, or its logarithm, in place. */
+RLLB_API void rllb_nn_softmax(const rllb_nn_kernels *k, const rllb_nn_tensor *t, bool logarithm);
+/* sums[cols] of every column; sums padded to 16, aligned to 64 bytes. */
+RLLB_API void rllb_nn_column_sums(const rllb_nn_kernels *k, const rllb_nn_tensor *t, float *sums);
+
+typedef enum rllb_nn_activation {
+    RLLB_NN_ACTIVATION_DEFAULT, /* RELU between layers, LINEAR at the end */
+    RLLB_NN_LINEAR,
+    RLLB_NN_RELU,
+    RLLB_NN_LEAKY_RELU,
+    RLLB_NN_TANH,
+    RLLB_NN_SIGMOID,
+    RLLB_NN_ELU,
+    RLLB_NN_ACTIVATION_NUM
+} rllb_nn_activation;
+
+/* t = act(t), and d = d * act'(x) written by the output y = act(x). leak: slope of LEAKY_RELU below zero. */
+RLLB_API void rllb_nn_activate(const rllb_nn_kernels *k, rllb_nn_activation kind, const rllb_nn_tensor *t, float leak);
+RLLB_API void rllb_nn_activate_back(const rllb_nn_kernels *k, rllb_nn_activation kind, const rllb_nn_tensor *y,
+                                    const rllb_nn_tensor *d, float leak);
+/* "leaky_relu" and back; NULL and -1 for what is none. */
+RLLB_API const char *rllb_nn_activation_name(rllb_nn_activation kind);
+RLLB_API int32_t rllb_nn_activation_of(const char *name);
+
+/* ---- networks -------------------------------------------------------------------------------------------------- */
+
+typedef enum rllb_nn_start {
+    RLLB_NN_START_DEFAULT,   /* KAIMING */
+    RLLB_NN_START_KAIMING,   /* weights and biases U(-b, b), b = 1/sqrt(inputs): PyTorch's Linear */
+    RLLB_NN_START_XAVIER,    /* weights U(-b, b), b = sqrt(6/(inputs + outputs)), biases 0 (Glorot 2010, Eq. 16) */
+    RLLB_NN_START_ORTHOGONAL, /* weights with orthonormal rows or columns times sqrt 2 (1 at the end), biases 0 */
+    RLLB_NN_START_NUM
+} rllb_nn_start;
+
+enum { RLLB_NN_HIDDEN_MAX = 8, RLLB_NN_UNITS_MAX = 65536 };
+
+typedef struct rllb_nn_net_desc {
+    int32_t inputs, outputs;            /* 1 ... RLLB_NN_UNITS_MAX; no default */
+    int32_t hidden[RLLB_NN_HIDDEN_MAX]; /* widths up to the first 0; all 0: 64, 64; hidden[0] = -1: no hidden layer */
+    rllb_nn_activation activation;      /* after every hidden layer; default RELU */
+    rllb_nn_activation output_activation; /* default LINEAR */
+    float leak;                         /* LEAKY_RELU below zero, in (0, 1]; default 0.01 */
+    bool layer_norm;                    /* hidden layers: dense, normalise, activation */
+    int32_t dueling;                    /* width of the hidden layer of both streams; 0: no dueling head.
+                                           Q = V + A - mean(A) (Wang et al. 2016, Eq. 9) */
+    rllb_nn_start start;
+    rllb_nn_isa isa;
+    bool portable;
+    uint64_t seed, stream;              /* of the initial parameters */
+} rllb_nn_net_desc;
+
+typedef struct rllb_nn_net rllb_nn_net;
+
+RLLB_API void rllb_nn_net_desc_default(rllb_nn_net_desc *desc); /* all zero */
+RLLB_API size_t rllb_nn_net_size(const rllb_nn_net_desc *desc); /* 0 if the descriptor is wrong */
+RLLB_API rllb_status rllb_nn_net_init(const rllb_nn_net_desc *desc, void *mem, size_t size, rllb_nn_net **out);
+RLLB_API rllb_nn_net *rllb_nn_net_create(const rllb_nn_net_desc *desc);
+RLLB_API void rllb_nn_net_destroy(rllb_nn_net *net);
+RLLB_API void rllb_nn_net_query(const rllb_nn_net *net, rllb_nn_net_desc *out); /* defaults filled in */
+RLLB_API const rllb_nn_kernels *rllb_nn_net_kernels(const rllb_nn_net *net);
+/* Draws new initial parameters, as init does. */
+RLLB_API void rllb_nn_net_reset(rllb_nn_net *net, uint64_t seed, uint64_t stream);
+/* All parameters as one padded array of this many floats (padding included: it is zero and stays so); a gradient
+   has the same layout. The number a paper would give is rllb_nn_net_parameters. */
+RLLB_API float *rllb_nn_net_data(rllb_nn_net *net);
+RLLB_API size_t rllb_nn_net_floats(const rllb_nn_net *net);
+RLLB_API int64_t rllb_nn_net_parameters(const rllb_nn_net *net);
+/* Fails with ERROR_SHAPE unless both have the same descriptor, seeds aside. */
+RLLB_API rllb_status rllb_nn_net_copy(rllb_nn_net *to, const rllb_nn_net *from);
+
+/* Scratch for passes of up to `rows` rows; `train` adds what backward needs. */
+typedef struct rllb_nn_work rllb_nn_work;
+
+RLLB_API size_t rllb_nn_work_size(const rllb_nn_net *net, int32_t rows, bool train);
+RLLB_API rllb_status rllb_nn_work_init(const rllb_nn_net *net, int32_t rows, bool train, void *mem, size_t size,
+                                       rllb_nn_work **out);
+RLLB_API rllb_nn_work *rllb_nn_work_create(const rllb_nn_net *net, int32_t rows, bool train);
+RLLB_API void rllb_nn_work_destroy(rllb_nn_work *work);
+
+/* x [rows][inputs] -> y [rows][outputs], both row-major. Hot; rows above the work's are cut off. */
+RLLB_API void rllb_nn_forward(const rllb_nn_net *net, rllb_nn_work *work, const float *x, int32_t rows, float *y);
+/* After forward with the same net, work and rows: dy [rows][outputs] -> gradient[rllb_nn_net_floats], overwritten,
+   aligned to 64 bytes; dx [rows][inputs], or NULL. The work must have been made with `train`. */
+RLLB_API void rllb_nn_backward(const rllb_nn_net *net, rllb_nn_work *work, const float *dy, int32_t rows,
+                               float *gradient, float *dx);
+/* Index of the largest output for one observation; with a mask [outputs], of the largest one allowed (nonzero).
+   Ties: lowest index. Outputs that are NaN lose to any number. -1 only if the mask allows nothing. */
+RLLB_API int32_t rllb_nn_best(const rllb_nn_net *net, rllb_nn_work *work, const float *x, const unsigned char *mask);
+
+/* An rllb_choose_fn over a network: self points to one of these, one per thread. */
+typedef struct rllb_nn_greedy {
+    const rllb_nn_net *net;
+    rllb_nn_work *work;
+} rllb_nn_greedy;
+
+RLLB_API int32_t rllb_nn_greedy_choose(void *self, const float *observation, int32_t observations);
+
+/* ---- losses ---------------------------------------------------------------------------------------------------- */
+
+typedef enum rllb_nn_loss {
+    RLLB_NN_LOSS_DEFAULT, /* HUBER */
+    RLLB_NN_HUBER,        /* e^2 / 2 where |e| < beta, else beta (|e| - beta / 2), over beta: SmoothL1 */
+    RLLB_NN_MSE,          /* e^2 */
+    RLLB_NN_LOSS_NUM
+} rllb_nn_loss;
+
+/* Mean over the n elements whose mask is nonzero (NULL: all), and its gradient by `predicted` (0 where masked).
+   beta: Huber's; 0 means 1. Nothing unmasked: 0. gradient may be NULL, and may be `predicted` itself. */
+RLLB_API float rllb_nn_loss_mean(rllb_nn_loss kind, float beta, const float *predicted, const float *target,
+                                 const unsigned char *mask, size_t n, float *gradient);
+
+/* ---- schedules ------------------------------------------------------------------------------------------------- */
+
+typedef enum rllb_nn_curve {
+    RLLB_NN_CONSTANT,    /* from */
+    RLLB_NN_LINEAR_DECAY, /* from -> to over `steps`, then to */
+    RLLB_NN_COSINE,      /* the same along half a cosine (Loshchilov and Hutter 2017, Eq. 5, no restarts) */
+    RLLB_NN_EXPONENTIAL, /* from * rate^step, not beyond to */
+    RLLB_NN_CURVE_NUM
+} rllb_nn_curve;
+
+typedef struct rllb_nn_schedule {
+    rllb_nn_curve curve;
+    double from, to, rate;
+    int64_t steps, warmup; /* the first `warmup` steps rise linearly to from */
+} rllb_nn_schedule;
+
+RLLB_API double rllb_nn_schedule_at(const rllb_nn_schedule *s, int64_t step);
+
+/* ---- optimisers ------------------------------------------------------------------------------------------------ */
+
+typedef enum rllb_nn_opt_kind {
+    RLLB_NN_OPT_DEFAULT, /* ADAM */
+    RLLB_NN_ADAM,        /* Kingma and Ba 2015; weight_decay is added to the gradient */
+    RLLB_NN_ADAMW,       /* Loshchilov and Hutter 2019: weight_decay shrinks the weights themselves */
+    RLLB_NN_SGD,         /* momentum as PyTorch: m = momentum m + g, p -= lr m */
+    RLLB_NN_RMSPROP,     /* v = alpha v + (1 - alpha) g^2, p -= lr g / (sqrt v + eps) */
+    RLLB_NN_OPT_NUM
+} rllb_nn_opt_kind;
+
+typedef struct rllb_nn_opt_desc {
+    rllb_nn_opt_kind kind;
+    rllb_nn_schedule lr;  /* lr.from 0: 1e-3, but SGD and RMSprop 1e-2 */
+    float beta1, beta2;   /* Adam's; default 0.9, 0.999 */
+    float alpha;          /* RMSprop's; default 0.99 */
+    float momentum;       /* SGD's; default 0 */
+    float eps;            /* default 1e-8 */
+    float weight_decay;   /* default 0, but AdamW 0.01 */
+    float clip_norm;      /* scale the gradient so that its global norm is at most this; 0: never */
+    rllb_nn_isa isa;
+    bool portable;
+} rllb_nn_opt_desc;
+
+typedef struct rllb_nn_opt rllb_nn_opt;
+
+/* For `floats` parameters, a multiple of 16 (rllb_nn_net_floats). */
+RLLB_API size_t rllb_nn_opt_size(const rllb_nn_opt_desc *desc, size_t floats);
+RLLB_API rllb_status rllb_nn_opt_init(const rllb_nn_opt_desc *desc, size_t floats, void *mem, size_t size,
+                                      rllb_nn_opt **out);
+RLLB_API rllb_nn_opt *rllb_nn_opt_create(const rllb_nn_opt_desc *desc, size_t floats);
+RLLB_API void rllb_nn_opt_destroy(rllb_nn_opt *opt);
+RLLB_API void rllb_nn_opt_query(const rllb_nn_opt *opt, rllb_nn_opt_desc *out);
+/* One step on data[floats] along gradient[floats]; both aligned to 64 bytes. *norm: the gradient's norm before
+   clipping, may be NULL. A gradient that is not finite changes nothing: ERROR_NOT_FINITE. */
+RLLB_API rllb_status rllb_nn_opt_step(rllb_nn_opt *opt, float *data, const float *gradient, float *norm);
+RLLB_API int64_t rllb_nn_opt_steps(const rllb_nn_opt *opt);
+
+/* ---- replay ---------------------------------------------------------------------------------------------------- */
+
+/* A ring of transitions. Prioritised: proportional sampling from a sum tree with importance weights (Schaul et al.
+   2016, Eq. 1 and Section 3.4, normalised by the batch's largest). */
+typedef struct rllb_nn_replay_desc {
+    int32_t capacity;      /* transitions; default 50,000 */
+    int32_t observations;  /* floats per observation; no default */
+    int32_t actions;       /* only with masks: their length */
+    bool masks;            /* keep a mask of allowed next actions per transition */
+    int32_t n_step;        /* rewards summed per transition; default 1 */
+    float gamma;           /* discount in those sums; default 0.99, negative: 0 */
+    bool prioritized;
+    float alpha;           /* 0 ... 1, default 0.6: how much priorities count */
+    rllb_nn_schedule beta; /* importance exponent over sampled batches; default 0.4 -> 1 over 100,000 */
+    uint64_t seed, stream;
+} rllb_nn_replay_desc;
+
+typedef struct rllb_nn_replay rllb_nn_replay;
+
+/* One sampled batch, in the caller's arrays. */
+typedef struct rllb_nn_batch {
+    float *obs, *next;      /* [rows][observations] */
+    int32_t *action;        /* [rows] */
+    float *reward;          /* [rows] discounted sum of n_step rewards */
+    float *discount;        /* [rows] what to multiply the value of `next` with: gamma^n, 0 if terminated */
+    float *weight;          /* [rows] importance; 1 if uniform */
+    int32_t *index;         /* [rows] for rllb_nn_replay_update */
+    unsigned char *mask;    /* [rows][actions] allowed next actions, or NULL */
+} rllb_nn_batch;
+
+RLLB_API size_t rllb_nn_replay_size(const rllb_nn_replay_desc *desc);
+RLLB_API rllb_status rllb_nn_replay_init(const rllb_nn_replay_desc *desc, void *mem, size_t size,
+                                         rllb_nn_replay **out);
+RLLB_API rllb_nn_replay *rllb_nn_replay_create(const rllb_nn_replay_desc *desc);
+RLLB_API void rllb_nn_replay_destroy(rllb_nn_replay *r);
+RLLB_API void rllb_nn_replay_query(const rllb_nn_replay *r, rllb_nn_replay_desc *out);
+/* Adds one step of one stream of experience; the arrays are copied. terminated: nothing follows, by the rules of
+   the world. truncated: the episode was cut, what follows still counts. Either one closes the n-step window. */
+RLLB_API rllb_status rllb_nn_replay_observe(rllb_nn_replay *r, const float *obs, int32_t action, float reward,
+                                            const float *next, const unsigned char *next_mask, bool terminated,
+                                            bool truncated);
+RLLB_API int32_t rllb_nn_replay_count(const rllb_nn_replay *r);
+/* Draws rows transitions with replacement; ERROR_EMPTY if there are none. */
+RLLB_API rllb_status rllb_nn_replay_sample(rllb_nn_replay *r, int32_t rows, rllb_nn_batch *batch);
+/* Sets the priorities of sampled transitions from their errors |delta|. No effect on a uniform replay. */
+RLLB_API void rllb_nn_replay_update(rllb_nn_replay *r, const int32_t *index, const float *error, int32_t rows);
+
+/* ---- DQN ------------------------------------------------------------------------------------------------------- */
+
+/* The family of deep Q-networks: DQN (Mnih et al. 2015), Double (van Hasselt et al. 2016, Eq. 4), Dueling (set
+   net.dueling), prioritised and n-step. Defaults are those of the three-server study (lr 1e-3, batch 128, Huber,
+   clip 1, soft target updates of 0.005, epsilon 1 -> 0.01 by 0.995 an episode). */
+typedef struct rllb_nn_dqn_desc {
+    rllb_nn_net_desc net;        /* activation default here: LEAKY_RELU */
+    rllb_nn_opt_desc opt;        /* clip_norm default here: 1; negative: never */
+    rllb_nn_replay_desc replay;  /* observations, actions, gamma, seed: set from the rest */
+    bool double_dqn;
+    bool masks;                  /* observe takes a mask of allowed actions in the next state */
+    float gamma;                 /* default 0.99; negative: 0, a bandit */
+    int32_t batch;               /* default 128 */
+    int32_t learn_start;         /* transitions before the first update; default: batch */
+    float tau;                   /* soft target update after each update; default 0.005 */
+    int32_t target_every;        /* > 0: hard target update every so many updates, instead of tau */
+    rllb_nn_loss loss;
+    rllb_nn_schedule epsilon;    /* default 1 * 0.995^episode, at least 0.01 */
+    bool epsilon_per_step;       /* the schedule counts observed steps instead of finished episodes */
+    uint64_t seed;               /* of everything: parameters, exploration, replay */
+} rllb_nn_dqn_desc;
+
+typedef struct rllb_nn_dqn rllb_nn_dqn;
+
+/* What one update did. */
+typedef struct rllb_nn_dqn_report {
+    float loss, gradient_norm; /* norm before clipping */
+    float mean_q;              /* of the taken actions */
+} rllb_nn_dqn_report;
+
+RLLB_API void rllb_nn_dqn_desc_default(rllb_nn_dqn_desc *desc); /* all zero */
+RLLB_API size_t rllb_nn_dqn_size(const rllb_nn_dqn_desc *desc);
+RLLB_API rllb_status rllb_nn_dqn_init(const rllb_nn_dqn_desc *desc, void *mem, size_t size, rllb_nn_dqn **out);
+RLLB_API rllb_nn_dqn *rllb_nn_dqn_create(const rllb_nn_dqn_desc *desc);
+RLLB_API void rllb_nn_dqn_destroy(rllb_nn_dqn *agent);
+RLLB_API void rllb_nn_dqn_query(const rllb_nn_dqn *agent, rllb_nn_dqn_desc *out);
+/* The action to take: random with probability epsilon, else the best. mask as in rllb_nn_best. */
+RLLB_API int32_t rllb_nn_dqn_act(rllb_nn_dqn *agent, const float *obs, const unsigned char *mask);
+RLLB_API int32_t rllb_nn_dqn_best(rllb_nn_dqn *agent, const float *obs, const unsigned char *mask);
+/* Remembers one step. Numbers that are not finite or an action out of range are refused. */
+RLLB_API rllb_status rllb_nn_dqn_observe(rllb_nn_dqn *agent, const float *obs, int32_t action, float reward,
+                                         const float *next, const unsigned char *next_mask, bool terminated,
+                                         bool truncated);
+/* One gradient step on one batch. ERROR_EMPTY before learn_start. report may be NULL. */
+RLLB_API rllb_status rllb_nn_dqn_update(rllb_nn_dqn *agent, rllb_nn_dqn_report *report);
+RLLB_API double rllb_nn_dqn_epsilon(const rllb_nn_dqn *agent);
+RLLB_API int64_t rllb_nn_dqn_updates(const rllb_nn_dqn *agent);
+RLLB_API int64_t rllb_nn_dqn_episodes(const rllb_nn_dqn *agent);
+RLLB_API const rllb_nn_net *rllb_nn_dqn_net(const rllb_nn_dqn *agent);
+RLLB_API const rllb_nn_net *rllb_nn_dqn_target(const rllb_nn_dqn *agent);
+RLLB_API rllb_nn_replay *rllb_nn_dqn_replay(rllb_nn_dqn *agent);
+
+/* ---- files ----------------------------------------------------------------------------------------------------- */
+
+/* Model files are safetensors: 8 bytes of header length, a JSON header, raw little-endian arrays. They are made in
+   and read from memory; opening files is the program's business. One list of entries serves saving and loading. */
+
+typedef enum rllb_nn_dtype {
+    RLLB_NN_F32,
+    RLLB_NN_F64,
+    RLLB_NN_I32,
+    RLLB_NN_I64,
+    RLLB_NN_U64,
+    RLLB_NN_U8,
+    RLLB_NN_DTYPE_NUM
+} rllb_nn_dtype;
+
+enum { RLLB_NN_NAME_MAX = 64 };
+
+/* One array that is saved to or loaded from a file. */
+typedef struct rllb_nn_entry {
+    char name[RLLB_NN_NAME_MAX];
+    rllb_nn_dtype dtype;
+    int32_t dims;
+    int64_t shape[2];
+    void *data;
+    bool panels;     /* data is a tensor in panels [shape[0]][shape[1]] ... */
+    bool transposed; /* ... or its transpose; the file holds shape[0] x shape[1], row-major, either way */
+} rllb_nn_entry;
+
+/* The list, in the caller's array. overflow counts what did not fit. */
+typedef struct rllb_nn_archive {
+    rllb_nn_entry *entries;
+    int32_t count, capacity, overflow;
+} rllb_nn_archive;
+
+/* A key and a value of the file's __metadata__. Both valid UTF-8. */
+typedef struct rllb_nn_meta {
+    const char *key, *value;
+} rllb_nn_meta;
+
+RLLB_API void rllb_nn_archive_add(rllb_nn_archive *a, const char *name, rllb_nn_dtype dtype, int64_t rows,
+                                  int64_t cols, void *data); /* cols 0: one dimension */
+/* Adds a network's arrays as PyTorch shapes them: PREFIXlayer.0.weight [out][in], PREFIXlayer.0.bias [out], ...,
+   PREFIXnorm.0.weight, PREFIXvalue.0.weight, PREFIXadvantage.0.weight. */
+RLLB_API void rllb_nn_net_entries(rllb_nn_net *net, const char *prefix, rllb_nn_archive *a);
+/* Adds a whole learner: both networks, optimiser, replay, counters, random state. */
+RLLB_API void rllb_nn_dqn_entries(rllb_nn_dqn *agent, rllb_nn_archive *a);
+enum { RLLB_NN_NET_ENTRIES_MAX = 4 * RLLB_NN_HIDDEN_MAX + 12, RLLB_NN_DQN_ENTRIES_MAX = 3 * RLLB_NN_NET_ENTRIES_MAX + 32 };
+
+/* Bytes of the file; 0 if the list overflowed. */
+RLLB_API size_t rllb_nn_archive_size(const rllb_nn_archive *a, const rllb_nn_meta *meta, int32_t metas);
+RLLB_API rllb_status rllb_nn_archive_save(const rllb_nn_archive *a, const rllb_nn_meta *meta, int32_t metas,
+                                          void *to, size_t size);
+/* Every entry must be in the file with its type and shape; only then is anything written. The file may hold more.
+   The logger hears which tensor is at fault. */
+RLLB_API rllb_status rllb_nn_archive_load(const rllb_nn_archive *a, const void *file, size_t size,
+                                          const rllb_logger *logger);
+
+/* Checks a whole file: header, shapes, offsets, no overlap, no gap, at most 1,024 tensors. */
+RLLB_API rllb_status rllb_nn_file_check(const void *file, size_t size, const rllb_logger *logger);
+/* One tensor of a checked file. rows, cols: its shape (cols 0 if it has one dimension, more than two are merged
+   into cols). ERROR_MISSING if it is not there. */
+RLLB_API rllb_status rllb_nn_file_query(const void *file, size_t size, const char *name, rllb_nn_dtype *dtype,
+                                        int64_t *rows, int64_t *cols, size_t *offset);
+/* Copies a metadata value with its final zero; ERROR_MISSING, or ERROR_LIMIT if `out` is too small. */
+RLLB_API rllb_status rllb_nn_file_meta(const void *file, size_t size, const char *key, char *out, size_t out_size);
+
+/* The descriptor of a network saved under `prefix`: sizes from the tensors, the rest from the metadata "activation",
+   "output_activation", "leak" (absent: defaults). */
+RLLB_API rllb_status rllb_nn_net_desc_load(const void *file, size_t size, const char *prefix, rllb_nn_net_desc *out);
+/* Fills meta[4] with what rllb_nn_net_desc_load reads; texts live in `text`. Returns how many. */
+RLLB_API int32_t rllb_nn_net_meta(const rllb_nn_net *net, char text[64], rllb_nn_meta meta[4]);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* RLLB_NN_H: stop here if you only use the API */
+
+/* ================================================================================================================
+   Implementation */
+#if (defined(RLLB_IMPLEMENTATION) || defined(RLLB_STATIC)) && !defined(RLLB_NN_I_DONE)
+#define RLLB_NN_I_DONE
+
+#include <math.h>
+#include <string.h>
+
+#ifndef RLLB_NN_FILE
+#define RLLB_NN_FILE "rllb_nn.h"
+#endif
+
+#if !defined(RLLB_NN_NO_SIMD) && defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+#define RLLB_NN_I_X86 1
+#include <immintrin.h>
+#elif !defined(RLLB_NN_NO_SIMD) && defined(__GNUC__) && defined(__aarch64__)
+#define RLLB_NN_I_ARM 1
+#include <arm_neon.h>
+#endif
+
+/* What the kernels need from the compiler. Contraction of a * b + c into a fused operation would make results depend
+   on the machine, so it is off for all that follows, and back as it was at the end. */
+#if defined(__clang__)
+#define RLLB_NN_I_UNROLL _Pragma("clang loop unroll(full)")
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#define RLLB_NN_I_UNROLL _Pragma("GCC unroll 16")
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off", "no-math-errno")
+#else
+#define RLLB_NN_I_UNROLL
+#endif
+#if defined(__GNUC__)
+#define RLLB_NN_I_ATTR(x) __attribute__((x))
+#define RLLB_NN_I_ALWAYS_INLINE inline __attribute__((always_inline))
+#define RLLB_NN_I_ALIGNED(declaration) declaration __attribute__((aligned(64)))
+#else
+#define RLLB_NN_I_ATTR(x)
+#define RLLB_NN_I_ALWAYS_INLINE inline
+#define RLLB_NN_I_ALIGNED(declaration) declaration
+#endif
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* ---- >>isa -------------------------------------------------------------------------------------------------------
+   Which kernels there are and which this processor can run. No state: asked anew at every init. */
+
+/* Coefficients of one optimiser step: d = grad_scale g + decay p, m = beta1 m + (1 - beta1) d (SGD: beta1 m + d),
+   v = beta2 v + (1 - beta2) d^2, p = keep p - step m / (sqrt(v) scale + eps). */
+typedef struct rllb_i_descent {
+    rllb_nn_opt_kind kind;
+    float grad_scale, decay, keep, step, beta1, beta2, scale, eps;
+} rllb_i_descent;
+
+/* Every matrix in panels, every pointer aligned to 64 bytes; what each does stands at the template. */
+struct rllb_nn_kernels {
+    const char *name;
+    void (*multiply_nn)(const float *a, const float *b, float *c, int32_t m, int32_t n, int32_t depth,
+                        const float *bias, float slope, int accumulate);
+    void (*multiply_tn)(const float *a, const float *b, float *c, int32_t m, int32_t n, int32_t depth,
+                        const float *bias, float slope, int accumulate);
+    void (*vector)(const float *x, const float *w, const float *bias, float *y, int32_t in, int32_t out, float slope);
+    void (*dots)(const float *x, int32_t rows, int32_t in, const float *w, const float *bias, float *y, int32_t out);
+    void (*transpose)(const float *s, int32_t rows, int32_t cols, float *t);
+    void (*column_sums)(const float *d, int32_t rows, int32_t cols, float *sum);
+    void (*activate)(rllb_nn_activation kind, float *y, size_t n, float leak);
+    void (*activate_back)(rllb_nn_activation kind, const float *y, float *d, size_t n, float leak);
+    void (*softmax)(float *x, int32_t rows, int32_t cols, int logarithm);
+    void (*norm)(const float *z, int32_t rows, int32_t cols, const float *gain, const float *shift, float *n, float *y,
+                 float *inverse);
+    void (*norm_back)(float *d, const float *n, int32_t rows, int32_t cols, const float *gain, const float *inverse,
+                      float *gain_grad, float *shift_grad);
+    float (*square_sum)(const float *x, size_t n);
+    void (*blend)(float *to, const float *from, size_t n, float share);
+    void (*descend)(const rllb_i_descent *c, float *p, const float *g, float *m, float *v, size_t n);
+};
+
+static const RLLB_NN_I_ALIGNED(float rllb_i_lane_numbers[16]) = { 0, 1, 2,  3,  4,  5,  6,  7,
+                                                                   8, 9, 10, 11, 12, 13, 14, 15 };
+
+/* ---- >>kernels ---------------------------------------------------------------------------------------------------
+   The generic vector: four floats by the compiler's own vector extension, one float where it has none; then the
+   template is read once for each instruction set. */
+
+#if defined(__GNUC__)
+#define RLLB_NN_I_GENERIC_LANES 4
+typedef float rllb_i_generic_v __attribute__((vector_size(16)));
+typedef int32_t rllb_i_generic_mask __attribute__((vector_size(16)));
+#else
+#define RLLB_NN_I_GENERIC_LANES 1
+typedef float rllb_i_generic_v;
+typedef int32_t rllb_i_generic_mask;
+#endif
+
+static RLLB_NN_I_ALWAYS_INLINE rllb_i_generic_v rllb_i_generic_load(const float *p)
+{
+    rllb_i_generic_v v;
+    memcpy(&v, p, sizeof v);
+    return v;
+}
+
+static RLLB_NN_I_ALWAYS_INLINE void rllb_i_generic_store(float *p, rllb_i_generic_v v)
+{
+    memcpy(p, &v, sizeof v);
+}
+
+static RLLB_NN_I_ALWAYS_INLINE rllb_i_generic_v rllb_i_generic_madd(rllb_i_generic_v a, rllb_i_generic_v b,
+                                                                    rllb_i_generic_v c)
+{
+    return a * b + c;
+}
+
+#if RLLB_NN_I_GENERIC_LANES == 4
+static RLLB_NN_I_ALWAYS_INLINE rllb_i_generic_v rllb_i_generic_set1(float x)
+{
+    rllb_i_generic_v v = { x, x, x, x };
+    return v;
+}
+
+static RLLB_NN_I_ALWAYS_INLINE rllb_i_generic_v rllb_i_generic_sqrt(rllb_i_generic_v a)
+{
+    rllb_i_generic_v r = { sqrtf(a[0]), sqrtf(a[1]), sqrtf(a[2]), sqrtf(a[3]) };
+    return r;
+}
+
+static RLLB_NN_I_ALWAYS_INLINE rllb_i_generic_mask rllb_i_generic_gt(rllb_i_generic_v a, rllb_i_generic_v b)
+{
+    return (rllb_i_generic_mask)(a > b);
+}
+
+static RLLB_NN_I_ALWAYS_INLINE rllb_i_generic_v rllb_i_generic_sel(rllb_i_generic_mask m, rllb_i_generic_v a,
+                                                                   rllb_i_generic_v b)
+{
+    return (rllb_i_generic_v)((m & (rllb_i_generic_mask)a) | (~m & (rllb_i_generic_mask)b));
+}
+
+static RLLB_NN_I_ALWAYS_INLINE rllb_i_generic_v rllb_i_generic_pow2(rllb_i_generic_v t)
+{
+    typedef uint32_t bits __attribute__((vector_size(16)));
+    return (rllb_i_generic_v)(((bits)t << 23) + 0x3f800000u);
+}
+#else
+static rllb_i_generic_v rllb_i_generic_set1(float x)
+{
+    return x;
+}
+
+static rllb_i_generic_v rllb_i_generic_sqrt(rllb_i_generic_v a)
+{
+    return sqrtf(a);
+}
+
+static rllb_i_generic_mask rllb_i_generic_gt(rllb_i_generic_v a, rllb_i_generic_v b)
+{
+    return a > b;
+}
+
+static rllb_i_generic_v rllb_i_generic_sel(rllb_i_generic_mask m, rllb_i_generic_v a, rllb_i_generic_v b)
+{
+    return m ? a : b;
+}
+
+static rllb_i_generic_v rllb_i_generic_pow2(rllb_i_generic_v t)
+{
+    uint32_t bits;
+    memcpy(&bits, &t, sizeof bits);
+    bits = (bits << 23) + 0x3f800000u;
+    memcpy(&t, &bits, sizeof t);
+    return t;
+}
+#endif
+
+#define RLLB_NN_I_GENERIC 1
+#define RLLB_NN_I_SSE2 2
+#define RLLB_NN_I_AVX2_PORTABLE 3
+#define RLLB_NN_I_AVX2 4
+#define RLLB_NN_I_AVX512 5
+#define RLLB_NN_I_NEON 6
+#define RLLB_NN_I_NEON_PORTABLE 7
+
+#define RLLB_NN_I_STAMP RLLB_NN_I_GENERIC
+#include RLLB_NN_FILE
+#undef RLLB_NN_I_STAMP
+#ifdef RLLB_NN_I_X86
+#define RLLB_NN_I_STAMP RLLB_NN_I_SSE2
+#include RLLB_NN_FILE
+#undef RLLB_NN_I_STAMP
+#define RLLB_NN_I_STAMP RLLB_NN_I_AVX2_PORTABLE
+#include RLLB_NN_FILE
+#undef RLLB_NN_I_STAMP
+#define RLLB_NN_I_STAMP RLLB_NN_I_AVX2
+#include RLLB_NN_FILE
+#undef RLLB_NN_I_STAMP
+#define RLLB_NN_I_STAMP RLLB_NN_I_AVX512
+#include RLLB_NN_FILE
+#undef RLLB_NN_I_STAMP
+#endif
+#ifdef RLLB_NN_I_ARM
+#define RLLB_NN_I_STAMP RLLB_NN_I_NEON
+#include RLLB_NN_FILE
+#undef RLLB_NN_I_STAMP
+#define RLLB_NN_I_STAMP RLLB_NN_I_NEON_PORTABLE
+#include RLLB_NN_FILE
+#undef RLLB_NN_I_STAMP
+#endif
+
+const rllb_nn_kernels *rllb_nn_kernels_query(rllb_nn_isa isa, bool portable)
+{
+    bool any = isa == RLLB_NN_ISA_DEFAULT;
+#ifdef RLLB_NN_I_X86
+    bool wide = (any || isa == RLLB_NN_ISA_AVX512) && __builtin_cpu_supports("avx512f");
+    bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+    if (wide && !portable) return &rllb_i_kernels_avx512;
+    if ((any || isa == RLLB_NN_ISA_AVX2 || wide) && avx2) {
+        return portable ? &rllb_i_kernels_avx2_portable : &rllb_i_kernels_avx2;
+    }
+    if ((any || isa == RLLB_NN_ISA_SSE2) && __builtin_cpu_supports("sse2")) return &rllb_i_kernels_sse2;
+#endif
+#ifdef RLLB_NN_I_ARM
+    if (any || isa == RLLB_NN_ISA_NEON) return portable ? &rllb_i_kernels_neon_portable : &rllb_i_kernels_neon;
+#endif
+    (void)portable; /* the generic kernels are */
+    return any || isa == RLLB_NN_ISA_GENERIC ? &rllb_i_kernels_generic : NULL;
+}
+
+const char *rllb_nn_kernels_name(const rllb_nn_kernels *k)
+{
+    return k ? k->name : "none";
+}
+
+/* ---- >>tensors ---------------------------------------------------------------------------------------------------
+   Matrices in panels over memory that others own. */
+
+static int32_t rllb_i_panels(int32_t cols)
+{
+    return (cols + RLLB_NN_PANEL - 1) / RLLB_NN_PANEL;
+}
+
+size_t rllb_nn_tensor_floats(int32_t rows, int32_t cols)
+{
+    return rows < 1 || cols < 1 ? 0 : (size_t)rows * (size_t)rllb_i_panels(cols) * RLLB_NN_PANEL;
+}
+
+void rllb_nn_tensor_load(const rllb_nn_tensor *t, const float *from, size_t stride)
+{
+    float *to = t->data;
+    int32_t p, r, c;
+
+    for (p = 0; p < t->cols; p += RLLB_NN_PANEL) {
+        int32_t width = t->cols - p < RLLB_NN_PANEL ? t->cols - p : RLLB_NN_PANEL;
+        for (r = 0; r < t->rows; r++, to += RLLB_NN_PANEL) {
+            const float *row = from + (size_t)r * stride + p;
+            for (c = 0; c < width; c++) to[c] = row[c];
+            for (; c < RLLB_NN_PANEL; c++) to[c] = 0;
+        }
+    }
+}
+
+void rllb_nn_tensor_save(const rllb_nn_tensor *t, float *to, size_t stride)
+{
+    const float *from = t->data;
+    int32_t p, r, c;
+
+    for (p = 0; p < t->cols; p += RLLB_NN_PANEL) {
+        int32_t width = t->cols - p < RLLB_NN_PANEL ? t->cols - p : RLLB_NN_PANEL;
+        for (r = 0; r < t->rows; r++, from += RLLB_NN_PANEL) {
+            for (c = 0; c < width; c++) to[(size_t)r * stride + (size_t)(p + c)] = from[c];
+        }
+    }
+}
+
+rllb_status rllb_nn_multiply(const rllb_nn_kernels *k, rllb_nn_product form, const rllb_nn_tensor *a,
+                             const rllb_nn_tensor *b, const rllb_nn_tensor *c, bool accumulate, float *scratch)
+{
+    int32_t m, n, depth, depth_b;
+
+    if (!k || !a || !b || !c || (int)form < 0 || form > RLLB_NN_NT) return RLLB_ERROR_ARGUMENT;
+    m = form == RLLB_NN_TN ? a->cols : a->rows;
+    depth = form == RLLB_NN_TN ? a->rows : a->cols;
+    n = form == RLLB_NN_NT ? b->rows : b->cols;
+    depth_b = form == RLLB_NN_NT ? b->cols : b->rows;
+    if (depth != depth_b || c->rows != m || c->cols != n || (form == RLLB_NN_NT && !scratch)) {
+        return RLLB_ERROR_ARGUMENT;
+    }
+    if (form == RLLB_NN_TN) {
+        k->multiply_tn(a->data, b->data, c->data, m, n, depth, NULL, 1, accumulate);
+    } else {
+        if (form == RLLB_NN_NT) k->transpose(b->data, b->rows, b->cols, scratch);
+        k->multiply_nn(a->data, form == RLLB_NN_NT ? scratch : b->data, c->data, m, n, depth, NULL, 1, accumulate);
+    }
+    return RLLB_OK;
+}
+
+void rllb_nn_multiply_vector(const rllb_nn_kernels *k, const float *x, const rllb_nn_tensor *w, const float *bias,
+                             float *y)
+{
+    k->vector(x, w->data, bias, y, w->rows, w->cols, 1);
+}
+
+void rllb_nn_softmax(const rllb_nn_kernels *k, const rllb_nn_tensor *t, bool logarithm)
+{
+    k->softmax(t->data, t->rows, t->cols, logarithm);
+}
+
+void rllb_nn_column_sums(const rllb_nn_kernels *k, const rllb_nn_tensor *t, float *sums)
+{
+    k->column_sums(t->data, t->rows, t->cols, sums);
+}
+
+/* ReLU is the leaky one with slope 0. */
+static float rllb_i_leak(rllb_nn_activation kind, float leak)
+{
+    return kind == RLLB_NN_LEAKY_RELU ? leak : 0;
+}
+
+void rllb_nn_activate(const rllb_nn_kernels *k, rllb_nn_activation kind, const rllb_nn_tensor *t, float leak)
+{
+    k->activate(kind, t->data, rllb_nn_tensor_floats(t->rows, t->cols), rllb_i_leak(kind, leak));
+}
+
+void rllb_nn_activate_back(const rllb_nn_kernels *k, rllb_nn_activation kind, const rllb_nn_tensor *y,
+                           const rllb_nn_tensor *d, float leak)
+{
+    k->activate_back(kind, y->data, d->data, rllb_nn_tensor_floats(y->rows, y->cols), rllb_i_leak(kind, leak));
+}
+
+static const char *const rllb_i_activation_names[] = { "default", "linear",  "relu", "leaky_relu",
+                                                       "tanh",    "sigmoid", "elu" };
+
+const char *rllb_nn_activation_name(rllb_nn_activation kind)
+{
+    return (int)kind >= 0 && kind < RLLB_NN_ACTIVATION_NUM ? rllb_i_activation_names[kind] : NULL;
+}
+
+int32_t rllb_nn_activation_of(const char *name)
+{
+    int32_t kind;
+
+    for (kind = 0; name && kind < (int32_t)RLLB_NN_ACTIVATION_NUM; kind++) {
+        if (strcmp(name, rllb_i_activation_names[kind]) == 0) return kind;
+    }
+    return -1;
+}
+
+/* ---- >>network ---------------------------------------------------------------------------------------------------
+   A network is a list of dense layers, each fed by an earlier one or by the observation, and its parameters. Wide
+   layers keep their weights [in][out], so that every output is summed in input order by whole vectors; layers with
+   few outputs keep them [out][in] and take dot products. A work holds what a pass leaves behind. */
+
+enum { RLLB_I_LAYERS_MAX = RLLB_NN_HIDDEN_MAX + 4, RLLB_I_NARROW = 8 };
+
+typedef struct rllb_i_layer {
+    char name[16];      /* "layer.0", "value.1", ... */
+    char norm_name[24]; /* "norm.0", "norm.value.0", ... */
+    int32_t in, out;
+    int32_t input;     /* which layer feeds it; -1: the observation */
+    bool narrow, norm; /* weights [out][in]; layer normalisation before the activation */
+    rllb_nn_activation activation;
+    size_t weight, bias, gain, shift; /* offsets into the parameters, in floats */
+} rllb_i_layer;
+
+struct rllb_nn_net {
+    rllb_nn_net_desc desc; /* resolved */
+    const rllb_nn_kernels *k;
+    rllb_i_layer layer[RLLB_I_LAYERS_MAX];
+    int32_t layers, value, advantage; /* last layers of the dueling streams; -1 if there is no dueling head */
+    size_t floats;
+    float *data;
+    void *block;
+};
+
+struct rllb_nn_work {
+    int32_t rows;
+    bool train;
+    float *x;                              /* the observations, in panels */
+    float *y[RLLB_I_LAYERS_MAX];           /* what each layer gave */
+    float *normal[RLLB_I_LAYERS_MAX];      /* normalised sums, before gain and shift */
+    float *inverse[RLLB_I_LAYERS_MAX];     /* [rows] 1 / standard deviation */
+    float *d[RLLB_I_LAYERS_MAX];           /* gradient by y */
+    float *dx, *transposed;                /* gradient by x; room for the largest weights */
+    void *block;
+};
+
+static void rllb_i_add_layer(rllb_nn_net *net, const char *name, int32_t number, int32_t input, int32_t in,
+                             int32_t out, bool hidden)
+{
+    rllb_i_layer *l = &net->layer[net->layers++];
+    size_t n = strlen(name);
+
+    memset(l, 0, sizeof *l);
+    memcpy(l->name, name, n);
+    l->name[n] = '.';
+    l->name[n + 1] = (char)('0' + number);
+    memcpy(l->norm_name, "norm.", 5);
+    memcpy(l->norm_name + 5, n == 5 ? l->name + 6 : l->name, n == 5 ? 1 : n + 2); /* "layer." is left out */
+    l->in = in;
+    l->out = out;
+    l->input = input;
+    l->narrow = out < RLLB_I_NARROW;
+    l->norm = hidden && net->desc.layer_norm;
+    l->activation = hidden ? net->desc.activation : net->desc.output_activation;
+    l->weight = net->floats;
+    net->floats += l->narrow ? rllb_nn_tensor_floats(out, in) : rllb_nn_tensor_floats(in, out);
+    l->bias = net->floats;
+    l->gain = l->bias + rllb_nn_tensor_floats(1, out);
+    l->shift = l->gain + (l->norm ? rllb_nn_tensor_floats(1, out) : 0);
+    net->floats = l->shift + (l->norm ? rllb_nn_tensor_floats(1, out) : 0);
+}
+
+/* Fills in defaults, checks, and lists the layers. False if the descriptor is wrong. */
+static bool rllb_i_net_plan(const rllb_nn_net_desc *desc, rllb_nn_net *net)
+{
+    rllb_nn_net_desc *d = &net->desc;
+    int32_t i, hidden, width, trunk;
+
+    memset(net, 0, sizeof *net);
+    if (!desc) return false;
+    *d = *desc;
+    if (d->inputs < 1 || d->inputs > RLLB_NN_UNITS_MAX || d->outputs < 1 || d->outputs > RLLB_NN_UNITS_MAX) return false;
+    if (d->hidden[0] == 0) d->hidden[0] = d->hidden[1] = 64;
+    for (hidden = 0; hidden < RLLB_NN_HIDDEN_MAX && d->hidden[hidden] > 0; hidden++) {
+        if (d->hidden[hidden] > RLLB_NN_UNITS_MAX) return false;
+    }
+    if (hidden < RLLB_NN_HIDDEN_MAX && d->hidden[hidden] < 0 && hidden > 0) return false;
+    if (d->activation == RLLB_NN_ACTIVATION_DEFAULT) d->activation = RLLB_NN_RELU;
+    if (d->output_activation == RLLB_NN_ACTIVATION_DEFAULT) d->output_activation = RLLB_NN_LINEAR;
+    if ((int)d->activation < 0 || d->activation >= RLLB_NN_ACTIVATION_NUM) return false;
+    if ((int)d->output_activation < 0 || d->output_activation >= RLLB_NN_ACTIVATION_NUM) return false;
+    if (d->start == RLLB_NN_START_DEFAULT) d->start = RLLB_NN_START_KAIMING;
+    if ((int)d->start < 0 || d->start >= RLLB_NN_START_NUM) return false;
+    if (d->leak == 0) d->leak = 0.01f;
+    if (!(d->leak > 0 && d->leak <= 1)) return false;
+    if (d->dueling < 0 || d->dueling > RLLB_NN_UNITS_MAX) return false;
+    if (d->dueling && d->output_activation != RLLB_NN_LINEAR) return false;
+
+    width = d->inputs;
+    for (i = 0; i < hidden; i++) {
+        rllb_i_add_layer(net, "layer", i, i - 1, width, d->hidden[i], true);
+        width = d->hidden[i];
+    }
+    net->value = net->advantage = -1;
+    if (d->dueling) {
+        trunk = net->layers - 1;
+        rllb_i_add_layer(net, "value", 0, trunk, width, d->dueling, true);
+        rllb_i_add_layer(net, "value", 1, trunk + 1, d->dueling, 1, false);
+        rllb_i_add_layer(net, "advantage", 0, trunk, width, d->dueling, true);
+        rllb_i_add_layer(net, "advantage", 1, trunk + 3, d->dueling, d->outputs, false);
+        net->value = trunk + 2;
+        net->advantage = trunk + 4;
+    } else {
+        rllb_i_add_layer(net, "layer", hidden, hidden - 1, width, d->outputs, false);
+    }
+    return true;
+}
+
+static rllb_nn_net *rllb_i_net_layout(const rllb_nn_net *plan, rllb_carver *c)
+{
+    rllb_nn_net *net = (rllb_nn_net *)rllb_carve(c, 1, sizeof *net);
+    float *data = (float *)rllb_carve(c, plan->floats, sizeof(float));
+    if (net) {
+        *net = *plan;
+        net->data = data;
+    }
+    return net;
+}
+
+void rllb_nn_net_desc_default(rllb_nn_net_desc *desc)
+{
+    memset(desc, 0, sizeof *desc);
+}
+
+size_t rllb_nn_net_size(const rllb_nn_net_desc *desc)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_nn_net plan;
+
+    if (!rllb_i_net_plan(desc, &plan)) return 0;
+    rllb_i_net_layout(&plan, &c);
+    return rllb_carver_size(&c);
+}
+
+rllb_status rllb_nn_net_init(const rllb_nn_net_desc *desc, void *mem, size_t size, rllb_nn_net **out)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_nn_net plan, *net;
+    rllb_status status;
+
+    if (!out || !rllb_i_net_plan(desc, &plan)) return RLLB_ERROR_ARGUMENT;
+    plan.k = rllb_nn_kernels_query(plan.desc.isa, plan.desc.portable);
+    if (!plan.k) return RLLB_ERROR_ISA;
+    status = rllb_carver_open(&c, mem, size, rllb_nn_net_size(desc));
+    if (status != RLLB_OK) return status;
+    net = rllb_i_net_layout(&plan, &c);
+    rllb_nn_net_reset(net, net->desc.seed, net->desc.stream);
+    *out = net;
+    return RLLB_OK;
+}
+
+rllb_nn_net *rllb_nn_net_create(const rllb_nn_net_desc *desc)
+{
+    size_t size = rllb_nn_net_size(desc);
+    void *block = rllb_block_alloc(size);
+    rllb_nn_net *net = NULL;
+
+    if (block && rllb_nn_net_init(desc, block, size, &net) == RLLB_OK) {
+        net->block = block;
+        return net;
+    }
+    rllb_block_free(block);
+    return NULL;
+}
+
+void rllb_nn_net_destroy(rllb_nn_net *net)
+{
+    if (net) rllb_block_free(net->block);
+}
+
+void rllb_nn_net_query(const rllb_nn_net *net, rllb_nn_net_desc *out)
+{
+    *out = net->desc;
+}
+
+const rllb_nn_kernels *rllb_nn_net_kernels(const rllb_nn_net *net)
+{
+    return net->k;
+}
+
+/* The weight from input i to output o, wherever the layer keeps it. */
+static float *rllb_i_weight(const rllb_nn_net *net, const rllb_i_layer *l, int32_t o, int32_t i)
+{
+    int32_t row = l->narrow ? o : i, col = l->narrow ? i : o, rows = l->narrow ? l->out : l->in;
+    return net->data + l->weight + (size_t)(col / RLLB_NN_PANEL) * (size_t)rows * RLLB_NN_PANEL +
+           (size_t)row * RLLB_NN_PANEL + (size_t)(col % RLLB_NN_PANEL);
+}
+
+/* Modified Gram-Schmidt, twice over, on the shorter side's vectors (Saxe et al. 2014). */
+static void rllb_i_orthogonal(rllb_nn_net *net, const rllb_i_layer *l, rllb_rng *rng, double gain)
+{
+    bool by_output = l->out <= l->in;
+    int32_t vectors = by_output ? l->out : l->in, length = by_output ? l->in : l->out, a, b, i, round;
+
+#define RLLB_I_AT(v, e) rllb_i_weight(net, l, by_output ? (v) : (e), by_output ? (e) : (v))
+    for (a = 0; a < vectors; a++) {
+        double norm = 0;
+        for (i = 0; i < length; i++) *RLLB_I_AT(a, i) = (float)rllb_rng_normal(rng);
+        for (round = 0; round < 2; round++) {
+            for (b = 0; b < a; b++) {
+                double dot = 0;
+                for (i = 0; i < length; i++) dot += (double)*RLLB_I_AT(a, i) * (double)*RLLB_I_AT(b, i);
+                for (i = 0; i < length; i++) *RLLB_I_AT(a, i) -= (float)(dot * (double)*RLLB_I_AT(b, i));
+            }
+        }
+        for (i = 0; i < length; i++) norm += (double)*RLLB_I_AT(a, i) * (double)*RLLB_I_AT(a, i);
+        for (i = 0; i < length; i++) *RLLB_I_AT(a, i) = (float)((double)*RLLB_I_AT(a, i) / sqrt(norm));
+    }
+    for (a = 0; a < vectors; a++) {
+        for (i = 0; i < length; i++) *RLLB_I_AT(a, i) = (float)(gain * (double)*RLLB_I_AT(a, i));
+    }
+#undef RLLB_I_AT
+}
+
+void rllb_nn_net_reset(rllb_nn_net *net, uint64_t seed, uint64_t stream)
+{
+    rllb_rng rng;
+    int32_t n, o, i;
+
+    rllb_rng_init(&rng, seed, stream);
+    memset(net->data, 0, net->floats * sizeof(float));
+    for (n = 0; n < net->layers; n++) {
+        const rllb_i_layer *l = &net->layer[n];
+        bool last = n == net->layers - 1 || n == net->value;
+        bool kaiming = net->desc.start == RLLB_NN_START_KAIMING;
+        double bound = kaiming ? 1 / sqrt((double)l->in) : sqrt(6.0 / ((double)l->in + (double)l->out));
+        if (net->desc.start == RLLB_NN_START_ORTHOGONAL) {
+            rllb_i_orthogonal(net, l, &rng, last ? 1 : sqrt(2.0));
+        } else {
+            for (o = 0; o < l->out; o++) {
+                for (i = 0; i < l->in; i++) {
+                    *rllb_i_weight(net, l, o, i) = (float)(bound * (2 * rllb_rng_double(&rng) - 1));
+                }
+            }
+            for (o = 0; kaiming && o < l->out; o++) {
+                net->data[l->bias + (size_t)o] = (float)(bound * (2 * rllb_rng_double(&rng) - 1));
+            }
+        }
+        for (o = 0; l->norm && o < l->out; o++) net->data[l->gain + (size_t)o] = 1;
+    }
+}
+
+float *rllb_nn_net_data(rllb_nn_net *net)
+{
+    return net->data;
+}
+
+size_t rllb_nn_net_floats(const rllb_nn_net *net)
+{
+    return net->floats;
+}
+
+int64_t rllb_nn_net_parameters(const rllb_nn_net *net)
+{
+    int64_t sum = 0;
+    int32_t n;
+
+    for (n = 0; n < net->layers; n++) {
+        sum += (int64_t)net->layer[n].in * net->layer[n].out + net->layer[n].out * (net->layer[n].norm ? 3 : 1);
+    }
+    return sum;
+}
+
+rllb_status rllb_nn_net_copy(rllb_nn_net *to, const rllb_nn_net *from)
+{
+    int32_t n;
+
+    if (to->layers != from->layers || to->floats != from->floats || to->value != from->value) return RLLB_ERROR_SHAPE;
+    for (n = 0; n < to->layers; n++) {
+        const rllb_i_layer *a = &to->layer[n], *b = &from->layer[n];
+        if (a->in != b->in || a->out != b->out || a->norm != b->norm || a->activation != b->activation) {
+            return RLLB_ERROR_SHAPE;
+        }
+    }
+    memcpy(to->data, from->data, to->floats * sizeof(float));
+    return RLLB_OK;
+}
+
+static rllb_nn_work *rllb_i_work_layout(const rllb_nn_net *net, int32_t rows, bool train, rllb_carver *c)
+{
+    rllb_nn_work w, *work = (rllb_nn_work *)rllb_carve(c, 1, sizeof *work);
+    size_t largest = 0;
+    int32_t n;
+
+    memset(&w, 0, sizeof w);
+    w.rows = rows;
+    w.train = train;
+    w.x = (float *)rllb_carve(c, rllb_nn_tensor_floats(rows, net->desc.inputs), sizeof(float));
+    for (n = 0; n < net->layers; n++) {
+        const rllb_i_layer *l = &net->layer[n];
+        size_t floats = rllb_nn_tensor_floats(rows, l->out), back = rllb_nn_tensor_floats(l->out, l->in);
+        w.y[n] = (float *)rllb_carve(c, floats, sizeof(float));
+        if (l->norm) w.normal[n] = (float *)rllb_carve(c, floats, sizeof(float));
+        if (l->norm) w.inverse[n] = (float *)rllb_carve(c, (size_t)rows, sizeof(float));
+        if (train) w.d[n] = (float *)rllb_carve(c, floats, sizeof(float));
+        if (!l->narrow && back > largest) largest = back;
+    }
+    if (train) w.dx = (float *)rllb_carve(c, rllb_nn_tensor_floats(rows, net->desc.inputs), sizeof(float));
+    if (train) w.transposed = (float *)rllb_carve(c, largest, sizeof(float));
+    if (work) *work = w;
+    return work;
+}
+
+size_t rllb_nn_work_size(const rllb_nn_net *net, int32_t rows, bool train)
+{
+    rllb_carver c = { NULL, 0 };
+
+    if (!net || rows < 1 || rows > (1 << 24)) return 0;
+    rllb_i_work_layout(net, rows, train, &c);
+    return rllb_carver_size(&c);
+}
+
+rllb_status rllb_nn_work_init(const rllb_nn_net *net, int32_t rows, bool train, void *mem, size_t size,
+                              rllb_nn_work **out)
+{
+    rllb_carver c = { NULL, 0 };
+    size_t needed = rllb_nn_work_size(net, rows, train);
+    rllb_status status;
+
+    if (!out || !needed) return RLLB_ERROR_ARGUMENT;
+    status = rllb_carver_open(&c, mem, size, needed);
+    if (status == RLLB_OK) *out = rllb_i_work_layout(net, rows, train, &c);
+    return status;
+}
+
+rllb_nn_work *rllb_nn_work_create(const rllb_nn_net *net, int32_t rows, bool train)
+{
+    size_t size = rllb_nn_work_size(net, rows, train);
+    void *block = rllb_block_alloc(size);
+    rllb_nn_work *work = NULL;
+
+    if (block && rllb_nn_work_init(net, rows, train, block, size, &work) == RLLB_OK) {
+        work->block = block;
+        return work;
+    }
+    rllb_block_free(block);
+    return NULL;
+}
+
+void rllb_nn_work_destroy(rllb_nn_work *work)
+{
+    if (work) rllb_block_free(work->block);
+}
+
+/* The slope that the multiply kernels can apply on their way out: 1 leaves the rest to the activation kernel. */
+static float rllb_i_fused_slope(const rllb_i_layer *l, float leak)
+{
+    bool fused = !l->norm && !l->narrow && (l->activation == RLLB_NN_RELU || l->activation == RLLB_NN_LEAKY_RELU);
+    return fused ? rllb_i_leak(l->activation, leak) : 1;
+}
+
+static void rllb_i_layer_forward(const rllb_nn_net *net, rllb_nn_work *work, int32_t n, int32_t rows)
+{
+    const rllb_nn_kernels *k = net->k;
+    const rllb_i_layer *l = &net->layer[n];
+    const float *x = l->input < 0 ? work->x : work->y[l->input], *w = net->data + l->weight, *b = net->data + l->bias;
+    float *y = work->y[n], slope = rllb_i_fused_slope(l, net->desc.leak);
+
+    if (l->narrow) k->dots(x, rows, l->in, w, b, y, l->out);
+    else if (rows == 1) k->vector(x, w, b, y, l->in, l->out, slope);
+    else k->multiply_nn(x, w, y, rows, l->out, l->in, b, slope, 0);
+    if (l->norm) {
+        k->norm(y, rows, l->out, net->data + l->gain, net->data + l->shift, work->normal[n], y, work->inverse[n]);
+    }
+    if (slope >= 1 && l->activation != RLLB_NN_LINEAR) {
+        k->activate(l->activation, y, rllb_nn_tensor_floats(rows, l->out), rllb_i_leak(l->activation, net->desc.leak));
+    }
+}
+
+void rllb_nn_forward(const rllb_nn_net *net, rllb_nn_work *work, const float *x, int32_t rows, float *y)
+{
+    rllb_nn_tensor t;
+    int32_t n, r, outputs = net->desc.outputs;
+
+    if (rows > work->rows) rows = work->rows;
+    t.data = work->x;
+    t.rows = rows;
+    t.cols = net->desc.inputs;
+    rllb_nn_tensor_load(&t, x, (size_t)t.cols);
+    for (n = 0; n < net->layers; n++) rllb_i_layer_forward(net, work, n, rows);
+    t.data = work->y[net->layers - 1];
+    t.cols = outputs;
+    rllb_nn_tensor_save(&t, y, (size_t)outputs);
+    for (r = 0; net->value >= 0 && r < rows; r++) { /* Q = V + A - mean A */
+        float *q = y + (size_t)r * (size_t)outputs, mean = 0, shift;
+        for (n = 0; n < outputs; n++) mean += q[n];
+        shift = work->y[net->value][(size_t)r * RLLB_NN_PANEL] - mean / (float)outputs;
+        for (n = 0; n < outputs; n++) q[n] += shift;
+    }
+}
+
+/* Gradients of one layer's parameters; passes the rest on to what feeds it. */
+static void rllb_i_layer_backward(const rllb_nn_net *net, rllb_nn_work *work, int32_t n, int32_t rows, float *gradient,
+                                  float *into, bool accumulate)
+{
+    const rllb_nn_kernels *k = net->k;
+    const rllb_i_layer *l = &net->layer[n];
+    const float *x = l->input < 0 ? work->x : work->y[l->input], *w = net->data + l->weight;
+    float *d = work->d[n];
+
+    if (l->activation != RLLB_NN_LINEAR) {
+        k->activate_back(l->activation, work->y[n], d, rllb_nn_tensor_floats(rows, l->out),
+                         rllb_i_leak(l->activation, net->desc.leak));
+    }
+    if (l->norm) {
+        k->norm_back(d, work->normal[n], rows, l->out, net->data + l->gain, work->inverse[n], gradient + l->gain,
+                     gradient + l->shift);
+    }
+    k->column_sums(d, rows, l->out, gradient + l->bias);
+    if (l->narrow) {
+        k->multiply_tn(d, x, gradient + l->weight, l->out, l->in, rows, NULL, 1, 0);
+        if (into) k->multiply_nn(d, w, into, rows, l->in, l->out, NULL, 1, accumulate);
+    } else {
+        k->multiply_tn(x, d, gradient + l->weight, l->in, l->out, rows, NULL, 1, 0);
+        if (!into) return;
+        k->transpose(w, l->in, l->out, work->transposed);
+        k->multiply_nn(d, work->transposed, into, rows, l->in, l->out, NULL, 1, accumulate);
+    }
+}
+
+void rllb_nn_backward(const rllb_nn_net *net, rllb_nn_work *work, const float *dy, int32_t rows, float *gradient,
+                      float *dx)
+{
+    bool written[RLLB_I_LAYERS_MAX] = { false }, x_written = false;
+    rllb_nn_tensor t;
+    int32_t n, r, o, outputs = net->desc.outputs;
+
+    if (!work->train) return;
+    if (rows > work->rows) rows = work->rows;
+    t.data = work->d[net->layers - 1];
+    t.rows = rows;
+    t.cols = outputs;
+    rllb_nn_tensor_load(&t, dy, (size_t)outputs);
+    if (net->value >= 0) { /* dV = sum dQ, dA = dQ - mean dQ */
+        memset(work->d[net->value], 0, rllb_nn_tensor_floats(rows, 1) * sizeof(float));
+        for (r = 0; r < rows; r++) {
+            const float *dq = dy + (size_t)r * (size_t)outputs;
+            float sum = 0;
+            for (o = 0; o < outputs; o++) sum += dq[o];
+            work->d[net->value][(size_t)r * RLLB_NN_PANEL] = sum;
+            for (o = 0; o < outputs; o++) {
+                float *at = t.data + (size_t)(o / RLLB_NN_PANEL) * (size_t)rows * RLLB_NN_PANEL;
+                at[(size_t)r * RLLB_NN_PANEL + (size_t)(o % RLLB_NN_PANEL)] -= sum / (float)outputs;
+            }
+        }
+    }
+    for (n = net->layers - 1; n >= 0; n--) {
+        int32_t input = net->layer[n].input;
+        float *into = input >= 0 ? work->d[input] : dx ? work->dx : NULL;
+        rllb_i_layer_backward(net, work, n, rows, gradient, into, input >= 0 ? written[input] : x_written);
+        if (input >= 0) written[input] = true;
+        else x_written = true;
+    }
+    if (dx) {
+        t.data = work->dx;
+        t.cols = net->desc.inputs;
+        rllb_nn_tensor_save(&t, dx, (size_t)t.cols);
+    }
+}
+
+/* First index of the largest of n values that the mask allows; NaN loses. -1 if the mask allows none. */
+static int32_t rllb_i_argmax(const float *value, const unsigned char *mask, int32_t n)
+{
+    int32_t i, best = -1;
+
+    for (i = 0; i < n; i++) {
+        if (mask && !mask[i]) continue;
+        if (best < 0 || value[i] > value[best] || (value[best] != value[best] && value[i] == value[i])) best = i;
+    }
+    return best;
+}
+
+int32_t rllb_nn_best(const rllb_nn_net *net, rllb_nn_work *work, const float *x, const unsigned char *mask)
+{
+    float *y = work->y[net->layers - 1];
+    rllb_nn_tensor t;
+    int32_t n, best = -1;
+
+    t.data = work->x;
+    t.rows = 1;
+    t.cols = net->desc.inputs;
+    rllb_nn_tensor_load(&t, x, (size_t)t.cols);
+    for (n = 0; n < net->layers; n++) rllb_i_layer_forward(net, work, n, 1);
+    /* A single row in panels is a plain array, and V - mean A does not change which Q is largest. */
+    best = rllb_i_argmax(y, mask, net->desc.outputs);
+    return best;
+}
+
+int32_t rllb_nn_greedy_choose(void *self, const float *observation, int32_t observations)
+{
+    const rllb_nn_greedy *g = (const rllb_nn_greedy *)self;
+
+    if (!g || !observation || observations != g->net->desc.inputs) return -1;
+    return rllb_nn_best(g->net, g->work, observation, NULL);
+}
+
+/* ---- >>losses ----------------------------------------------------------------------------------------------------
+   Pure functions. */
+
+/* Loss of one error and its slope. */
+static float rllb_i_loss(rllb_nn_loss kind, float beta, float error, float *slope)
+{
+    float size = error < 0 ? -error : error;
+
+    if (kind == RLLB_NN_MSE) {
+        *slope = 2 * error;
+        return error * error;
+    }
+    *slope = size < beta ? error / beta : (error < 0 ? -1.0f : 1.0f);
+    return size < beta ? 0.5f * error * error / beta : size - 0.5f * beta;
+}
+
+float rllb_nn_loss_mean(rllb_nn_loss kind, float beta, const float *predicted, const float *target,
+                        const unsigned char *mask, size_t n, float *gradient)
+{
+    double sum = 0;
+    size_t i, counted = 0;
+
+    if (!(beta > 0)) beta = 1;
+    for (i = 0; i < n; i++) counted += !mask || mask[i];
+    for (i = 0; i < n; i++) {
+        float slope = 0;
+        if (!mask || mask[i]) sum += (double)rllb_i_loss(kind, beta, predicted[i] - target[i], &slope);
+        if (gradient) gradient[i] = counted ? slope / (float)counted : 0;
+    }
+    return counted ? (float)(sum / (double)counted) : 0;
+}
+
+/* ---- >>schedules -------------------------------------------------------------------------------------------------
+   Pure functions of a step. */
+
+double rllb_nn_schedule_at(const rllb_nn_schedule *s, int64_t step)
+{
+    double progress, value;
+
+    if (step < 0) step = 0;
+    if (step < s->warmup) return s->from * (double)(step + 1) / (double)(s->warmup + 1);
+    step -= s->warmup > 0 ? s->warmup : 0;
+    progress = s->steps > 0 && step < s->steps ? (double)step / (double)s->steps : 1;
+    switch (s->curve) {
+    case RLLB_NN_LINEAR_DECAY: return s->from + (s->to - s->from) * progress;
+    case RLLB_NN_COSINE: return s->to + (s->from - s->to) * 0.5 * (1 + cos(3.14159265358979323846 * progress));
+    case RLLB_NN_EXPONENTIAL:
+        value = s->from * pow(s->rate, (double)step);
+        return s->from >= s->to ? (value > s->to ? value : s->to) : (value < s->to ? value : s->to);
+    case RLLB_NN_CONSTANT:
+    case RLLB_NN_CURVE_NUM: break;
+    }
+    return s->from;
+}
+
+/* ---- >>optimiser -------------------------------------------------------------------------------------------------
+   Owns the two moments of every parameter and the step count; the parameters are the caller's. */
+
+struct rllb_nn_opt {
+    rllb_nn_opt_desc desc; /* resolved */
+    const rllb_nn_kernels *k;
+    size_t floats;
+    int64_t steps[1]; /* an array, so that it can be saved like one */
+    float *m, *v;     /* [floats] */
+    void *block;
+};
+
+static bool rllb_i_opt_plan(const rllb_nn_opt_desc *desc, size_t floats, rllb_nn_opt *opt)
+{
+    rllb_nn_opt_desc *d = &opt->desc;
+
+    memset(opt, 0, sizeof *opt);
+    if (!desc || !floats || floats % RLLB_NN_PANEL) return false;
+    *d = *desc;
+    opt->floats = floats;
+    if (d->kind == RLLB_NN_OPT_DEFAULT) d->kind = RLLB_NN_ADAM;
+    if ((int)d->kind < 0 || d->kind >= RLLB_NN_OPT_NUM) return false;
+    if ((int)d->lr.curve < 0 || d->lr.curve >= RLLB_NN_CURVE_NUM) return false;
+    if (d->lr.from == 0) d->lr.from = d->kind == RLLB_NN_ADAM || d->kind == RLLB_NN_ADAMW ? 1e-3 : 1e-2;
+    if (d->beta1 == 0) d->beta1 = 0.9f;
+    if (d->beta2 == 0) d->beta2 = 0.999f;
+    if (d->alpha == 0) d->alpha = 0.99f;
+    if (d->eps == 0) d->eps = 1e-8f;
+    if (d->weight_decay == 0 && d->kind == RLLB_NN_ADAMW) d->weight_decay = 0.01f;
+    return d->lr.from > 0 && d->lr.from < 1e6 && d->beta1 > 0 && d->beta1 < 1 && d->beta2 > 0 && d->beta2 < 1 &&
+           d->alpha > 0 && d->alpha < 1 && d->momentum >= 0 && d->momentum < 1 && d->eps > 0 && d->eps < 1 &&
+           d->weight_decay >= 0 && d->weight_decay < 1 && d->clip_norm >= 0 && d->clip_norm < 1e30f;
+}
+
+static rllb_nn_opt *rllb_i_opt_layout(const rllb_nn_opt *plan, rllb_carver *c)
+{
+    rllb_nn_opt *opt = (rllb_nn_opt *)rllb_carve(c, 1, sizeof *opt);
+    float *m = (float *)rllb_carve(c, plan->floats, sizeof(float));
+    float *v = (float *)rllb_carve(c, plan->floats, sizeof(float));
+    if (opt) {
+        *opt = *plan;
+        opt->m = m;
+        opt->v = v;
+    }
+    return opt;
+}
+
+size_t rllb_nn_opt_size(const rllb_nn_opt_desc *desc, size_t floats)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_nn_opt plan;
+
+    if (!rllb_i_opt_plan(desc, floats, &plan)) return 0;
+    rllb_i_opt_layout(&plan, &c);
+    return rllb_carver_size(&c);
+}
+
+rllb_status rllb_nn_opt_init(const rllb_nn_opt_desc *desc, size_t floats, void *mem, size_t size, rllb_nn_opt **out)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_nn_opt plan;
+    rllb_status status;
+
+    if (!out || !rllb_i_opt_plan(desc, floats, &plan)) return RLLB_ERROR_ARGUMENT;
+    plan.k = rllb_nn_kernels_query(plan.desc.isa, plan.desc.portable);
+    if (!plan.k) return RLLB_ERROR_ISA;
+    status = rllb_carver_open(&c, mem, size, rllb_nn_opt_size(desc, floats));
+    if (status == RLLB_OK) *out = rllb_i_opt_layout(&plan, &c);
+    return status;
+}
+
+rllb_nn_opt *rllb_nn_opt_create(const rllb_nn_opt_desc *desc, size_t floats)
+{
+    size_t size = rllb_nn_opt_size(desc, floats);
+    void *block = rllb_block_alloc(size);
+    rllb_nn_opt *opt = NULL;
+
+    if (block && rllb_nn_opt_init(desc, floats, block, size, &opt) == RLLB_OK) {
+        opt->block = block;
+        return opt;
+    }
+    rllb_block_free(block);
+    return NULL;
+}
+
+void rllb_nn_opt_destroy(rllb_nn_opt *opt)
+{
+    if (opt) rllb_block_free(opt->block);
+}
+
+void rllb_nn_opt_query(const rllb_nn_opt *opt, rllb_nn_opt_desc *out)
+{
+    *out = opt->desc;
+}
+
+rllb_status rllb_nn_opt_step(rllb_nn_opt *opt, float *data, const float *gradient, float *norm)
+{
+    const rllb_nn_opt_desc *d = &opt->desc;
+    float size = sqrtf(opt->k->square_sum(gradient, opt->floats));
+    double lr = rllb_nn_schedule_at(&d->lr, opt->steps[0]), t;
+    rllb_i_descent c;
+
+    if (norm) *norm = size;
+    if (!(size - size == 0)) return RLLB_ERROR_NOT_FINITE;
+    t = (double)++opt->steps[0];
+    memset(&c, 0, sizeof c);
+    c.kind = d->kind;
+    c.grad_scale = d->clip_norm > 0 && size + 1e-6f > d->clip_norm ? d->clip_norm / (size + 1e-6f) : 1;
+    c.decay = d->kind == RLLB_NN_ADAMW ? 0 : d->weight_decay;
+    c.keep = d->kind == RLLB_NN_ADAMW ? (float)(1 - lr * (double)d->weight_decay) : 1;
+    c.eps = d->eps;
+    c.step = (float)lr;
+    c.scale = 1;
+    c.beta1 = d->kind == RLLB_NN_SGD ? d->momentum : d->beta1;
+    c.beta2 = d->kind == RLLB_NN_RMSPROP ? d->alpha : d->beta2;
+    if (d->kind == RLLB_NN_ADAM || d->kind == RLLB_NN_ADAMW) { /* bias correction, Algorithm 1 */
+        c.step = (float)(lr / (1 - pow((double)d->beta1, t)));
+        c.scale = (float)(1 / sqrt(1 - pow((double)d->beta2, t)));
+    }
+    opt->k->descend(&c, data, gradient, opt->m, opt->v, opt->floats);
+    return RLLB_OK;
+}
+
+int64_t rllb_nn_opt_steps(const rllb_nn_opt *opt)
+{
+    return opt->steps[0];
+}
+
+/* ---- >>replay ----------------------------------------------------------------------------------------------------
+   A ring of transitions, the n-step window in front of it, and a sum tree over priorities. Counters are clamped where
+   they are used, so that a damaged file can spoil learning but not memory. */
+
+enum { RLLB_I_HEAD, RLLB_I_COUNT, RLLB_I_PENDING, RLLB_I_SAMPLED, RLLB_I_REPLAY_COUNTERS };
+
+struct rllb_nn_replay {
+    rllb_nn_replay_desc desc; /* resolved */
+    int64_t counter[RLLB_I_REPLAY_COUNTERS];
+    rllb_rng rng;
+    int32_t leaves;           /* a power of two, at least capacity; 0 if uniform */
+    float most[1];            /* largest priority so far, what new transitions get */
+    float *obs, *next;        /* [capacity][observations] */
+    float *reward, *discount; /* [capacity] */
+    int32_t *action;          /* [capacity] */
+    unsigned char *mask;      /* [capacity][actions] */
+    float *tree;              /* [2 * leaves]; node i is the sum of 2i and 2i + 1, leaf of transition t: leaves + t */
+    float *window_obs;        /* [n_step][observations] */
+    float *window_reward;     /* [n_step] */
+    int32_t *window_action;   /* [n_step] */
+    void *block;
+};
+
+static bool rllb_i_replay_plan(const rllb_nn_replay_desc *desc, rllb_nn_replay *r)
+{
+    rllb_nn_replay_desc *d = &r->desc;
+
+    memset(r, 0, sizeof *r);
+    if (!desc) return false;
+    *d = *desc;
+    if (d->capacity == 0) d->capacity = 50000;
+    if (d->n_step == 0) d->n_step = 1;
+    if (d->gamma == 0) d->gamma = 0.99f;
+    if (d->gamma < 0) d->gamma = 0;
+    if (d->alpha == 0) d->alpha = 0.6f;
+    if (d->beta.from == 0) {
+        d->beta.curve = RLLB_NN_LINEAR_DECAY;
+        d->beta.from = 0.4;
+        d->beta.to = 1;
+        d->beta.steps = 100000;
+    }
+    if (d->capacity < 1 || d->capacity > (1 << 28) || d->observations < 1 || d->observations > RLLB_NN_UNITS_MAX ||
+        d->n_step < 1 || d->n_step > 1024 || !(d->gamma <= 1) || !(d->alpha > 0 && d->alpha <= 1)) {
+        return false;
+    }
+    if ((int)d->beta.curve < 0 || d->beta.curve >= RLLB_NN_CURVE_NUM || !(d->beta.from > 0 && d->beta.from <= 1)) return false;
+    if (d->masks && (d->actions < 1 || d->actions > RLLB_NN_UNITS_MAX)) return false;
+    if (d->prioritized) {
+        for (r->leaves = 1; r->leaves < d->capacity;) r->leaves *= 2;
+    }
+    return true;
+}
+
+static rllb_nn_replay *rllb_i_replay_layout(const rllb_nn_replay *plan, rllb_carver *c)
+{
+    rllb_nn_replay r = *plan, *replay = (rllb_nn_replay *)rllb_carve(c, 1, sizeof *replay);
+    size_t capacity = (size_t)r.desc.capacity, width = (size_t)r.desc.observations, window = (size_t)r.desc.n_step;
+
+    r.obs = (float *)rllb_carve(c, capacity * width, sizeof(float));
+    r.next = (float *)rllb_carve(c, capacity * width, sizeof(float));
+    r.reward = (float *)rllb_carve(c, capacity, sizeof(float));
+    r.discount = (float *)rllb_carve(c, capacity, sizeof(float));
+    r.action = (int32_t *)rllb_carve(c, capacity, sizeof(int32_t));
+    if (r.desc.masks) r.mask = (unsigned char *)rllb_carve(c, capacity, (size_t)r.desc.actions);
+    if (r.leaves) r.tree = (float *)rllb_carve(c, 2 * (size_t)r.leaves, sizeof(float));
+    r.window_obs = (float *)rllb_carve(c, window * width, sizeof(float));
+    r.window_reward = (float *)rllb_carve(c, window, sizeof(float));
+    r.window_action = (int32_t *)rllb_carve(c, window, sizeof(int32_t));
+    if (replay) *replay = r;
+    return replay;
+}
+
+size_t rllb_nn_replay_size(const rllb_nn_replay_desc *desc)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_nn_replay plan;
+
+    if (!rllb_i_replay_plan(desc, &plan)) return 0;
+    rllb_i_replay_layout(&plan, &c);
+    return rllb_carver_size(&c);
+}
+
+rllb_status rllb_nn_replay_init(const rllb_nn_replay_desc *desc, void *mem, size_t size, rllb_nn_replay **out)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_nn_replay plan, *r;
+    rllb_status status;
+
+    if (!out || !rllb_i_replay_plan(desc, &plan)) return RLLB_ERROR_ARGUMENT;
+    status = rllb_carver_open(&c, mem, size, rllb_nn_replay_size(desc));
+    if (status != RLLB_OK) return status;
+    r = rllb_i_replay_layout(&plan, &c);
+    r->most[0] = 1;
+    rllb_rng_init(&r->rng, r->desc.seed, r->desc.stream);
+    *out = r;
+    return RLLB_OK;
+}
+
+rllb_nn_replay *rllb_nn_replay_create(const rllb_nn_replay_desc *desc)
+{
+    size_t size = rllb_nn_replay_size(desc);
+    void *block = rllb_block_alloc(size);
+    rllb_nn_replay *r = NULL;
+
+    if (block && rllb_nn_replay_init(desc, block, size, &r) == RLLB_OK) {
+        r->block = block;
+        return r;
+    }
+    rllb_block_free(block);
+    return NULL;
+}
+
+void rllb_nn_replay_destroy(rllb_nn_replay *r)
+{
+    if (r) rllb_block_free(r->block);
+}
+
+void rllb_nn_replay_query(const rllb_nn_replay *r, rllb_nn_replay_desc *out)
+{
+    *out = r->desc;
+}
+
+static int64_t rllb_i_clamp(int64_t value, int64_t low, int64_t high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+int32_t rllb_nn_replay_count(const rllb_nn_replay *r)
+{
+    return (int32_t)rllb_i_clamp(r->counter[RLLB_I_COUNT], 0, r->desc.capacity);
+}
+
+static void rllb_i_tree_set(rllb_nn_replay *r, int32_t leaf, float priority)
+{
+    int32_t i = r->leaves + leaf;
+
+    r->tree[i] = priority;
+    for (i /= 2; i >= 1; i /= 2) r->tree[i] = r->tree[2 * i] + r->tree[2 * i + 1];
+}
+
+/* The leaf in which the running sum of priorities passes `mass`. */
+static int32_t rllb_i_tree_find(const rllb_nn_replay *r, float mass)
+{
+    int32_t i = 1;
+
+    while (i < r->leaves) {
+        float left = r->tree[2 * i];
+        i *= 2;
+        if (mass >= left && r->tree[i + 1] > 0) {
+            mass -= left;
+            i++;
+        }
+    }
+    return i - r->leaves;
+}
+
+/* Moves the oldest `pending` steps of the window into the ring as one transition that ends in `next`. */
+static void rllb_i_replay_emit(rllb_nn_replay *r, int32_t pending, const float *next, const unsigned char *next_mask,
+                               bool terminated)
+{
+    size_t width = (size_t)r->desc.observations, masked = (size_t)r->desc.actions;
+    int32_t at = (int32_t)rllb_i_clamp(r->counter[RLLB_I_HEAD], 0, r->desc.capacity - 1), i;
+    float sum = 0, discount = 1;
+
+    for (i = 0; i < pending; i++) {
+        sum += discount * r->window_reward[i];
+        discount *= r->desc.gamma;
+    }
+    memcpy(r->obs + (size_t)at * width, r->window_obs, width * sizeof(float));
+    memcpy(r->next + (size_t)at * width, next, width * sizeof(float));
+    r->reward[at] = sum;
+    r->discount[at] = terminated ? 0 : discount;
+    r->action[at] = r->window_action[0];
+    if (r->mask && next_mask) memcpy(r->mask + (size_t)at * masked, next_mask, masked);
+    else if (r->mask) memset(r->mask + (size_t)at * masked, 1, masked);
+    if (r->tree) rllb_i_tree_set(r, at, r->most[0]);
+    memmove(r->window_obs, r->window_obs + width, (size_t)(r->desc.n_step - 1) * width * sizeof(float));
+    memmove(r->window_reward, r->window_reward + 1, (size_t)(r->desc.n_step - 1) * sizeof(float));
+    memmove(r->window_action, r->window_action + 1, (size_t)(r->desc.n_step - 1) * sizeof(int32_t));
+    r->counter[RLLB_I_HEAD] = at + 1 < r->desc.capacity ? at + 1 : 0;
+    r->counter[RLLB_I_COUNT] = rllb_nn_replay_count(r) < r->desc.capacity ? rllb_nn_replay_count(r) + 1
+                                                                          : r->desc.capacity;
+}
+
+static bool rllb_i_all_finite(const float *v, int32_t n)
+{
+    int32_t i;
+
+    for (i = 0; i < n; i++) {
+        if (!(v[i] - v[i] == 0)) return false;
+    }
+    return true;
+}
+
+rllb_status rllb_nn_replay_observe(rllb_nn_replay *r, const float *obs, int32_t action, float reward,
+                                   const float *next, const unsigned char *next_mask, bool terminated,
+                                   bool truncated)
+{
+    int32_t width = r->desc.observations, pending;
+
+    if (!obs || !next || action < 0) return RLLB_ERROR_ARGUMENT;
+    if (!rllb_i_all_finite(obs, width) || !rllb_i_all_finite(next, width) || !rllb_i_all_finite(&reward, 1)) {
+        return RLLB_ERROR_NOT_FINITE;
+    }
+    pending = (int32_t)rllb_i_clamp(r->counter[RLLB_I_PENDING], 0, r->desc.n_step - 1);
+    memcpy(r->window_obs + (size_t)pending * (size_t)width, obs, (size_t)width * sizeof(float));
+    r->window_reward[pending] = reward;
+    r->window_action[pending] = action;
+    pending++;
+    while (pending == r->desc.n_step || ((terminated || truncated) && pending > 0)) {
+        rllb_i_replay_emit(r, pending, next, next_mask, terminated);
+        pending--;
+    }
+    r->counter[RLLB_I_PENDING] = pending;
+    return RLLB_OK;
+}
+
+rllb_status rllb_nn_replay_sample(rllb_nn_replay *r, int32_t rows, rllb_nn_batch *b)
+{
+    size_t width = (size_t)r->desc.observations, masked = (size_t)r->desc.actions;
+    int32_t count = rllb_nn_replay_count(r), i;
+    float total = r->tree ? r->tree[1] : 0, greatest = 0;
+    bool prioritized = r->tree && total > 0 && total - total == 0;
+    float beta = (float)rllb_nn_schedule_at(&r->desc.beta, r->counter[RLLB_I_SAMPLED]);
+
+    if (rows < 1 || !b) return RLLB_ERROR_ARGUMENT;
+    if (count < 1) return RLLB_ERROR_EMPTY;
+    for (i = 0; i < rows; i++) {
+        size_t at;
+        if (prioritized) { /* one draw from each of `rows` equal slices of the mass */
+            float mass = ((float)i + rllb_rng_float(&r->rng)) / (float)rows * total;
+            int32_t leaf = (int32_t)rllb_i_clamp(rllb_i_tree_find(r, mass), 0, count - 1);
+            b->index[i] = leaf;
+            b->weight[i] = powf((float)count * r->tree[r->leaves + leaf] / total, -beta);
+            if (b->weight[i] > greatest) greatest = b->weight[i];
+        } else {
+            b->index[i] = rllb_rng_below(&r->rng, count);
+            b->weight[i] = 1;
+        }
+        at = (size_t)b->index[i];
+        memcpy(b->obs + (size_t)i * width, r->obs + at * width, width * sizeof(float));
+        memcpy(b->next + (size_t)i * width, r->next + at * width, width * sizeof(float));
+        b->reward[i] = r->reward[at];
+        b->discount[i] = r->discount[at];
+        b->action[i] = r->action[at];
+        if (b->mask && r->mask) memcpy(b->mask + (size_t)i * masked, r->mask + at * masked, masked);
+    }
+    for (i = 0; prioritized && i < rows; i++) b->weight[i] = greatest > 0 ? b->weight[i] / greatest : 1;
+    r->counter[RLLB_I_SAMPLED]++;
+    return RLLB_OK;
+}
+
+void rllb_nn_replay_update(rllb_nn_replay *r, const int32_t *index, const float *error, int32_t rows)
+{
+    int32_t i;
+
+    for (i = 0; r->tree && i < rows; i++) {
+        float size = error[i] < 0 ? -error[i] : error[i], priority = r->most[0];
+        if (index[i] < 0 || index[i] >= r->desc.capacity) continue;
+        if (size < 1e30f) priority = powf(size + 1e-6f, r->desc.alpha);
+        if (priority > r->most[0]) r->most[0] = priority;
+        rllb_i_tree_set(r, index[i], priority);
+    }
+}
+
+/* ---- >>dqn -------------------------------------------------------------------------------------------------------
+   The learner: two networks, an optimiser, a replay memory, scratch for one batch, and counters. All in one block,
+   each part laid out by its own room. */
+
+enum { RLLB_I_UPDATES, RLLB_I_STEPS, RLLB_I_EPISODES, RLLB_I_DQN_COUNTERS };
+
+struct rllb_nn_dqn {
+    rllb_nn_dqn_desc desc; /* resolved */
+    rllb_nn_net *net, *target;
+    rllb_nn_opt *opt;
+    rllb_nn_replay *replay;
+    rllb_nn_work *work, *other, *single; /* the batch with gradients; next states; one observation */
+    rllb_nn_batch batch;
+    float *gradient, *q, *q_next, *error, *dq; /* [floats], [batch][outputs] twice, [batch], [batch][outputs] */
+    int32_t *choice;                           /* [batch] */
+    rllb_rng rng;
+    int64_t counter[RLLB_I_DQN_COUNTERS];
+    void *block;
+};
+
+/* What a learner is made of before it has memory: resolved descriptors and plans of its parts. */
+typedef struct rllb_i_dqn_plan {
+    rllb_nn_dqn_desc desc;
+    rllb_nn_net net;
+    rllb_nn_opt opt;
+    rllb_nn_replay replay;
+} rllb_i_dqn_plan;
+
+static bool rllb_i_dqn_plan_make(const rllb_nn_dqn_desc *desc, rllb_i_dqn_plan *plan)
+{
+    rllb_nn_dqn_desc *d = &plan->desc;
+
+    if (!desc) return false;
+    *d = *desc;
+    if (d->net.activation == RLLB_NN_ACTIVATION_DEFAULT) d->net.activation = RLLB_NN_LEAKY_RELU;
+    if (d->gamma == 0) d->gamma = 0.99f;
+    if (d->batch == 0) d->batch = 128;
+    if (d->learn_start == 0) d->learn_start = d->batch;
+    if (d->tau == 0) d->tau = 0.005f;
+    if (d->loss == RLLB_NN_LOSS_DEFAULT) d->loss = RLLB_NN_HUBER;
+    if (d->epsilon.from == 0) {
+        d->epsilon.curve = RLLB_NN_EXPONENTIAL;
+        d->epsilon.from = 1;
+        d->epsilon.rate = 0.995;
+        d->epsilon.to = 0.01;
+    }
+    if (d->opt.clip_norm == 0) d->opt.clip_norm = 1;
+    if (d->opt.clip_norm < 0) d->opt.clip_norm = 0;
+    d->net.seed = d->replay.seed = d->seed;
+    d->net.stream = 1;
+    d->replay.stream = 2;
+    d->opt.isa = d->net.isa;
+    d->opt.portable = d->net.portable;
+    d->replay.observations = d->net.inputs;
+    d->replay.actions = d->net.outputs;
+    d->replay.masks = d->masks;
+    d->replay.gamma = d->gamma;
+    if (d->batch < 1 || d->batch > (1 << 20) || d->learn_start < 1 || d->target_every < 0) return false;
+    if (!(d->gamma <= 1) || !(d->tau > 0 && d->tau <= 1)) return false;
+    if ((int)d->loss < 0 || d->loss >= RLLB_NN_LOSS_NUM) return false;
+    if ((int)d->epsilon.curve < 0 || d->epsilon.curve >= RLLB_NN_CURVE_NUM) return false;
+    return rllb_i_net_plan(&d->net, &plan->net) && rllb_i_opt_plan(&d->opt, plan->net.floats, &plan->opt) &&
+           rllb_i_replay_plan(&d->replay, &plan->replay);
+}
+
+static rllb_nn_dqn *rllb_i_dqn_layout(const rllb_i_dqn_plan *plan, rllb_carver *c)
+{
+    rllb_nn_dqn a, *agent = (rllb_nn_dqn *)rllb_carve(c, 1, sizeof *agent);
+    size_t rows = (size_t)plan->desc.batch, width = (size_t)plan->desc.net.inputs;
+    size_t actions = (size_t)plan->desc.net.outputs;
+
+    memset(&a, 0, sizeof a);
+    a.desc = plan->desc;
+    a.net = rllb_i_net_layout(&plan->net, c);
+    a.target = rllb_i_net_layout(&plan->net, c);
+    a.opt = rllb_i_opt_layout(&plan->opt, c);
+    a.replay = rllb_i_replay_layout(&plan->replay, c);
+    a.work = rllb_i_work_layout(&plan->net, plan->desc.batch, true, c);
+    a.other = rllb_i_work_layout(&plan->net, plan->desc.batch, false, c);
+    a.single = rllb_i_work_layout(&plan->net, 1, false, c);
+    a.gradient = (float *)rllb_carve(c, plan->net.floats, sizeof(float));
+    a.q = (float *)rllb_carve(c, rows * actions, sizeof(float));
+    a.q_next = (float *)rllb_carve(c, rows * actions, sizeof(float));
+    a.dq = (float *)rllb_carve(c, rows * actions, sizeof(float));
+    a.error = (float *)rllb_carve(c, rows, sizeof(float));
+    a.choice = (int32_t *)rllb_carve(c, rows, sizeof(int32_t));
+    a.batch.obs = (float *)rllb_carve(c, rows * width, sizeof(float));
+    a.batch.next = (float *)rllb_carve(c, rows * width, sizeof(float));
+    a.batch.action = (int32_t *)rllb_carve(c, rows, sizeof(int32_t));
+    a.batch.reward = (float *)rllb_carve(c, rows, sizeof(float));
+    a.batch.discount = (float *)rllb_carve(c, rows, sizeof(float));
+    a.batch.weight = (float *)rllb_carve(c, rows, sizeof(float));
+    a.batch.index = (int32_t *)rllb_carve(c, rows, sizeof(int32_t));
+    if (plan->desc.masks) a.batch.mask = (unsigned char *)rllb_carve(c, rows, actions);
+    if (agent) *agent = a;
+    return agent;
+}
+
+void rllb_nn_dqn_desc_default(rllb_nn_dqn_desc *desc)
+{
+    memset(desc, 0, sizeof *desc);
+}
+
+size_t rllb_nn_dqn_size(const rllb_nn_dqn_desc *desc)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_i_dqn_plan plan;
+
+    if (!rllb_i_dqn_plan_make(desc, &plan)) return 0;
+    rllb_i_dqn_layout(&plan, &c);
+    return rllb_carver_size(&c);
+}
+
+rllb_status rllb_nn_dqn_init(const rllb_nn_dqn_desc *desc, void *mem, size_t size, rllb_nn_dqn **out)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_i_dqn_plan plan;
+    rllb_nn_dqn *agent;
+    rllb_status status;
+
+    if (!out || !rllb_i_dqn_plan_make(desc, &plan)) return RLLB_ERROR_ARGUMENT;
+    plan.net.k = plan.opt.k = rllb_nn_kernels_query(plan.desc.net.isa, plan.desc.net.portable);
+    if (!plan.net.k) return RLLB_ERROR_ISA;
+    status = rllb_carver_open(&c, mem, size, rllb_nn_dqn_size(desc));
+    if (status != RLLB_OK) return status;
+    agent = rllb_i_dqn_layout(&plan, &c);
+    agent->replay->most[0] = 1;
+    rllb_rng_init(&agent->replay->rng, plan.desc.replay.seed, plan.desc.replay.stream);
+    rllb_rng_init(&agent->rng, plan.desc.seed, 3);
+    rllb_nn_net_reset(agent->net, plan.desc.net.seed, plan.desc.net.stream);
+    rllb_nn_net_copy(agent->target, agent->net);
+    *out = agent;
+    return RLLB_OK;
+}
+
+rllb_nn_dqn *rllb_nn_dqn_create(const rllb_nn_dqn_desc *desc)
+{
+    size_t size = rllb_nn_dqn_size(desc);
+    void *block = rllb_block_alloc(size);
+    rllb_nn_dqn *agent = NULL;
+
+    if (block && rllb_nn_dqn_init(desc, block, size, &agent) == RLLB_OK) {
+        agent->block = block;
+        return agent;
+    }
+    rllb_block_free(block);
+    return NULL;
+}
+
+void rllb_nn_dqn_destroy(rllb_nn_dqn *agent)
+{
+    if (agent) rllb_block_free(agent->block);
+}
+
+void rllb_nn_dqn_query(const rllb_nn_dqn *agent, rllb_nn_dqn_desc *out)
+{
+    *out = agent->desc;
+    rllb_nn_net_query(agent->net, &out->net);
+    rllb_nn_opt_query(agent->opt, &out->opt);
+    rllb_nn_replay_query(agent->replay, &out->replay);
+}
+
+double rllb_nn_dqn_epsilon(const rllb_nn_dqn *agent)
+{
+    return rllb_nn_schedule_at(&agent->desc.epsilon, agent->desc.epsilon_per_step ? agent->counter[RLLB_I_STEPS]
+                                                                                  : agent->counter[RLLB_I_EPISODES]);
+}
+
+int32_t rllb_nn_dqn_best(rllb_nn_dqn *agent, const float *obs, const unsigned char *mask)
+{
+    return rllb_nn_best(agent->net, agent->single, obs, mask);
+}
+
+int32_t rllb_nn_dqn_act(rllb_nn_dqn *agent, const float *obs, const unsigned char *mask)
+{
+    int32_t actions = agent->desc.net.outputs, allowed = 0, i, skip;
+
+    if (rllb_rng_double(&agent->rng) >= rllb_nn_dqn_epsilon(agent)) return rllb_nn_dqn_best(agent, obs, mask);
+    if (!mask) return rllb_rng_below(&agent->rng, actions);
+    for (i = 0; i < actions; i++) allowed += mask[i] != 0;
+    if (!allowed) return -1;
+    skip = rllb_rng_below(&agent->rng, allowed);
+    for (i = 0; !mask[i] || skip-- > 0; i++) {}
+    return i;
+}
+
+rllb_status rllb_nn_dqn_observe(rllb_nn_dqn *agent, const float *obs, int32_t action, float reward, const float *next,
+                                const unsigned char *next_mask, bool terminated, bool truncated)
+{
+    rllb_status status;
+
+    if (action < 0 || action >= agent->desc.net.outputs) return RLLB_ERROR_ARGUMENT;
+    status = rllb_nn_replay_observe(agent->replay, obs, action, reward, next, next_mask, terminated, truncated);
+    if (status != RLLB_OK) return status;
+    agent->counter[RLLB_I_STEPS]++;
+    if (terminated || truncated) agent->counter[RLLB_I_EPISODES]++;
+    return RLLB_OK;
+}
+
+/* Values of the next states: max_a Q_target, or with Double DQN Q_target at the action the online net prefers. */
+static void rllb_i_dqn_next(rllb_nn_dqn *agent)
+{
+    int32_t rows = agent->desc.batch, actions = agent->desc.net.outputs, i;
+    const unsigned char *mask = agent->batch.mask;
+
+    if (agent->desc.double_dqn) {
+        rllb_nn_forward(agent->net, agent->other, agent->batch.next, rows, agent->q_next);
+        for (i = 0; i < rows; i++) {
+            agent->choice[i] = rllb_i_argmax(agent->q_next + i * actions, mask ? mask + i * actions : NULL, actions);
+        }
+    }
+    rllb_nn_forward(agent->target, agent->other, agent->batch.next, rows, agent->q_next);
+    for (i = 0; !agent->desc.double_dqn && i < rows; i++) {
+        agent->choice[i] = rllb_i_argmax(agent->q_next + i * actions, mask ? mask + i * actions : NULL, actions);
+    }
+}
+
+rllb_status rllb_nn_dqn_update(rllb_nn_dqn *agent, rllb_nn_dqn_report *report)
+{
+    int32_t rows = agent->desc.batch, actions = agent->desc.net.outputs, i;
+    float loss = 0, mean_q = 0, norm = 0;
+    rllb_status status;
+
+    if (rllb_nn_replay_count(agent->replay) < agent->desc.learn_start) return RLLB_ERROR_EMPTY;
+    status = rllb_nn_replay_sample(agent->replay, rows, &agent->batch);
+    if (status != RLLB_OK) return status;
+    rllb_i_dqn_next(agent);
+    rllb_nn_forward(agent->net, agent->work, agent->batch.obs, rows, agent->q);
+    memset(agent->dq, 0, (size_t)rows * (size_t)actions * sizeof(float));
+    for (i = 0; i < rows; i++) {
+        int32_t action = (int32_t)rllb_i_clamp(agent->batch.action[i], 0, actions - 1), next = agent->choice[i];
+        float follow = next < 0 ? 0 : agent->q_next[i * actions + next], slope;
+        float target = agent->batch.reward[i] + agent->batch.discount[i] * follow, q = agent->q[i * actions + action];
+        agent->error[i] = q - target;
+        loss += agent->batch.weight[i] * rllb_i_loss(agent->desc.loss, 1, agent->error[i], &slope) / (float)rows;
+        mean_q += q / (float)rows;
+        agent->dq[i * actions + action] = agent->batch.weight[i] * slope / (float)rows;
+    }
+    rllb_nn_backward(agent->net, agent->work, agent->dq, rows, agent->gradient, NULL);
+    status = rllb_nn_opt_step(agent->opt, agent->net->data, agent->gradient, &norm);
+    if (report) {
+        report->loss = loss;
+        report->gradient_norm = norm;
+        report->mean_q = mean_q;
+    }
+    if (status != RLLB_OK) return status;
+    rllb_nn_replay_update(agent->replay, agent->batch.index, agent->error, rows);
+    agent->counter[RLLB_I_UPDATES]++;
+    if (agent->desc.target_every == 0) {
+        agent->net->k->blend(agent->target->data, agent->net->data, agent->net->floats, agent->desc.tau);
+    } else if (agent->counter[RLLB_I_UPDATES] % agent->desc.target_every == 0) {
+        memcpy(agent->target->data, agent->net->data, agent->net->floats * sizeof(float));
+    }
+    return RLLB_OK;
+}
+
+int64_t rllb_nn_dqn_updates(const rllb_nn_dqn *agent)
+{
+    return agent->counter[RLLB_I_UPDATES];
+}
+
+int64_t rllb_nn_dqn_episodes(const rllb_nn_dqn *agent)
+{
+    return agent->counter[RLLB_I_EPISODES];
+}
+
+const rllb_nn_net *rllb_nn_dqn_net(const rllb_nn_dqn *agent)
+{
+    return agent->net;
+}
+
+const rllb_nn_net *rllb_nn_dqn_target(const rllb_nn_dqn *agent)
+{
+    return agent->target;
+}
+
+rllb_nn_replay *rllb_nn_dqn_replay(rllb_nn_dqn *agent)
+{
+    return agent->replay;
+}
+
+/* ---- >>files -----------------------------------------------------------------------------------------------------
+   safetensors. The writer runs once to count and once to write; the reader trusts nothing: every step is checked
+   against the end of the header, every offset against the data and against the others. */
+
+static const char *const rllb_i_dtype_names[] = { "F32", "F64", "I32", "I64", "U64", "U8" };
+static const unsigned char rllb_i_dtype_bytes[] = { 4, 8, 4, 8, 8, 1 };
+
+enum { RLLB_I_FILE_TENSORS_MAX = 1024 };
+
+void rllb_nn_archive_add(rllb_nn_archive *a, const char *name, rllb_nn_dtype dtype, int64_t rows, int64_t cols,
+                         void *data)
+{
+    size_t n = strlen(name);
+    rllb_nn_entry *e;
+
+    if (a->count >= a->capacity || n >= RLLB_NN_NAME_MAX) {
+        a->overflow++;
+        return;
+    }
+    e = &a->entries[a->count++];
+    memset(e, 0, sizeof *e);
+    memcpy(e->name, name, n);
+    e->dtype = dtype;
+    e->dims = cols > 0 ? 2 : 1;
+    e->shape[0] = rows;
+    e->shape[1] = cols > 0 ? cols : 1;
+    e->data = data;
+}
+
+/* prefix + middle + suffix into a name; too long a name becomes one that archive_add refuses. */
+static const char *rllb_i_name(char *out, const char *prefix, const char *middle, const char *suffix)
+{
+    const char *part[3];
+    size_t used = 0, i, n;
+
+    part[0] = prefix;
+    part[1] = middle;
+    part[2] = suffix;
+    memset(out, 'x', RLLB_NN_NAME_MAX);
+    out[RLLB_NN_NAME_MAX] = 0;
+    for (i = 0; i < 3; i++) {
+        n = strlen(part[i]);
+        if (n >= RLLB_NN_NAME_MAX - used) return out;
+        memcpy(out + used, part[i], n);
+        used += n;
+    }
+    out[used] = 0;
+    return out;
+}
+
+/* The arrays of `data`, which has the layout of the network's parameters. */
+static void rllb_i_parameter_entries(const rllb_nn_net *net, float *data, const char *prefix, rllb_nn_archive *a)
+{
+    char name[RLLB_NN_NAME_MAX + 1];
+    int32_t n, before;
+
+    for (n = 0; n < net->layers; n++) {
+        const rllb_i_layer *l = &net->layer[n];
+        before = a->count;
+        rllb_nn_archive_add(a, rllb_i_name(name, prefix, l->name, ".weight"), RLLB_NN_F32, l->out, l->in,
+                            data + l->weight);
+        if (a->count > before) {
+            a->entries[before].panels = true;
+            a->entries[before].transposed = !l->narrow;
+        }
+        rllb_nn_archive_add(a, rllb_i_name(name, prefix, l->name, ".bias"), RLLB_NN_F32, l->out, 0, data + l->bias);
+        if (!l->norm) continue;
+        rllb_nn_archive_add(a, rllb_i_name(name, prefix, l->norm_name, ".weight"), RLLB_NN_F32, l->out, 0,
+                            data + l->gain);
+        rllb_nn_archive_add(a, rllb_i_name(name, prefix, l->norm_name, ".bias"), RLLB_NN_F32, l->out, 0,
+                            data + l->shift);
+    }
+}
+
+void rllb_nn_net_entries(rllb_nn_net *net, const char *prefix, rllb_nn_archive *a)
+{
+    rllb_i_parameter_entries(net, net->data, prefix, a);
+}
+
+void rllb_nn_dqn_entries(rllb_nn_dqn *agent, rllb_nn_archive *a)
+{
+    rllb_nn_replay *r = agent->replay;
+    int64_t capacity = r->desc.capacity, width = r->desc.observations, window = r->desc.n_step;
+
+    rllb_nn_net_entries(agent->net, "", a);
+    rllb_nn_net_entries(agent->target, "target.", a);
+    rllb_i_parameter_entries(agent->net, agent->opt->m, "optimiser.m.", a);
+    rllb_i_parameter_entries(agent->net, agent->opt->v, "optimiser.v.", a);
+    rllb_nn_archive_add(a, "optimiser.steps", RLLB_NN_I64, 1, 0, agent->opt->steps);
+    rllb_nn_archive_add(a, "agent.counters", RLLB_NN_I64, RLLB_I_DQN_COUNTERS, 0, agent->counter);
+    rllb_nn_archive_add(a, "agent.random", RLLB_NN_U64, 4, 0, agent->rng.s);
+    rllb_nn_archive_add(a, "replay.counters", RLLB_NN_I64, RLLB_I_REPLAY_COUNTERS, 0, r->counter);
+    rllb_nn_archive_add(a, "replay.random", RLLB_NN_U64, 4, 0, r->rng.s);
+    rllb_nn_archive_add(a, "replay.observation", RLLB_NN_F32, capacity, width, r->obs);
+    rllb_nn_archive_add(a, "replay.next", RLLB_NN_F32, capacity, width, r->next);
+    rllb_nn_archive_add(a, "replay.action", RLLB_NN_I32, capacity, 0, r->action);
+    rllb_nn_archive_add(a, "replay.reward", RLLB_NN_F32, capacity, 0, r->reward);
+    rllb_nn_archive_add(a, "replay.discount", RLLB_NN_F32, capacity, 0, r->discount);
+    rllb_nn_archive_add(a, "replay.window.observation", RLLB_NN_F32, window, width, r->window_obs);
+    rllb_nn_archive_add(a, "replay.window.action", RLLB_NN_I32, window, 0, r->window_action);
+    rllb_nn_archive_add(a, "replay.window.reward", RLLB_NN_F32, window, 0, r->window_reward);
+    if (r->mask) rllb_nn_archive_add(a, "replay.mask", RLLB_NN_U8, capacity, r->desc.actions, r->mask);
+    if (r->tree) rllb_nn_archive_add(a, "replay.tree", RLLB_NN_F32, 2 * (int64_t)r->leaves, 0, r->tree);
+    if (r->tree) rllb_nn_archive_add(a, "replay.priority.most", RLLB_NN_F32, 1, 0, r->most);
+}
+
+/* Writes, or only counts when `to` is NULL. */
+typedef struct rllb_i_writer {
+    unsigned char *to;
+    size_t used;
+} rllb_i_writer;
+
+static void rllb_i_put(rllb_i_writer *w, const void *bytes, size_t n)
+{
+    if (w->to) memcpy(w->to + w->used, bytes, n);
+    w->used += n;
+}
+
+static void rllb_i_put_text(rllb_i_writer *w, const char *text)
+{
+    rllb_i_put(w, text, strlen(text));
+}
+
+static void rllb_i_put_number(rllb_i_writer *w, uint64_t number)
+{
+    char digits[20];
+    size_t n = sizeof digits;
+
+    do digits[--n] = (char)('0' + number % 10);
+    while (number /= 10);
+    rllb_i_put(w, digits + n, sizeof digits - n);
+}
+
+static void rllb_i_put_string(rllb_i_writer *w, const char *text)
+{
+    static const char hex[] = "0123456789abcdef";
+
+    rllb_i_put_text(w, "\"");
+    for (; *text; text++) {
+        unsigned char c = (unsigned char)*text;
+        if (c == '"' || c == '\\') rllb_i_put_text(w, "\\");
+        if (c < 32) {
+            rllb_i_put_text(w, "\\u00");
+            rllb_i_put(w, hex + c / 16, 1);
+            rllb_i_put(w, hex + c % 16, 1);
+        } else {
+            rllb_i_put(w, text, 1);
+        }
+    }
+    rllb_i_put_text(w, "\"");
+}
+
+static size_t rllb_i_entry_bytes(const rllb_nn_entry *e)
+{
+    return (size_t)e->shape[0] * (size_t)e->shape[1] * rllb_i_dtype_bytes[e->dtype];
+}
+
+static void rllb_i_put_header(rllb_i_writer *w, const rllb_nn_archive *a, const rllb_nn_meta *meta, int32_t metas)
+{
+    uint64_t at = 0;
+    int32_t i;
+
+    rllb_i_put_text(w, "{\"__metadata__\":{\"format\":\"rllb\"");
+    for (i = 0; i < metas; i++) {
+        rllb_i_put_text(w, ",");
+        rllb_i_put_string(w, meta[i].key);
+        rllb_i_put_text(w, ":");
+        rllb_i_put_string(w, meta[i].value);
+    }
+    rllb_i_put_text(w, "}");
+    for (i = 0; i < a->count; i++) {
+        const rllb_nn_entry *e = &a->entries[i];
+        rllb_i_put_text(w, ",");
+        rllb_i_put_string(w, e->name);
+        rllb_i_put_text(w, ":{\"dtype\":\"");
+        rllb_i_put_text(w, rllb_i_dtype_names[e->dtype]);
+        rllb_i_put_text(w, "\",\"shape\":[");
+        rllb_i_put_number(w, (uint64_t)e->shape[0]);
+        if (e->dims > 1) rllb_i_put_text(w, ",");
+        if (e->dims > 1) rllb_i_put_number(w, (uint64_t)e->shape[1]);
+        rllb_i_put_text(w, "],\"data_offsets\":[");
+        rllb_i_put_number(w, at);
+        at += rllb_i_entry_bytes(e);
+        rllb_i_put_text(w, ",");
+        rllb_i_put_number(w, at);
+        rllb_i_put_text(w, "]}");
+    }
+    rllb_i_put_text(w, "}");
+    while (w->used % 8) rllb_i_put_text(w, " ");
+}
+
+/* Element (r, c) of an entry in panels: the file is row-major [shape[0]][shape[1]]. */
+static float *rllb_i_panel_element(const rllb_nn_entry *e, int64_t r, int64_t c)
+{
+    int64_t row = e->transposed ? c : r, col = e->transposed ? r : c, rows = e->transposed ? e->shape[1] : e->shape[0];
+    return (float *)e->data + (col / RLLB_NN_PANEL) * rows * RLLB_NN_PANEL + row * RLLB_NN_PANEL + col % RLLB_NN_PANEL;
+}
+
+static void rllb_i_put_entry(rllb_i_writer *w, const rllb_nn_entry *e)
+{
+    int64_t r, c;
+
+    if (!e->panels || !w->to) {
+        rllb_i_put(w, e->data, rllb_i_entry_bytes(e));
+        return;
+    }
+    for (r = 0; r < e->shape[0]; r++) {
+        for (c = 0; c < e->shape[1]; c++) rllb_i_put(w, rllb_i_panel_element(e, r, c), sizeof(float));
+    }
+}
+
+static size_t rllb_i_archive_write(const rllb_nn_archive *a, const rllb_nn_meta *meta, int32_t metas,
+                                   unsigned char *to)
+{
+    rllb_i_writer header = { NULL, 0 }, w = { NULL, 0 };
+    uint64_t length;
+    int32_t i;
+
+    rllb_i_put_header(&header, a, meta, metas);
+    length = header.used;
+    w.to = to;
+    rllb_i_put(&w, &length, sizeof length);
+    rllb_i_put_header(&w, a, meta, metas);
+    for (i = 0; i < a->count; i++) rllb_i_put_entry(&w, &a->entries[i]);
+    return w.used;
+}
+
+size_t rllb_nn_archive_size(const rllb_nn_archive *a, const rllb_nn_meta *meta, int32_t metas)
+{
+    return !a || a->overflow ? 0 : rllb_i_archive_write(a, meta, metas, NULL);
+}
+
+rllb_status rllb_nn_archive_save(const rllb_nn_archive *a, const rllb_nn_meta *meta, int32_t metas, void *to,
+                                 size_t size)
+{
+    size_t needed = rllb_nn_archive_size(a, meta, metas);
+
+    if (!to || !needed) return a && a->overflow ? RLLB_ERROR_LIMIT : RLLB_ERROR_ARGUMENT;
+    if (size < needed) return RLLB_ERROR_MEMORY_SIZE;
+    rllb_i_archive_write(a, meta, metas, (unsigned char *)to);
+    return RLLB_OK;
+}
+
+/* A place in the JSON header. Every reader stops at `end` and answers false when the text is not what it expects. */
+typedef struct rllb_i_reader {
+    const char *at, *end;
+} rllb_i_reader;
+
+static bool rllb_i_expect(rllb_i_reader *r, char c)
+{
+    while (r->at < r->end && (*r->at == ' ' || *r->at == '\n' || *r->at == '\r' || *r->at == '\t')) r->at++;
+    if (r->at >= r->end || *r->at != c) return false;
+    r->at++;
+    return true;
+}
+
+static bool rllb_i_peek(rllb_i_reader *r, char c)
+{
+    rllb_i_reader ahead = *r;
+    return rllb_i_expect(&ahead, c);
+}
+
+/* Reads a JSON string into out[size] with its final zero. What does not fit is cut and *whole becomes false. */
+static bool rllb_i_string(rllb_i_reader *r, char *out, size_t size, bool *whole)
+{
+    size_t used = 0;
+    int i;
+
+    *whole = true;
+    if (!rllb_i_expect(r, '"')) return false;
+    while (r->at < r->end && *r->at != '"') {
+        char byte[3];
+        int bytes = 1;
+        unsigned code = 0;
+        byte[0] = *r->at++;
+        if ((unsigned char)byte[0] < 32) return false;
+        if (byte[0] == '\\') {
+            static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+            const char *known;
+            if (r->at >= r->end) return false;
+            byte[0] = *r->at++;
+            if (byte[0] == 'u') {
+                for (i = 0; i < 4; i++, r->at++) {
+                    static const char hex[] = "0123456789abcdef";
+                    const char *digit = r->at < r->end && *r->at ? strchr(hex, *r->at | 32) : NULL;
+                    if (!digit) return false;
+                    code = code * 16 + (unsigned)(digit - hex);
+                }
+                bytes = code < 0x80 ? 1 : code < 0x800 ? 2 : 3;
+                if (bytes == 1) byte[0] = (char)code;
+                if (bytes == 2) byte[0] = (char)(0xc0 | (code >> 6));
+                if (bytes == 3) {
+                    byte[0] = (char)(0xe0 | (code >> 12));
+                    byte[1] = (char)(0x80 | ((code >> 6) & 63));
+                }
+                if (bytes > 1) byte[bytes - 1] = (char)(0x80 | (code & 63));
+            } else {
+                known = byte[0] ? strchr(from, byte[0]) : NULL;
+                if (!known) return false;
+                byte[0] = to[known - from];
+            }
+        }
+        for (i = 0; i < bytes; i++) {
+            if (used + 1 < size) out[used++] = byte[i];
+            else *whole = false;
+        }
+    }
+    if (size) out[used] = 0;
+    return rllb_i_expect(r, '"');
+}
+
+static bool rllb_i_number(rllb_i_reader *r, uint64_t *out)
+{
+    uint64_t n = 0;
+    bool any = false;
+
+    rllb_i_peek(r, 0);
+    while (r->at < r->end && (*r->at == ' ' || *r->at == '\n' || *r->at == '\r' || *r->at == '\t')) r->at++;
+    while (r->at < r->end && *r->at >= '0' && *r->at <= '9') {
+        uint64_t digit = (uint64_t)(*r->at++ - '0');
+        if (n > (UINT64_MAX - digit) / 10) return false;
+        n = n * 10 + digit;
+        any = true;
+    }
+    *out = n;
+    return any;
+}
+
+/* One tensor of the header, as it stands there. */
+typedef struct rllb_i_tensor_info {
+    char name[RLLB_NN_NAME_MAX];
+    bool named;           /* the whole name is in `name` */
+    int32_t dtype;        /* -1: a type we do not know */
+    int32_t dims;
+    uint64_t rows, cols;  /* dimensions past the first are multiplied into cols */
+    uint64_t begin, end;
+} rllb_i_tensor_info;
+
+/* "dtype" "shape" "data_offsets", each once, in any order. */
+static bool rllb_i_read_tensor(rllb_i_reader *r, rllb_i_tensor_info *t)
+{
+    char key[16], value[8];
+    bool whole, more;
+    int seen = 0, i;
+    uint64_t n;
+
+    if (!rllb_i_expect(r, '{')) return false;
+    for (more = true; more; more = rllb_i_expect(r, ',')) {
+        if (!rllb_i_string(r, key, sizeof key, &whole) || !rllb_i_expect(r, ':')) return false;
+        if (strcmp(key, "dtype") == 0) {
+            if (!rllb_i_string(r, value, sizeof value, &whole)) return false;
+            t->dtype = -1;
+            for (i = 0; i < RLLB_NN_DTYPE_NUM; i++) {
+                if (strcmp(value, rllb_i_dtype_names[i]) == 0) t->dtype = i;
+            }
+            seen += 1;
+        } else if (strcmp(key, "shape") == 0) {
+            t->dims = 0;
+            t->rows = t->cols = 1;
+            if (!rllb_i_expect(r, '[')) return false;
+            while (!rllb_i_peek(r, ']')) {
+                if (t->dims > 0 && !rllb_i_expect(r, ',')) return false;
+                if (!rllb_i_number(r, &n) || t->dims >= 64) return false;
+                if (t->dims++ == 0) t->rows = n;
+                else if (t->cols && n > UINT64_MAX / t->cols) return false;
+                else t->cols *= n;
+            }
+            if (!rllb_i_expect(r, ']')) return false;
+            seen += 10;
+        } else if (strcmp(key, "data_offsets") == 0) {
+            if (!rllb_i_expect(r, '[') || !rllb_i_number(r, &t->begin) || !rllb_i_expect(r, ',') ||
+                !rllb_i_number(r, &t->end) || !rllb_i_expect(r, ']')) {
+                return false;
+            }
+            seen += 100;
+        } else {
+            return false;
+        }
+    }
+    return rllb_i_expect(r, '}') && seen == 111;
+}
+
+static bool rllb_i_read_meta(rllb_i_reader *r, const char *key, char *out, size_t out_size, rllb_status *found)
+{
+    char name[RLLB_NN_NAME_MAX];
+    bool whole, more = true;
+
+    if (!rllb_i_expect(r, '{')) return false;
+    if (rllb_i_expect(r, '}')) return true;
+    for (; more; more = rllb_i_expect(r, ',')) {
+        char nothing[1];
+        bool wanted;
+        if (!rllb_i_string(r, name, sizeof name, &whole) || !rllb_i_expect(r, ':')) return false;
+        wanted = key && whole && strcmp(name, key) == 0;
+        if (!rllb_i_string(r, wanted ? out : nothing, wanted ? out_size : sizeof nothing, &whole)) return false;
+        if (wanted) *found = whole ? RLLB_OK : RLLB_ERROR_LIMIT;
+    }
+    return rllb_i_expect(r, '}');
+}
+
+/* Walks through the header's members. `next` answers 1 with a tensor, 0 at the end, -1 when it is broken. */
+typedef struct rllb_i_walk {
+    rllb_i_reader r;
+    uint64_t data_bytes;
+    const char *meta_key; /* what to look for in the metadata, or NULL */
+    char *meta_out;
+    size_t meta_size;
+    rllb_status meta_found;
+    bool started;
+} rllb_i_walk;
+
+static rllb_status rllb_i_walk_open(const void *file, size_t size, rllb_i_walk *w)
+{
+    uint64_t length;
+
+    memset(w, 0, sizeof *w);
+    w->meta_found = RLLB_ERROR_MISSING;
+    if (!file) return RLLB_ERROR_ARGUMENT;
+    if (size < sizeof length) return RLLB_ERROR_TRUNCATED;
+    memcpy(&length, file, sizeof length);
+    if (length > size - sizeof length) return RLLB_ERROR_TRUNCATED;
+    w->r.at = (const char *)file + sizeof length;
+    w->r.end = w->r.at + length;
+    w->data_bytes = size - sizeof length - length;
+    return RLLB_OK;
+}
+
+static int rllb_i_walk_next(rllb_i_walk *w, rllb_i_tensor_info *t)
+{
+    bool whole;
+
+    for (;;) {
+        if (!w->started) {
+            if (!rllb_i_expect(&w->r, '{')) return -1;
+            if (rllb_i_peek(&w->r, '}')) return 0;
+        } else if (!rllb_i_expect(&w->r, ',')) {
+            if (!rllb_i_expect(&w->r, '}')) return -1;
+            for (; w->r.at < w->r.end; w->r.at++) {
+                if (*w->r.at != ' ') return -1;
+            }
+            return 0;
+        }
+        w->started = true;
+        memset(t, 0, sizeof *t);
+        if (!rllb_i_string(&w->r, t->name, sizeof t->name, &whole) || !rllb_i_expect(&w->r, ':')) return -1;
+        t->named = whole;
+        if (strcmp(t->name, "__metadata__") != 0) return rllb_i_read_tensor(&w->r, t) ? 1 : -1;
+        if (!rllb_i_read_meta(&w->r, w->meta_key, w->meta_out, w->meta_size, &w->meta_found)) return -1;
+    }
+}
+
+static rllb_status rllb_i_refuse(const rllb_logger *logger, rllb_status status, const char *detail)
+{
+    rllb_log(logger, status, detail);
+    return status;
+}
+
+rllb_status rllb_nn_file_check(const void *file, size_t size, const rllb_logger *logger)
+{
+    rllb_i_walk w;
+    rllb_i_tensor_info t;
+    uint64_t covered = 0, before = 0, elements;
+    int32_t tensors = 0, more;
+    bool first = true;
+    rllb_status status = rllb_i_walk_open(file, size, &w);
+
+    if (status != RLLB_OK) return rllb_i_refuse(logger, status, "header length");
+    /* Each round follows the tensors from where the last one ended. In a file written in order one round covers all;
+       a round that gets nowhere means a gap or an overlap. */
+    do {
+        before = covered;
+        rllb_i_walk_open(file, size, &w);
+        while ((more = rllb_i_walk_next(&w, &t)) > 0) {
+            if (t.begin == covered && t.end > t.begin) covered = t.end;
+            if (!first) continue;
+            if (++tensors > RLLB_I_FILE_TENSORS_MAX) return rllb_i_refuse(logger, RLLB_ERROR_LIMIT, t.name);
+            if (t.begin > t.end) return rllb_i_refuse(logger, RLLB_ERROR_FORMAT, t.name);
+            if (t.end > w.data_bytes) return rllb_i_refuse(logger, RLLB_ERROR_TRUNCATED, t.name);
+            if (t.cols && t.rows > UINT64_MAX / 8 / t.cols) return rllb_i_refuse(logger, RLLB_ERROR_FORMAT, t.name);
+            elements = t.rows * t.cols;
+            if (t.dtype >= 0 && elements * rllb_i_dtype_bytes[t.dtype] != t.end - t.begin) {
+                return rllb_i_refuse(logger, RLLB_ERROR_FORMAT, t.name);
+            }
+        }
+        if (more < 0) return rllb_i_refuse(logger, RLLB_ERROR_FORMAT, "header");
+        first = false;
+    } while (covered > before && covered < w.data_bytes);
+    if (covered != w.data_bytes) return rllb_i_refuse(logger, RLLB_ERROR_OVERLAP, "data_offsets");
+    /* Covered end to end; what is left to find are tensors beside that chain: then lengths add up to more. */
+    rllb_i_walk_open(file, size, &w);
+    for (covered = 0; rllb_i_walk_next(&w, &t) > 0;) {
+        if (t.end - t.begin > w.data_bytes - covered) return rllb_i_refuse(logger, RLLB_ERROR_OVERLAP, t.name);
+        covered += t.end - t.begin;
+    }
+    return RLLB_OK;
+}
+
+static rllb_status rllb_i_find(const void *file, size_t size, const char *name, rllb_i_tensor_info *t)
+{
+    rllb_i_walk w;
+    int32_t more;
+    rllb_status status = rllb_i_walk_open(file, size, &w);
+
+    if (status != RLLB_OK) return status;
+    while ((more = rllb_i_walk_next(&w, t)) > 0) {
+        if (t->named && strcmp(t->name, name) == 0) return RLLB_OK;
+    }
+    return more < 0 ? RLLB_ERROR_FORMAT : RLLB_ERROR_MISSING;
+}
+
+rllb_status rllb_nn_file_query(const void *file, size_t size, const char *name, rllb_nn_dtype *dtype, int64_t *rows,
+                               int64_t *cols, size_t *offset)
+{
+    rllb_i_tensor_info t;
+    uint64_t header;
+    rllb_status status = rllb_i_find(file, size, name, &t);
+
+    if (status != RLLB_OK) return status;
+    memcpy(&header, file, sizeof header);
+    if (t.dtype < 0) return RLLB_ERROR_SHAPE;
+    *dtype = (rllb_nn_dtype)t.dtype;
+    *rows = (int64_t)t.rows;
+    *cols = t.dims > 1 ? (int64_t)t.cols : 0;
+    *offset = (size_t)(sizeof header + header + t.begin);
+    return RLLB_OK;
+}
+
+rllb_status rllb_nn_file_meta(const void *file, size_t size, const char *key, char *out, size_t out_size)
+{
+    rllb_i_walk w;
+    rllb_i_tensor_info t;
+    int32_t more;
+    rllb_status status = rllb_i_walk_open(file, size, &w);
+
+    if (status != RLLB_OK) return status;
+    if (!key || !out || !out_size) return RLLB_ERROR_ARGUMENT;
+    w.meta_key = key;
+    w.meta_out = out;
+    w.meta_size = out_size;
+    do more = rllb_i_walk_next(&w, &t);
+    while (more > 0 && w.meta_found == RLLB_ERROR_MISSING);
+    return more < 0 ? RLLB_ERROR_FORMAT : w.meta_found;
+}
+
+static void rllb_i_entry_read(const rllb_nn_entry *e, const unsigned char *from)
+{
+    int64_t r, c;
+
+    if (!e->panels) {
+        memcpy(e->data, from, rllb_i_entry_bytes(e));
+        return;
+    }
+    for (r = 0; r < e->shape[0]; r++) {
+        for (c = 0; c < e->shape[1]; c++, from += sizeof(float)) {
+            memcpy(rllb_i_panel_element(e, r, c), from, sizeof(float));
+        }
+    }
+}
+
+rllb_status rllb_nn_archive_load(const rllb_nn_archive *a, const void *file, size_t size, const rllb_logger *logger)
+{
+    int32_t i, round;
+    rllb_status status;
+
+    if (!a || a->overflow) return RLLB_ERROR_ARGUMENT;
+    status = rllb_nn_file_check(file, size, logger);
+    if (status != RLLB_OK) return status;
+    for (round = 0; round < 2; round++) { /* first all are checked, then all are read */
+        for (i = 0; i < a->count; i++) {
+            const rllb_nn_entry *e = &a->entries[i];
+            rllb_nn_dtype dtype;
+            int64_t rows, cols;
+            size_t offset;
+            status = rllb_nn_file_query(file, size, e->name, &dtype, &rows, &cols, &offset);
+            if (status != RLLB_OK) return rllb_i_refuse(logger, status, e->name);
+            if (dtype != e->dtype || rows != e->shape[0] || (cols ? cols : 1) != e->shape[1]) {
+                return rllb_i_refuse(logger, RLLB_ERROR_SHAPE, e->name);
+            }
+            if (round) rllb_i_entry_read(e, (const unsigned char *)file + offset);
+        }
+    }
+    return RLLB_OK;
+}
+
+/* Shape of PREFIX NAME .weight, if there is such a matrix of a size we can hold. */
+static bool rllb_i_file_layer(const void *file, size_t size, const char *prefix, const char *layer, int32_t *out,
+                              int32_t *in)
+{
+    char name[RLLB_NN_NAME_MAX + 1];
+    rllb_nn_dtype dtype;
+    int64_t rows, cols;
+    size_t offset;
+
+    if (rllb_nn_file_query(file, size, rllb_i_name(name, prefix, layer, ".weight"), &dtype, &rows, &cols, &offset) !=
+        RLLB_OK) {
+        return false;
+    }
+    if (dtype != RLLB_NN_F32 || rows < 1 || cols < 1 || rows > RLLB_NN_UNITS_MAX || cols > RLLB_NN_UNITS_MAX) {
+        return false;
+    }
+    *out = (int32_t)rows;
+    *in = (int32_t)cols;
+    return true;
+}
+
+rllb_status rllb_nn_net_desc_load(const void *file, size_t size, const char *prefix, rllb_nn_net_desc *out)
+{
+    char text[32], name[RLLB_NN_NAME_MAX + 1], layer[] = "layer.0";
+    rllb_nn_net_desc d;
+    int32_t layers, rows = 0, cols = 0, width[RLLB_NN_HIDDEN_MAX + 1], unused;
+    rllb_nn_dtype dtype;
+    int64_t r, c;
+    size_t offset;
+    rllb_status status = rllb_nn_file_check(file, size, NULL);
+
+    if (status != RLLB_OK) return status;
+    rllb_nn_net_desc_default(&d);
+    for (layers = 0; layers <= RLLB_NN_HIDDEN_MAX; layers++) {
+        layer[6] = (char)('0' + layers);
+        if (!rllb_i_file_layer(file, size, prefix, layer, &rows, &cols)) break;
+        width[layers] = rows;
+        if (layers == 0) d.inputs = cols;
+    }
+    if (rllb_i_file_layer(file, size, prefix, "value.0", &d.dueling, &cols)) {
+        if (!rllb_i_file_layer(file, size, prefix, "advantage.1", &d.outputs, &unused)) return RLLB_ERROR_MISSING;
+        if (layers == 0) d.inputs = cols;
+    } else if (layers > 0) {
+        d.outputs = width[--layers];
+    } else {
+        return RLLB_ERROR_MISSING;
+    }
+    if (layers > RLLB_NN_HIDDEN_MAX) return RLLB_ERROR_LIMIT;
+    for (unused = 0; unused < layers; unused++) d.hidden[unused] = width[unused];
+    if (layers == 0) d.hidden[0] = -1;
+    d.layer_norm = rllb_nn_file_query(file, size, rllb_i_name(name, prefix, "norm.0", ".weight"), &dtype, &r, &c,
+                                      &offset) == RLLB_OK;
+    if (rllb_nn_file_meta(file, size, "activation", text, sizeof text) == RLLB_OK) {
+        if (rllb_nn_activation_of(text) < 0) return RLLB_ERROR_NAME;
+        d.activation = (rllb_nn_activation)rllb_nn_activation_of(text);
+    }
+    if (rllb_nn_file_meta(file, size, "output_activation", text, sizeof text) == RLLB_OK) {
+        if (rllb_nn_activation_of(text) < 0) return RLLB_ERROR_NAME;
+        d.output_activation = (rllb_nn_activation)rllb_nn_activation_of(text);
+    }
+    if (rllb_nn_file_meta(file, size, "leak", text, sizeof text) == RLLB_OK) {
+        double value = 0, place = 1;
+        const char *digit = text;
+        bool point = false;
+        for (; *digit; digit++) { /* plain decimals only, and no locale */
+            if (*digit == '.' && !point) point = true;
+            else if (*digit >= '0' && *digit <= '9') value = value * 10 + (*digit - '0'), place *= point ? 10 : 1;
+            else return RLLB_ERROR_FORMAT;
+        }
+        d.leak = (float)(value / place);
+    }
+    if (!rllb_nn_net_size(&d)) return RLLB_ERROR_SHAPE;
+    *out = d;
+    return RLLB_OK;
+}
+
+int32_t rllb_nn_net_meta(const rllb_nn_net *net, char text[64], rllb_nn_meta meta[4])
+{
+    double rest = (double)net->desc.leak + 0.5e-9;
+    int i;
+
+    text[0] = (char)('0' + (int)rest);
+    text[1] = '.';
+    for (i = 2; i < 11; i++) {
+        rest = (rest - (int)rest) * 10;
+        text[i] = (char)('0' + (int)rest);
+    }
+    text[11] = 0;
+    meta[0].key = "activation";
+    meta[0].value = rllb_nn_activation_name(net->desc.activation);
+    meta[1].key = "output_activation";
+    meta[1].value = rllb_nn_activation_name(net->desc.output_activation);
+    meta[2].key = "leak";
+    meta[2].value = text;
+    meta[3].key = "isa";
+    meta[3].value = rllb_nn_kernels_name(net->k);
+    return 4;
+}
+
+#ifdef __cplusplus
+}
+#endif
+
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif
+
+#endif /* RLLB_NN_I_DONE */
+
+#else /* RLLB_NN_I_STAMP */
+
+/* ================================================================================================================
+   >>kernels, the template: this part of the file is read once per instruction set, by the implementation above,
+   with RLLB_NN_I_STAMP set to one of RLLB_NN_I_GENERIC ... . Everything is said in a few vector operations:
+
+       V            RLLB_NN_I_VW floats                  MADD(a, b, c)    a * b + c, fused or not as the set says
+       GT(a, b)     all bits set where a > b             SEL(m, a, b)     a where m is set, else b
+       MAXV(a, b)   a > b ? a : b, so NaN in b stays     POW2(t)          2^n for t = n + 1.5 * 2^23
+       RATIO(m, v, s, e)   m / (sqrt(v) * s + e)
+
+   Sums run in one order whatever the vector width: along k inside one accumulator per output, and across the 16
+   lanes of a panel by halves. So sets that do not fuse agree bit for bit, and so do those that fuse. */
+
+#if RLLB_NN_I_STAMP == RLLB_NN_I_SSE2
+#define RLLB_NN_I_NAME(f) rllb_i_##f##_sse2
+#define RLLB_NN_I_SET "sse2"
+#define RLLB_NN_I_TARGET RLLB_NN_I_ATTR(target("sse2"))
+#elif RLLB_NN_I_STAMP == RLLB_NN_I_AVX2_PORTABLE
+#define RLLB_NN_I_NAME(f) rllb_i_##f##_avx2_portable
+#define RLLB_NN_I_SET "avx2_portable"
+#define RLLB_NN_I_TARGET RLLB_NN_I_ATTR(target("avx2"))
+#elif RLLB_NN_I_STAMP == RLLB_NN_I_AVX2
+#define RLLB_NN_I_NAME(f) rllb_i_##f##_avx2
+#define RLLB_NN_I_SET "avx2"
+#define RLLB_NN_I_TARGET RLLB_NN_I_ATTR(target("avx2,fma"))
+#elif RLLB_NN_I_STAMP == RLLB_NN_I_AVX512
+#define RLLB_NN_I_NAME(f) rllb_i_##f##_avx512
+#define RLLB_NN_I_SET "avx512"
+#define RLLB_NN_I_TARGET RLLB_NN_I_ATTR(target("avx512f,avx2,fma"))
+#elif RLLB_NN_I_STAMP == RLLB_NN_I_NEON
+#define RLLB_NN_I_NAME(f) rllb_i_##f##_neon
+#define RLLB_NN_I_SET "neon"
+#define RLLB_NN_I_TARGET
+#elif RLLB_NN_I_STAMP == RLLB_NN_I_NEON_PORTABLE
+#define RLLB_NN_I_NAME(f) rllb_i_##f##_neon_portable
+#define RLLB_NN_I_SET "neon_portable"
+#define RLLB_NN_I_TARGET
+#else
+#define RLLB_NN_I_NAME(f) rllb_i_##f##_generic
+#define RLLB_NN_I_SET "generic"
+#define RLLB_NN_I_TARGET
+#endif
+
+#define KERNEL static RLLB_NN_I_TARGET
+#define INLINE static RLLB_NN_I_ALWAYS_INLINE RLLB_NN_I_TARGET
+#define NAME(f) RLLB_NN_I_NAME(f)
+
+#if RLLB_NN_I_STAMP == RLLB_NN_I_AVX512
+/* The maskz forms compute the same; the plain ones make gcc 12 warn of its own headers in C++. */
+#define V __m512
+#define VW 16
+#define TILE_ROWS 6
+#define TILE_VECTORS 4
+#define LD(p) _mm512_load_ps(p)
+#define ST(p, a) _mm512_store_ps(p, a)
+#define SET1(x) _mm512_set1_ps(x)
+#define ADDV(a, b) _mm512_add_ps(a, b)
+#define SUBV(a, b) _mm512_sub_ps(a, b)
+#define MUL(a, b) _mm512_mul_ps(a, b)
+#define DIVV(a, b) _mm512_div_ps(a, b)
+#define MADD(a, b, c) _mm512_fmadd_ps(a, b, c)
+#define MAXV(a, b) _mm512_maskz_max_ps(0xffff, a, b)
+#define MINV(a, b) _mm512_maskz_min_ps(0xffff, a, b)
+#define SQRTV(a) _mm512_maskz_sqrt_ps(0xffff, a)
+#define MASK __mmask16
+#define GT(a, b) _mm512_cmp_ps_mask(a, b, _CMP_GT_OQ)
+#define SEL(m, a, b) _mm512_mask_blend_ps(m, b, a)
+#define POW2(t)                                                                                     \
+    _mm512_castsi512_ps(_mm512_add_epi32(_mm512_maskz_slli_epi32(0xffff, _mm512_castps_si512(t), 23), \
+                                         _mm512_set1_epi32(0x3f800000)))
+#elif RLLB_NN_I_STAMP == RLLB_NN_I_AVX2 || RLLB_NN_I_STAMP == RLLB_NN_I_AVX2_PORTABLE
+#define V __m256
+#define VW 8
+#define TILE_ROWS 6
+#define TILE_VECTORS 2
+#define LD(p) _mm256_load_ps(p)
+#define ST(p, a) _mm256_store_ps(p, a)
+#define SET1(x) _mm256_set1_ps(x)
+#define ADDV(a, b) _mm256_add_ps(a, b)
+#define SUBV(a, b) _mm256_sub_ps(a, b)
+#define MUL(a, b) _mm256_mul_ps(a, b)
+#define DIVV(a, b) _mm256_div_ps(a, b)
+#if RLLB_NN_I_STAMP == RLLB_NN_I_AVX2
+#define MADD(a, b, c) _mm256_fmadd_ps(a, b, c)
+#else
+#define MADD(a, b, c) _mm256_add_ps(_mm256_mul_ps(a, b), c)
+#endif
+#define MAXV(a, b) _mm256_max_ps(a, b)
+#define MINV(a, b) _mm256_min_ps(a, b)
+#define SQRTV(a) _mm256_sqrt_ps(a)
+#define MASK __m256
+#define GT(a, b) _mm256_cmp_ps(a, b, _CMP_GT_OQ)
+#define SEL(m, a, b) _mm256_blendv_ps(b, a, m)
+#define POW2(t)                                                                                     \
+    _mm256_castsi256_ps(_mm256_add_epi32(_mm256_slli_epi32(_mm256_castps_si256(t), 23), \
+                                         _mm256_set1_epi32(0x3f800000)))
+#elif RLLB_NN_I_STAMP == RLLB_NN_I_SSE2
+#define V __m128
+#define VW 4
+#define TILE_ROWS 4
+#define TILE_VECTORS 2
+#define LD(p) _mm_load_ps(p)
+#define ST(p, a) _mm_store_ps(p, a)
+#define SET1(x) _mm_set1_ps(x)
+#define ADDV(a, b) _mm_add_ps(a, b)
+#define SUBV(a, b) _mm_sub_ps(a, b)
+#define MUL(a, b) _mm_mul_ps(a, b)
+#define DIVV(a, b) _mm_div_ps(a, b)
+#define MADD(a, b, c) _mm_add_ps(_mm_mul_ps(a, b), c)
+#define MAXV(a, b) _mm_max_ps(a, b)
+#define MINV(a, b) _mm_min_ps(a, b)
+#define SQRTV(a) _mm_sqrt_ps(a)
+#define MASK __m128
+#define GT(a, b) _mm_cmpgt_ps(a, b)
+#define SEL(m, a, b) _mm_or_ps(_mm_and_ps(m, a), _mm_andnot_ps(m, b))
+#define POW2(t) \
+    _mm_castsi128_ps(_mm_add_epi32(_mm_slli_epi32(_mm_castps_si128(t), 23), _mm_set1_epi32(0x3f800000)))
+#elif RLLB_NN_I_STAMP == RLLB_NN_I_NEON || RLLB_NN_I_STAMP == RLLB_NN_I_NEON_PORTABLE
+#define V float32x4_t
+#define VW 4
+#define TILE_ROWS 6
+#define TILE_VECTORS 4
+#define LD(p) vld1q_f32(p)
+#define ST(p, a) vst1q_f32(p, a)
+#define SET1(x) vdupq_n_f32(x)
+#define ADDV(a, b) vaddq_f32(a, b)
+#define SUBV(a, b) vsubq_f32(a, b)
+#define MUL(a, b) vmulq_f32(a, b)
+#define DIVV(a, b) vdivq_f32(a, b)
+#if RLLB_NN_I_STAMP == RLLB_NN_I_NEON
+#define MADD(a, b, c) vfmaq_f32(c, a, b)
+#else
+#define MADD(a, b, c) vaddq_f32(vmulq_f32(a, b), c)
+#endif
+#define MASK uint32x4_t
+#define GT(a, b) vcgtq_f32(a, b)
+#define SEL(m, a, b) vbslq_f32(m, a, b)
+#define MAXV(a, b) vbslq_f32(vcgtq_f32(a, b), a, b)
+#define MINV(a, b) vbslq_f32(vcltq_f32(a, b), a, b)
+#define SQRTV(a) vsqrtq_f32(a)
+#define POW2(t) \
+    vreinterpretq_f32_u32(vaddq_u32(vshlq_n_u32(vreinterpretq_u32_f32(t), 23), vdupq_n_u32(0x3f800000u)))
+#else
+#define V rllb_i_generic_v
+#define VW RLLB_NN_I_GENERIC_LANES
+#define TILE_ROWS 4
+#define TILE_VECTORS 2
+#define LD(p) rllb_i_generic_load(p)
+#define ST(p, a) rllb_i_generic_store(p, a)
+#define SET1(x) rllb_i_generic_set1(x)
+#define ADDV(a, b) ((a) + (b))
+#define SUBV(a, b) ((a) - (b))
+#define MUL(a, b) ((a) * (b))
+#define DIVV(a, b) ((a) / (b))
+#define MADD(a, b, c) rllb_i_generic_madd(a, b, c)
+#define MAXV(a, b) SEL(GT(a, b), a, b)
+#define MINV(a, b) SEL(GT(b, a), a, b)
+#define SQRTV(a) rllb_i_generic_sqrt(a)
+#define MASK rllb_i_generic_mask
+#define GT(a, b) rllb_i_generic_gt(a, b)
+#define SEL(m, a, b) rllb_i_generic_sel(m, a, b)
+#define POW2(t) rllb_i_generic_pow2(t)
+#endif
+
+#define PANEL_VECTORS (16 / VW)
+#define PANELS_AT_ONCE (VW == 16 ? 4 : VW == 8 ? 2 : 1) /* as many accumulators as registers allow */
+#define ZERO() SET1(0.0f)
+#define SPLAT_MAX(lo, x) MAXV(SET1(lo), x) /* the constant first: NaN in x comes through */
+#define SPLAT_MIN(hi, x) MINV(SET1(hi), x)
+
+/* ---- multiply ------------------------------------------------------------------------------------------------ */
+
+/* One tile of C: `rows` x `vectors` accumulators live in registers while k runs. A is read one float at a time
+   (row step and k step in floats; after `chunk` steps of k it goes on a_panel floats further), B a vector at a time
+   (the second vector b_next floats behind the first). The sums start from `from` (bias, C itself, or NULL: zero)
+   and leave through max(slope * c, c): identity for slope 1, ReLU for 0, leaky ReLU between. */
+INLINE void NAME(tile)(const float *a, ptrdiff_t a_row, ptrdiff_t a_k, int32_t chunk, ptrdiff_t a_panel,
+                       const float *b, ptrdiff_t b_next, int32_t depth, float *c, ptrdiff_t c_next, const float *from,
+                       ptrdiff_t from_row, ptrdiff_t from_next, float slope, int rows, int vectors)
+{
+    V sum[TILE_ROWS][TILE_VECTORS], row[TILE_VECTORS], leak;
+    int i, j;
+
+    RLLB_NN_I_UNROLL
+    for (i = 0; i < rows; i++) {
+        RLLB_NN_I_UNROLL
+        for (j = 0; j < vectors; j++) sum[i][j] = from ? LD(from + i * from_row + j * from_next) : ZERO();
+    }
+    while (depth > 0) {
+        int32_t run = depth < chunk ? depth : chunk, k;
+        const float *ak = a;
+        for (k = 0; k < run; k++) {
+            RLLB_NN_I_UNROLL
+            for (j = 0; j < vectors; j++) row[j] = LD(b + j * b_next);
+            RLLB_NN_I_UNROLL
+            for (i = 0; i < rows; i++) {
+                V x = SET1(ak[i * a_row]);
+                RLLB_NN_I_UNROLL
+                for (j = 0; j < vectors; j++) sum[i][j] = MADD(x, row[j], sum[i][j]);
+            }
+            ak += a_k;
+            b += 16;
+        }
+        a += a_panel;
+        depth -= run;
+    }
+    leak = SET1(slope);
+    RLLB_NN_I_UNROLL
+    for (i = 0; i < rows; i++) {
+        RLLB_NN_I_UNROLL
+        for (j = 0; j < vectors; j++) ST(c + i * 16 + j * c_next, MAXV(MUL(sum[i][j], leak), sum[i][j]));
+    }
+}
+
+/* C[m][n] = from + op(A) B, B [depth][n]. transposed 0: A [m][depth]; 1: A [depth][m], whose tiles may not cross a
+   panel of A. k is cut so that the strip of B in use stays in the first-level cache; the order of summation does not
+   change by it. */
+INLINE void NAME(multiply)(int transposed, const float *a, const float *b, float *c, int32_t m, int32_t n,
+                           int32_t depth, const float *bias, float slope, int accumulate)
+{
+    enum { DEPTH_BLOCK = 128 };
+    ptrdiff_t b_panel = (ptrdiff_t)depth * 16, c_panel = (ptrdiff_t)m * 16;
+    ptrdiff_t next_b = VW == 16 ? b_panel : VW, next_c = VW == 16 ? c_panel : VW;
+    int32_t vectors = (n + 15) / 16 * PANEL_VECTORS, width, k, v, i;
+
+    for (k = 0; k == 0 || k < depth; k += DEPTH_BLOCK) {
+        int32_t run = depth - k < DEPTH_BLOCK ? depth - k : DEPTH_BLOCK;
+        float leak = k + DEPTH_BLOCK >= depth ? slope : 1.0f;
+        for (v = 0; v < vectors; v += width) {
+            const float *bv = b + (v / PANEL_VECTORS) * b_panel + (v % PANEL_VECTORS) * VW + (ptrdiff_t)k * 16;
+            float *cv = c + (v / PANEL_VECTORS) * c_panel + (v % PANEL_VECTORS) * VW;
+            width = vectors - v >= TILE_VECTORS ? TILE_VECTORS : vectors - v >= 2 ? 2 : 1;
+            for (i = 0; i < m;) {
+                const float *ai = transposed ? a + (ptrdiff_t)(i / 16) * depth * 16 + i % 16 + (ptrdiff_t)k * 16
+                                             : a + (ptrdiff_t)i * 16 + (ptrdiff_t)(k / 16) * m * 16;
+                float *ci = cv + (ptrdiff_t)i * 16;
+                const float *from = k > 0 || accumulate ? ci : bias ? bias + (ptrdiff_t)v * VW : NULL;
+                ptrdiff_t from_row = k > 0 || accumulate ? 16 : 0;
+                ptrdiff_t from_next = k > 0 || accumulate ? next_c : VW;
+                int32_t left = transposed && m - i > 16 - i % 16 ? 16 - i % 16 : m - i;
+#define TILE(R, W)                                                                                       \
+    NAME(tile)(ai, transposed ? 1 : 16, transposed ? 16 : 1, transposed ? INT32_MAX : 16,                \
+               transposed ? 0 : (ptrdiff_t)m * 16, bv, next_b, run, ci, next_c, from, from_row,          \
+               from_next, leak, R, W),                                                                   \
+        i += R
+#define STRIP(W)                                        \
+    if (left >= TILE_ROWS) TILE(TILE_ROWS, W);          \
+    else if (TILE_ROWS > 4 && left >= 4) TILE(4, W);    \
+    else if (left >= 2) TILE(2, W);                     \
+    else TILE(1, W)
+                if (width == TILE_VECTORS) {
+                    STRIP(TILE_VECTORS);
+                } else if (TILE_VECTORS > 2 && width == 2) {
+                    STRIP(2);
+                } else {
+                    STRIP(1);
+                }
+#undef STRIP
+#undef TILE
+            }
+        }
+    }
+}
+
+KERNEL void NAME(multiply_nn)(const float *a, const float *b, float *c, int32_t m, int32_t n, int32_t depth,
+                              const float *bias, float slope, int accumulate)
+{
+    NAME(multiply)(0, a, b, c, m, n, depth, bias, slope, accumulate);
+}
+
+KERNEL void NAME(multiply_tn)(const float *a, const float *b, float *c, int32_t m, int32_t n, int32_t depth,
+                              const float *bias, float slope, int accumulate)
+{
+    NAME(multiply)(1, a, b, c, m, n, depth, bias, slope, accumulate);
+}
+
+/* `panels` panels of y = act(bias + x W): even and odd k are summed apart, to hide the latency of the additions. */
+INLINE void NAME(vector_panels)(const float *x, const float *w, ptrdiff_t w_panel, const float *bias, float *y,
+                                int32_t in, float slope, int panels)
+{
+    V even[PANELS_AT_ONCE * PANEL_VECTORS], odd[PANELS_AT_ONCE * PANEL_VECTORS], leak = SET1(slope);
+    const float *wp[PANELS_AT_ONCE];
+    int32_t k;
+    int j;
+
+    RLLB_NN_I_UNROLL
+    for (j = 0; j < panels; j++) wp[j] = w + j * w_panel;
+    RLLB_NN_I_UNROLL
+    for (j = 0; j < panels * PANEL_VECTORS; j++) {
+        even[j] = LD(bias + j * VW);
+        odd[j] = ZERO();
+    }
+#define PAIR(AT)                                                                               \
+    {                                                                                          \
+        V x0 = SET1(x[AT]), x1 = SET1(x[(AT) + 1]);                                            \
+        RLLB_NN_I_UNROLL                                                                       \
+        for (j = 0; j < panels * PANEL_VECTORS; j++) {                                         \
+            const float *at = wp[j / PANEL_VECTORS] + (AT) * 16 + (j % PANEL_VECTORS) * VW;    \
+            even[j] = MADD(x0, LD(at), even[j]);                                               \
+            odd[j] = MADD(x1, LD(at + 16), odd[j]);                                            \
+        }                                                                                      \
+    }
+    for (k = 0; k + 8 <= in; k += 8) {
+        PAIR(0)
+        PAIR(2)
+        PAIR(4)
+        PAIR(6)
+        RLLB_NN_I_UNROLL
+        for (j = 0; j < panels; j++) wp[j] += 8 * 16;
+        x += 8;
+    }
+    for (; k + 2 <= in; k += 2) {
+        PAIR(0)
+        RLLB_NN_I_UNROLL
+        for (j = 0; j < panels; j++) wp[j] += 2 * 16;
+        x += 2;
+    }
+#undef PAIR
+    if (k < in) {
+        V x0 = SET1(x[0]);
+        RLLB_NN_I_UNROLL
+        for (j = 0; j < panels * PANEL_VECTORS; j++) {
+            even[j] = MADD(x0, LD(wp[j / PANEL_VECTORS] + (j % PANEL_VECTORS) * VW), even[j]);
+        }
+    }
+    RLLB_NN_I_UNROLL
+    for (j = 0; j < panels * PANEL_VECTORS; j++) {
+        V sum = ADDV(even[j], odd[j]);
+        ST(y + j * VW, MAXV(MUL(sum, leak), sum));
+    }
+}
+
+/* y[out] = act(bias + x[in] W[in][out]) for one row. */
+KERNEL void NAME(vector)(const float *x, const float *w, const float *bias, float *y, int32_t in, int32_t out,
+                         float slope)
+{
+    ptrdiff_t w_panel = (ptrdiff_t)in * 16;
+    int32_t panels = (out + 15) / 16, p = 0;
+
+    for (; p + PANELS_AT_ONCE <= panels; p += PANELS_AT_ONCE) {
+        NAME(vector_panels)(x, w + p * w_panel, w_panel, bias + p * 16, y + p * 16, in, slope,
+                            PANELS_AT_ONCE);
+    }
+    for (; p < panels; p++) NAME(vector_panels)(x, w + p * w_panel, w_panel, bias + p * 16, y + p * 16, in, slope, 1);
+}
+
+/* Sum of the 16 lanes held in PANEL_VECTORS vectors, by halves: 8 + 8, 4 + 4, 2 + 2, 1 + 1. */
+INLINE float NAME(lanes)(const V *v)
+{
+#if VW == 16
+    __m512d pairs = _mm512_castps_pd(v[0]);
+    __m256 e = _mm256_add_ps(_mm256_castpd_ps(_mm512_maskz_extractf64x4_pd(0xff, pairs, 0)),
+                             _mm256_castpd_ps(_mm512_maskz_extractf64x4_pd(0xff, pairs, 1)));
+    __m128 q = _mm_add_ps(_mm256_castps256_ps128(e), _mm256_extractf128_ps(e, 1));
+    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(q, _mm_shuffle_ps(q, q, 1)));
+#elif VW == 8
+    __m256 e = _mm256_add_ps(v[0], v[1]);
+    __m128 q = _mm_add_ps(_mm256_castps256_ps128(e), _mm256_extractf128_ps(e, 1));
+    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(q, _mm_shuffle_ps(q, q, 1)));
+#else
+    RLLB_NN_I_ALIGNED(float s[16]);
+    int i, half;
+    for (i = 0; i < PANEL_VECTORS; i++) ST(s + i * VW, v[i]);
+    for (half = 8; half >= 1; half /= 2) {
+        for (i = 0; i < half; i++) s[i] = s[i] + s[i + half];
+    }
+    return s[0];
+#endif
+}
+
+/* Outputs o ... o + outs - 1 of one row: dots of the row with rows of W. */
+INLINE void NAME(dot_outs)(const float *x, ptrdiff_t x_panel, const float *w, ptrdiff_t w_panel, int32_t panels,
+                           const float *bias, float *y, int outs)
+{
+    V sum[4][PANEL_VECTORS];
+    int32_t p;
+    int o, j;
+
+    RLLB_NN_I_UNROLL
+    for (o = 0; o < outs; o++) {
+        RLLB_NN_I_UNROLL
+        for (j = 0; j < PANEL_VECTORS; j++) sum[o][j] = ZERO();
+    }
+    for (p = 0; p < panels; p++) {
+        RLLB_NN_I_UNROLL
+        for (j = 0; j < PANEL_VECTORS; j++) {
+            V xv = LD(x + p * x_panel + j * VW);
+            RLLB_NN_I_UNROLL
+            for (o = 0; o < outs; o++) sum[o][j] = MADD(xv, LD(w + p * w_panel + o * 16 + j * VW), sum[o][j]);
+        }
+    }
+    RLLB_NN_I_UNROLL
+    for (o = 0; o < outs; o++) y[o] = NAME(lanes)(sum[o]) + bias[o];
+}
+
+/* Y[rows][out] = bias + X[rows][in] W^T for few outputs, W [out][in]. Lanes of Y past `out` become zero. */
+KERNEL void NAME(dots)(const float *x, int32_t rows, int32_t in, const float *w, const float *bias, float *y,
+                       int32_t out)
+{
+    ptrdiff_t x_panel = (ptrdiff_t)rows * 16, w_panel = (ptrdiff_t)out * 16;
+    int32_t panels = (in + 15) / 16, r, o, j;
+
+    for (r = 0; r < rows; r++) {
+        const float *xr = x + (ptrdiff_t)r * 16;
+        float *yr = y + (ptrdiff_t)r * 16;
+        for (j = 0; j < PANEL_VECTORS; j++) ST(yr + j * VW, ZERO());
+        for (o = 0; o < out;) {
+#define DOTS(N) NAME(dot_outs)(xr, x_panel, w + o * 16, w_panel, panels, bias + o, yr + o, N), o += N
+            if (out - o >= 4) DOTS(4);
+            else if (out - o == 3) DOTS(3);
+            else if (out - o == 2) DOTS(2);
+            else DOTS(1);
+#undef DOTS
+        }
+    }
+}
+
+/* T[cols][rows] = S[rows][cols]; lanes of T past `rows` become zero. */
+KERNEL void NAME(transpose)(const float *s, int32_t rows, int32_t cols, float *t)
+{
+    int32_t r, c, i, j, p;
+
+    for (p = 0; p < (cols + 15) / 16; p++) {
+        const float *from = s + (ptrdiff_t)p * rows * 16;
+        int32_t width = cols - p * 16 < 16 ? cols - p * 16 : 16;
+        for (r = 0; r < rows; r += 16) {
+            const float *block = from + (ptrdiff_t)r * 16;
+            float *to = t + (ptrdiff_t)(r / 16) * cols * 16 + (ptrdiff_t)p * 256;
+            int32_t height = rows - r < 16 ? rows - r : 16;
+#if RLLB_NN_I_STAMP == RLLB_NN_I_AVX2 || RLLB_NN_I_STAMP == RLLB_NN_I_AVX2_PORTABLE || \
+    RLLB_NN_I_STAMP == RLLB_NN_I_AVX512
+            if (height == 16 && width == 16) {
+                for (i = 0; i < 16; i += 8) {
+                    for (j = 0; j < 16; j += 8) {
+                        /* 8 x 8: rows k and k + 4 meet in one register on their way in, two rounds of shuffles */
+                        const float *b = block + i * 16 + j;
+                        float *d = to + j * 16 + i;
+                        __m256 x[8], y[8];
+                        RLLB_NN_I_UNROLL
+                        for (c = 0; c < 4; c++) {
+                            x[c] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_load_ps(b + c * 16)),
+                                                        _mm_load_ps(b + (c + 4) * 16), 1);
+                            x[c + 4] = _mm256_insertf128_ps(_mm256_castps128_ps256(_mm_load_ps(b + c * 16 + 4)),
+                                                            _mm_load_ps(b + (c + 4) * 16 + 4), 1);
+                        }
+                        RLLB_NN_I_UNROLL
+                        for (c = 0; c < 8; c += 4) {
+                            y[c] = _mm256_unpacklo_ps(x[c], x[c + 1]);
+                            y[c + 1] = _mm256_unpackhi_ps(x[c], x[c + 1]);
+                            y[c + 2] = _mm256_unpacklo_ps(x[c + 2], x[c + 3]);
+                            y[c + 3] = _mm256_unpackhi_ps(x[c + 2], x[c + 3]);
+                            _mm256_store_ps(d + c * 16, _mm256_shuffle_ps(y[c], y[c + 2], 0x44));
+                            _mm256_store_ps(d + (c + 1) * 16, _mm256_shuffle_ps(y[c], y[c + 2], 0xee));
+                            _mm256_store_ps(d + (c + 2) * 16, _mm256_shuffle_ps(y[c + 1], y[c + 3], 0x44));
+                            _mm256_store_ps(d + (c + 3) * 16, _mm256_shuffle_ps(y[c + 1], y[c + 3], 0xee));
+                        }
+                    }
+                }
+                continue;
+            }
+#endif
+            for (c = 0; c < width; c++) {
+                for (i = 0; i < height; i++) to[c * 16 + i] = block[i * 16 + c];
+                for (j = height; j < 16; j++) to[c * 16 + j] = 0;
+            }
+        }
+    }
+}
+
+/* sum[cols] = sum over the rows of D[rows][cols]. */
+KERNEL void NAME(column_sums)(const float *d, int32_t rows, int32_t cols, float *sum)
+{
+    int32_t p, r, j;
+
+    for (p = 0; p < (cols + 15) / 16; p++) {
+        for (j = 0; j < PANEL_VECTORS; j++) {
+            const float *from = d + (ptrdiff_t)p * rows * 16 + j * VW;
+            V even = ZERO(), odd = ZERO();
+            for (r = 0; r + 1 < rows; r += 2) {
+                even = ADDV(even, LD(from + (ptrdiff_t)r * 16));
+                odd = ADDV(odd, LD(from + (ptrdiff_t)r * 16 + 16));
+            }
+            if (r < rows) even = ADDV(even, LD(from + (ptrdiff_t)r * 16));
+            ST(sum + p * 16 + j * VW, ADDV(even, odd));
+        }
+    }
+}
+
+/* ---- activations --------------------------------------------------------------------------------------------- */
+
+/* exp(x) - 1 = 2^n (r + r^2 q(r)) + (2^n - 1) with x = n ln 2 + r, |r| <= ln 2 / 2; q is a minimax polynomial.
+   *power gets 2^n. x is clamped to where 2^n is normal. */
+INLINE V NAME(expm1_parts)(V x, V *power)
+{
+    V t, n, r, q;
+
+    x = SPLAT_MIN(88.0f, SPLAT_MAX(-87.0f, x));
+    t = ADDV(MUL(x, SET1(1.44269504f)), SET1(12582912.0f));
+    n = SUBV(t, SET1(12582912.0f));
+    r = MADD(n, SET1(-0.693359375f), x);
+    r = MADD(n, SET1(2.12194440e-4f), r);
+    q = MADD(SET1(1.9875691500e-4f), r, SET1(1.3981999507e-3f));
+    q = MADD(q, r, SET1(8.3334519073e-3f));
+    q = MADD(q, r, SET1(4.1665795894e-2f));
+    q = MADD(q, r, SET1(1.6666665459e-1f));
+    q = MADD(q, r, SET1(5.0000001201e-1f));
+    *power = POW2(t);
+    return MADD(MUL(q, r), r, r);
+}
+
+INLINE V NAME(expv)(V x)
+{
+    V power, part = NAME(expm1_parts)(x, &power);
+    return MADD(power, part, power);
+}
+
+INLINE V NAME(expm1v)(V x)
+{
+    V power, part = NAME(expm1_parts)(x, &power);
+    return MADD(power, part, SUBV(power, SET1(1.0f)));
+}
+
+INLINE V NAME(sigmoidv)(V x)
+{
+    return DIVV(SET1(1.0f), ADDV(SET1(1.0f), NAME(expv)(SUBV(ZERO(), x))));
+}
+
+/* tanh x = expm1(2x) / (expm1(2x) + 2): keeps its digits near zero. */
+INLINE V NAME(tanhv)(V x)
+{
+    V e = NAME(expm1v)(SPLAT_MIN(40.0f, SPLAT_MAX(-40.0f, ADDV(x, x))));
+    return DIVV(e, ADDV(e, SET1(2.0f)));
+}
+
+/* y = act(y) on n floats, n a multiple of 16. */
+KERNEL void NAME(activate)(rllb_nn_activation kind, float *y, size_t n, float leak)
+{
+    size_t i;
+
+    switch (kind) {
+    case RLLB_NN_TANH:
+        for (i = 0; i < n; i += VW) ST(y + i, NAME(tanhv)(LD(y + i)));
+        break;
+    case RLLB_NN_SIGMOID:
+        for (i = 0; i < n; i += VW) ST(y + i, NAME(sigmoidv)(LD(y + i)));
+        break;
+    case RLLB_NN_ELU:
+        for (i = 0; i < n; i += VW) {
+            V x = LD(y + i);
+            ST(y + i, SEL(GT(x, ZERO()), x, NAME(expm1v)(x)));
+        }
+        break;
+    case RLLB_NN_RELU:
+    case RLLB_NN_LEAKY_RELU:
+        for (i = 0; i < n; i += VW) ST(y + i, MAXV(MUL(LD(y + i), SET1(leak)), LD(y + i)));
+        break;
+    case RLLB_NN_ACTIVATION_DEFAULT:
+    case RLLB_NN_LINEAR:
+    case RLLB_NN_ACTIVATION_NUM: break;
+    }
+}
+
+/* d = d * act'(x), written by the output y = act(x). */
+KERNEL void NAME(activate_back)(rllb_nn_activation kind, const float *y, float *d, size_t n, float leak)
+{
+    size_t i;
+
+    switch (kind) {
+    case RLLB_NN_TANH:
+        for (i = 0; i < n; i += VW) ST(d + i, MUL(LD(d + i), SUBV(SET1(1.0f), MUL(LD(y + i), LD(y + i)))));
+        break;
+    case RLLB_NN_SIGMOID:
+        for (i = 0; i < n; i += VW) ST(d + i, MUL(LD(d + i), MUL(LD(y + i), SUBV(SET1(1.0f), LD(y + i)))));
+        break;
+    case RLLB_NN_ELU:
+        for (i = 0; i < n; i += VW) {
+            V v = LD(y + i);
+            ST(d + i, MUL(LD(d + i), SEL(GT(v, ZERO()), SET1(1.0f), ADDV(v, SET1(1.0f)))));
+        }
+        break;
+    case RLLB_NN_RELU:
+    case RLLB_NN_LEAKY_RELU:
+        for (i = 0; i < n; i += VW) {
+            ST(d + i, MUL(LD(d + i), SEL(GT(LD(y + i), ZERO()), SET1(1.0f), SET1(leak))));
+        }
+        break;
+    case RLLB_NN_ACTIVATION_DEFAULT:
+    case RLLB_NN_LINEAR:
+    case RLLB_NN_ACTIVATION_NUM: break;
+    }
+}
+
+/* ---- rows ---------------------------------------------------------------------------------------------------- */
+
+/* Set in the lanes of vector j of panel p that hold a column, clear in those past `cols`. */
+INLINE MASK NAME(inside)(int32_t cols, int32_t p, int j)
+{
+    return GT(SET1((float)(cols - p * 16)), LD(rllb_i_lane_numbers + j * VW));
+}
+
+/* Softmax (or its logarithm) of each row, in place; lanes past `cols` become zero. */
+KERNEL void NAME(softmax)(float *x, int32_t rows, int32_t cols, int logarithm)
+{
+    ptrdiff_t panel = (ptrdiff_t)rows * 16;
+    int32_t panels = (cols + 15) / 16, r, p;
+    int j;
+
+    for (r = 0; r < rows; r++) {
+        float *row = x + (ptrdiff_t)r * 16, most = row[0], total;
+        V sum[PANEL_VECTORS], shift;
+        for (p = 0; p < cols; p++) {
+            float v = row[(p / 16) * panel + p % 16];
+            if (v > most) most = v;
+        }
+        shift = SET1(most);
+        for (j = 0; j < PANEL_VECTORS; j++) sum[j] = ZERO();
+        for (p = 0; p < panels; p++) {
+            for (j = 0; j < PANEL_VECTORS; j++) {
+                float *at = row + p * panel + j * VW;
+                V z = SUBV(LD(at), shift), e = SEL(NAME(inside)(cols, p, j), NAME(expv)(z), ZERO());
+                sum[j] = ADDV(sum[j], e);
+                ST(at, logarithm ? z : e);
+            }
+        }
+        total = NAME(lanes)(sum);
+        for (p = 0; p < panels; p++) {
+            for (j = 0; j < PANEL_VECTORS; j++) {
+                float *at = row + p * panel + j * VW;
+                V v = logarithm ? SUBV(LD(at), SET1(logf(total))) : DIVV(LD(at), SET1(total));
+                ST(at, SEL(NAME(inside)(cols, p, j), v, ZERO()));
+            }
+        }
+    }
+}
+
+/* Layer normalisation (Ba et al. 2016, Eq. 3 and 4): n = (z - mean) / sqrt(var + eps), y = gain * n + shift. */
+KERNEL void NAME(norm)(const float *z, int32_t rows, int32_t cols, const float *gain, const float *shift, float *n,
+                       float *y, float *inverse)
+{
+    ptrdiff_t panel = (ptrdiff_t)rows * 16;
+    int32_t panels = (cols + 15) / 16, r, p;
+    int j;
+
+    for (r = 0; r < rows; r++) {
+        ptrdiff_t row = (ptrdiff_t)r * 16;
+        V sum[PANEL_VECTORS], mean;
+        for (j = 0; j < PANEL_VECTORS; j++) sum[j] = ZERO();
+        for (p = 0; p < panels; p++) {
+            for (j = 0; j < PANEL_VECTORS; j++) sum[j] = ADDV(sum[j], LD(z + row + p * panel + j * VW));
+        }
+        mean = SET1(NAME(lanes)(sum) / (float)cols);
+        for (j = 0; j < PANEL_VECTORS; j++) sum[j] = ZERO();
+        for (p = 0; p < panels; p++) {
+            for (j = 0; j < PANEL_VECTORS; j++) {
+                V d = SUBV(LD(z + row + p * panel + j * VW), mean);
+                d = SEL(NAME(inside)(cols, p, j), d, ZERO());
+                sum[j] = MADD(d, d, sum[j]);
+                ST(n + row + p * panel + j * VW, d);
+            }
+        }
+        inverse[r] = 1.0f / sqrtf(NAME(lanes)(sum) / (float)cols + 1e-5f);
+        for (p = 0; p < panels; p++) {
+            for (j = 0; j < PANEL_VECTORS; j++) {
+                ptrdiff_t at = row + p * panel + j * VW;
+                V v = MUL(LD(n + at), SET1(inverse[r]));
+                ST(n + at, v);
+                ST(y + at, MADD(v, LD(gain + p * 16 + j * VW), LD(shift + p * 16 + j * VW)));
+            }
+        }
+    }
+}
+
+/* d: in the gradient by y, out the gradient by z. gain_grad and shift_grad are overwritten. */
+KERNEL void NAME(norm_back)(float *d, const float *n, int32_t rows, int32_t cols, const float *gain,
+                            const float *inverse, float *gain_grad, float *shift_grad)
+{
+    ptrdiff_t panel = (ptrdiff_t)rows * 16;
+    int32_t panels = (cols + 15) / 16, r, p;
+    int j;
+
+    for (p = 0; p < panels; p++) {
+        for (j = 0; j < PANEL_VECTORS; j++) {
+            V by_gain = ZERO(), by_shift = ZERO();
+            for (r = 0; r < rows; r++) {
+                ptrdiff_t at = (ptrdiff_t)r * 16 + p * panel + j * VW;
+                by_gain = MADD(LD(d + at), LD(n + at), by_gain);
+                by_shift = ADDV(by_shift, LD(d + at));
+            }
+            ST(gain_grad + p * 16 + j * VW, by_gain);
+            ST(shift_grad + p * 16 + j * VW, by_shift);
+        }
+    }
+    for (r = 0; r < rows; r++) {
+        ptrdiff_t row = (ptrdiff_t)r * 16;
+        V sum[PANEL_VECTORS], along[PANEL_VECTORS], mean, slope;
+        for (j = 0; j < PANEL_VECTORS; j++) sum[j] = along[j] = ZERO();
+        for (p = 0; p < panels; p++) {
+            for (j = 0; j < PANEL_VECTORS; j++) {
+                ptrdiff_t at = row + p * panel + j * VW;
+                V g = MUL(LD(d + at), LD(gain + p * 16 + j * VW));
+                sum[j] = ADDV(sum[j], g);
+                along[j] = MADD(g, LD(n + at), along[j]);
+                ST(d + at, g);
+            }
+        }
+        mean = SET1(NAME(lanes)(sum) / (float)cols);
+        slope = SET1(NAME(lanes)(along) / (float)cols);
+        for (p = 0; p < panels; p++) {
+            for (j = 0; j < PANEL_VECTORS; j++) {
+                ptrdiff_t at = row + p * panel + j * VW;
+                V g = SUBV(SUBV(LD(d + at), mean), MUL(LD(n + at), slope));
+                ST(d + at, SEL(NAME(inside)(cols, p, j), MUL(g, SET1(inverse[r])), ZERO()));
+            }
+        }
+    }
+}
+
+/* ---- parameters ---------------------------------------------------------------------------------------------- */
+
+KERNEL float NAME(square_sum)(const float *x, size_t n)
+{
+    V a[PANEL_VECTORS], b[PANEL_VECTORS];
+    size_t i;
+    int j;
+
+    for (j = 0; j < PANEL_VECTORS; j++) a[j] = b[j] = ZERO();
+    for (i = 0; i + 16 < n; i += 32) {
+        RLLB_NN_I_UNROLL
+        for (j = 0; j < PANEL_VECTORS; j++) {
+            a[j] = MADD(LD(x + i + j * VW), LD(x + i + j * VW), a[j]);
+            b[j] = MADD(LD(x + i + 16 + j * VW), LD(x + i + 16 + j * VW), b[j]);
+        }
+    }
+    if (i < n) {
+        for (j = 0; j < PANEL_VECTORS; j++) a[j] = MADD(LD(x + i + j * VW), LD(x + i + j * VW), a[j]);
+    }
+    for (j = 0; j < PANEL_VECTORS; j++) a[j] = ADDV(a[j], b[j]);
+    return NAME(lanes)(a);
+}
+
+/* to += share * (from - to) */
+KERNEL void NAME(blend)(float *to, const float *from, size_t n, float share)
+{
+    size_t i;
+    for (i = 0; i < n; i += VW) ST(to + i, MADD(SET1(share), SUBV(LD(from + i), LD(to + i)), LD(to + i)));
+}
+
+/* m / (sqrt(v) * scale + eps). Where the set has estimates of 1 / sqrt and 1 / x, one Newton step brings them to
+   full float precision in a fraction of the time that root and quotient take. */
+INLINE V NAME(ratio)(V m, V v, V scale, V eps)
+{
+#if RLLB_NN_I_STAMP == RLLB_NN_I_AVX512 || RLLB_NN_I_STAMP == RLLB_NN_I_AVX2
+    V safe = MAXV(v, SET1(1.2e-38f)), root, below;
+#if VW == 16
+    root = _mm512_maskz_rsqrt14_ps(0xffff, safe);
+#else
+    root = _mm256_rsqrt_ps(safe);
+#endif
+    root = MUL(root, SUBV(SET1(1.5f), MUL(MUL(SET1(0.5f), safe), MUL(root, root))));
+    scale = MADD(MUL(v, root), scale, eps);
+#if VW == 16
+    below = _mm512_maskz_rcp14_ps(0xffff, scale);
+#else
+    below = _mm256_rcp_ps(scale);
+#endif
+    return MUL(m, MUL(below, SUBV(SET1(2.0f), MUL(scale, below))));
+#else
+    return DIVV(m, MADD(SQRTV(v), scale, eps));
+#endif
+}
+
+/* One optimiser step on n floats, n a multiple of 16; the coefficients say what each does. */
+KERNEL void NAME(descend)(const rllb_i_descent *c, float *p, const float *g, float *m, float *v, size_t n)
+{
+    V grad_scale = SET1(c->grad_scale), decay = SET1(c->decay), keep = SET1(c->keep), step = SET1(-c->step);
+    V beta1 = SET1(c->beta1), rest1 = SET1(1 - c->beta1), beta2 = SET1(c->beta2), rest2 = SET1(1 - c->beta2);
+    V scale = SET1(c->scale), eps = SET1(c->eps);
+    size_t i;
+
+    switch (c->kind) {
+    case RLLB_NN_SGD:
+        for (i = 0; i < n; i += VW) {
+            V w = LD(p + i), d = MADD(decay, w, MUL(LD(g + i), grad_scale)), mean = MADD(beta1, LD(m + i), d);
+            ST(m + i, mean);
+            ST(p + i, MADD(step, mean, w));
+        }
+        break;
+    case RLLB_NN_RMSPROP:
+        for (i = 0; i < n; i += VW) {
+            V w = LD(p + i), d = MADD(decay, w, MUL(LD(g + i), grad_scale));
+            V square = MADD(beta2, LD(v + i), MUL(rest2, MUL(d, d)));
+            ST(v + i, square);
+            ST(p + i, MADD(step, NAME(ratio)(d, square, scale, eps), w));
+        }
+        break;
+    case RLLB_NN_ADAM: /* AdamW keeps less than all of the weight and decays no gradient */
+    case RLLB_NN_ADAMW:
+    case RLLB_NN_OPT_DEFAULT:
+    case RLLB_NN_OPT_NUM:
+        for (i = 0; i < n; i += VW) {
+            V w = LD(p + i), d = MADD(decay, w, MUL(LD(g + i), grad_scale));
+            V mean = MADD(beta1, LD(m + i), MUL(rest1, d));
+            V square = MADD(beta2, LD(v + i), MUL(rest2, MUL(d, d)));
+            ST(m + i, mean);
+            ST(v + i, square);
+            ST(p + i, MADD(step, NAME(ratio)(mean, square, scale, eps), MUL(w, keep)));
+        }
+        break;
+    }
+}
+
+static const rllb_nn_kernels NAME(kernels) = {
+    RLLB_NN_I_SET,     NAME(multiply_nn),   NAME(multiply_tn), NAME(vector),    NAME(dots),
+    NAME(transpose),   NAME(column_sums),   NAME(activate),    NAME(activate_back), NAME(softmax),
+    NAME(norm),        NAME(norm_back),     NAME(square_sum),  NAME(blend),     NAME(descend)
+};
+
+#undef ADDV
+#undef DIVV
+#undef GT
+#undef INLINE
+#undef KERNEL
+#undef LD
+#undef MADD
+#undef MASK
+#undef MAXV
+#undef MINV
+#undef MUL
+#undef NAME
+#undef PANELS_AT_ONCE
+#undef PANEL_VECTORS
+#undef POW2
+#undef RLLB_NN_I_NAME
+#undef RLLB_NN_I_SET
+#undef RLLB_NN_I_TARGET
+#undef SEL
+#undef SET1
+#undef SPLAT_MAX
+#undef SPLAT_MIN
+#undef SQRTV
+#undef ST
+#undef SUBV
+#undef TILE_ROWS
+#undef TILE_VECTORS
+#undef V
+#undef VW
+#undef ZERO
+
+#endif /* RLLB_NN_I_STAMP */
+
+/* ----------------------------------------------------------------------------------------------------------------
+   This software is available under two licences; choose the one you prefer.
+
+   A. MIT License. Copyright (c) 2026 the rllb authors.
+   Permission is hereby granted, free of charge, to any person obtaining a copy of this software and associated
+   documentation files (the "Software"), to deal in the Software without restriction, including without limitation
+   the rights to use, copy, modify, merge, publish, distribute, sublicense, and/or sell copies of the Software, and
+   to permit persons to whom the Software is furnished to do so, subject to the following conditions: The above
+   copyright notice and this permission notice shall be included in all copies or substantial portions of the
+   Software. THE SOFTWARE IS PROVIDED "AS IS", WITHOUT WARRANTY OF ANY KIND, EXPRESS OR IMPLIED, INCLUDING BUT NOT
+   LIMITED TO THE WARRANTIES OF MERCHANTABILITY, FITNESS FOR A PARTICULAR PURPOSE AND NONINFRINGEMENT. IN NO EVENT
+   SHALL THE AUTHORS OR COPYRIGHT HOLDERS BE LIABLE FOR ANY CLAIM, DAMAGES OR OTHER LIABILITY, WHETHER IN AN ACTION
+   OF CONTRACT, TORT OR OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR OTHER
+   DEALINGS IN THE SOFTWARE.
+
+   B. Public domain (www.unlicense.org). This is free and unencumbered software released into the public domain.
+   Anyone is free to copy, modify, publish, use, compile, sell, or distribute this software, either in source code
+   form or as a compiled binary, for any purpose, commercial or non-commercial, and by any means. In jurisdictions
+   that recognize copyright laws, the authors dedicate any and all copyright interest in the software to the public
+   domain, to the detriment of their heirs and successors, as an overt act of relinquishment in perpetuity of all
+   present and future rights to this software under copyright law. The software is provided "as is", without
+   warranty of any kind, express or implied. In no event shall the authors be liable for any claim, damages or other
+   liability arising from the software or its use. */
