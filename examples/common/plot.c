@@ -12,6 +12,9 @@
 
 enum { TEXT_BYTES = 512, LABEL_BYTES = 160, LABELS_MAX = 32, LEGEND_MAX = 48 };
 
+/* What the bars of a category take of its room. */
+#define BARS_SHARE 0.86
+
 /* Greater magnitudes count as gaps: differences of such numbers overflow. */
 #define GREATEST 1e100
 
@@ -111,7 +114,7 @@ static void value_text(const char *format, double value, double greatest, char *
     }
     if (greatest >= 1e7 || greatest < 1e-3) snprintf(out, size, "%.3g", value);
     else snprintf(out, size, "%.*f", greatest >= 100 ? 0 : greatest >= 10 ? 1 : greatest >= 1 ? 2 : 3, value);
-    add_commas(out, size);
+    if (fabs(value) >= 9999.5) add_commas(out, size);
 }
 
 /* ---- frame: texts around a chart --------------------------------------------------------------------------- */
@@ -737,7 +740,7 @@ void ex_bar_chart_draw(const ex_bar_chart *chart, ex_canvas *c, ex_rect area)
 {
     int32_t groups = chart->group_count > 0 ? chart->group_count : 1, i, g, categories = chart->category_count;
     legend_entry legend[LEGEND_MAX];
-    double greatest = 0, slot, bar, widest = 0, label, beside, above = 0, below = 0, base;
+    double greatest = 0, slot, bar, widest = 0, label, beside, above = 0, below = 0, base, font;
     bool labels = !chart->value_format || *chart->value_format, turned, fixed = axis_is_fixed(&chart->y);
     range r = { 0, 0, false };
     char text[LABEL_BYTES];
@@ -776,10 +779,15 @@ void ex_bar_chart_draw(const ex_bar_chart *chart, ex_canvas *c, ex_rect area)
     frame_plot(&f, &ys, &chart->y, 3 * f.tick, fmax(beside, 4));
     slot = f.plot.width / (categories > 0 ? categories : 1);
     plan = plan_names(&f, chart->categories, categories, slot);
-    bar = fmin(0.8 * slot / groups, 72);
-    turned = widest > bar + (groups > 1 ? 2 : 0.3 * bar);
-    if (turned && bar < 0.95 * f.note) labels = false; /* no room even for upright ones */
-    label = labels ? (turned ? widest : 0.8 * f.note) + 0.8 * f.note : 0.4 * f.note;
+    bar = fmin(BARS_SHARE * slot / groups, 72);
+    font = f.note;
+    turned = widest > bar + (groups > 1 ? 0 : 0.3 * bar);
+    if (turned && 0.88 * widest <= bar) { /* slightly smaller fits level */
+        turned = false;
+        font *= 0.88;
+    }
+    if (turned && bar < 0.95 * font) labels = false; /* no room even when turned */
+    label = labels ? (turned ? widest : 0.8 * font) + 0.8 * font : 0.4 * font;
     if (!fixed) {
         double tall = fmax(f.bottom - plan.height - 0.9 * f.tick - f.top - 0.4 * f.tick, 24), unit;
         if (ys.high > 0 || ys.logarithmic) above = label;
@@ -790,7 +798,7 @@ void ex_bar_chart_draw(const ex_bar_chart *chart, ex_canvas *c, ex_rect area)
     }
     frame_plot(&f, &ys, &chart->y, plan.height + 0.9 * f.tick, fmax(beside, 4));
     slot = f.plot.width / (categories > 0 ? categories : 1);
-    bar = fmin(0.8 * slot / groups, 72);
+    bar = fmin(BARS_SHARE * slot / groups, 72);
     draw_y_axis(&f, &ys);
     base = ys.logarithmic ? ys.from : clamp(scale_place(&ys, 0), ys.to, ys.from);
     ex_draw_line(c, f.plot.x, floor(base) + 0.5, f.plot.x + f.plot.width, floor(base) + 0.5, 1.25, EX_AXIS);
@@ -824,10 +832,13 @@ void ex_bar_chart_draw(const ex_bar_chart *chart, ex_canvas *c, ex_rect area)
             if (!labels) continue;
             value_text(chart->value_format, v, greatest, text, sizeof text);
             if (turned) {
-                ex_draw_text_turned(c, x + bar / 2, end + up * 0.45 * f.note, f.note, EX_REGULAR,
+                ex_draw_text_turned(c, x + bar / 2, end + up * 0.45 * font, font, EX_REGULAR,
                                     (up < 0 ? EX_LEFT : EX_RIGHT) | EX_MIDDLE, 90, EX_TEXT, text);
-            } else {
-                ex_draw_text(c, x + bar / 2, end + up * 0.5 * f.note, f.note, EX_REGULAR,
+            } else { /* on white, so that no grid line runs through it */
+                double wide = ex_text_width(font, EX_REGULAR, text), tall = 1.1 * font;
+                double top = up < 0 ? end - 0.35 * font - tall : end + 0.35 * font;
+                ex_draw_rect(c, rect(x + (bar - wide) / 2, top, wide, tall), ex_alpha(EX_WHITE, 0.85));
+                ex_draw_text(c, x + bar / 2, end + up * 0.5 * font, font, EX_REGULAR,
                              EX_CENTER | (up < 0 ? EX_BASELINE : EX_TOP), EX_TEXT, text);
             }
         }
@@ -1002,7 +1013,7 @@ void ex_heat_map_draw(const ex_heat_map *chart, ex_canvas *c, ex_rect area)
             if (!labels) continue;
             if (there) value_text(chart->value_format, v, greatest, text, sizeof text);
             ex_draw_text(c, (x + x2 - gap) / 2, (y + y2 - gap) / 2, f.note, EX_REGULAR, EX_CENTER | EX_MIDDLE,
-                         !there ? EX_MUTED : at < 0.6 ? EX_WHITE : EX_INK, there ? text : "n/a");
+                         !there ? EX_MUTED : at < 0.52 ? EX_WHITE : EX_INK, there ? text : "n/a");
         }
     }
     for (widest = 0, column = 0; column < columns; column++) {
