@@ -121,7 +121,7 @@ def check_program(header, text):
 
 
 def check_documented(header, text):
-    """A public function is in the thread table, or has a comment beside it or right above its group."""
+    """A public function is in the thread table, or has a comment beside it, or above its group or its type."""
     api = text[:text.index("stop here if you only use the API")]
     table = "\n".join(section(top_comment(text), "THREADS"))
     patterns, last = [], ""
@@ -150,6 +150,13 @@ def check_documented(header, text):
         above = i - 1
         while above > 0 and lines[above].strip() and not lines[above].rstrip().endswith("*/"):
             above -= 1
+        if not lines[above].strip() and lines[above - 1].startswith("}"):  # right below a type that has a comment
+            above -= 1
+            while above > 0 and lines[above - 1].strip() and not lines[above].startswith("/*"):
+                above -= 1
+            beside = beside or lines[above].startswith("/*")
+        elif not lines[above].strip() and lines[above - 1].startswith("typedef"):
+            above -= 2
         check(beside or lines[above].rstrip().endswith("*/"), f"{header}: {name.group(1)} is explained nowhere")
     check(found > 0, f"{header} declares functions")
 
