@@ -834,6 +834,7 @@ rllb_status rllb_env_trace_init(const rllb_env_trace_desc *desc, const void *tex
     status = rllb_carver_open(&c, mem, size, rllb_env_trace_size(text, bytes));
     if (status != RLLB_OK) return rllb_env_i_refuse(error, status, 0, "the memory block is too small", NULL, 0);
     trace = rllb_env_i_trace_layout(rows, &c);
+    memset(&columns, 0, sizeof columns);
     rllb_env_i_text_open(&t, text, bytes);
     rllb_env_i_text_line(&t);
     status = rllb_env_i_columns_find(d, &t, &columns, error);
