@@ -711,7 +711,7 @@ static void draw_names(const frame *f, const names_plan *plan, const char *const
         if (!names[i]) continue;
         if (plan->turned) {
             snprintf(text, sizeof text, "%s", names[i]);
-            shorten(text, sizeof text, f->tick, EX_REGULAR, plan->most);
+            shorten(text, sizeof text, f->tick, EX_REGULAR, fmin(plan->most, (x - f->left) / 0.82));
             ex_draw_text_turned(f->c, x + 0.35 * f->tick, y + 0.4 * f->tick, f->tick, EX_REGULAR, EX_RIGHT | EX_MIDDLE,
                                 35, EX_TEXT, text);
         } else {
@@ -767,8 +767,9 @@ void ex_bar_chart_draw(const ex_bar_chart *chart, ex_canvas *c, ex_rect area)
     }
     for (i = 0; i < chart->reference_count; i++) range_add(&r, &chart->y, chart->references[i].y);
     for (i = 0; labels && i < categories * groups; i++) {
-        if (!usable(chart->values[i])) continue;
-        value_text(chart->value_format, chart->values[i], greatest, text, sizeof text);
+        double v = chart->values[i];
+        if (!usable(v)) continue;
+        value_text(chart->value_format, v, chart->y.logarithmic ? fabs(v) : greatest, text, sizeof text);
         widest = fmax(widest, ex_text_width(f.note, EX_REGULAR, text));
     }
     if (!chart->y.logarithmic) range_add(&r, &chart->y, 0);
@@ -830,7 +831,7 @@ void ex_bar_chart_draw(const ex_bar_chart *chart, ex_canvas *c, ex_rect area)
                 end = up < 0 ? far : near;
             }
             if (!labels) continue;
-            value_text(chart->value_format, v, greatest, text, sizeof text);
+            value_text(chart->value_format, v, ys.logarithmic ? fabs(v) : greatest, text, sizeof text);
             if (turned) {
                 ex_draw_text_turned(c, x + bar / 2, end + up * 0.45 * font, font, EX_REGULAR,
                                     (up < 0 ? EX_LEFT : EX_RIGHT) | EX_MIDDLE, 90, EX_TEXT, text);
