@@ -75,7 +75,7 @@
               kernel every product that meets a sum is exact in double precision, so that fused multiply-add, where a
               compiler chooses it, changes no bit; the square root is the correctly rounded one of IEEE 754.
               -ffast-math breaks this promise.
-   COST       About 150 bytes an environment with three servers. bench/bench_env.c measures the steps per second; some
+   COST       About 110 bytes an environment with three servers. bench/bench_env.c measures the steps per second; some
               hundreds of environments at a time keep the arrays in the first-level cache and the loops in step.
    LIMITS     4,096 servers, 2^24 environments, episodes of 2^30 steps, 2^28 steps of trace, 2^31 - 2 rows of trace.
 

@@ -917,10 +917,12 @@ TEST(bad_traces_are_refused_with_code_and_line)
 
 TEST(numbers_are_read_as_strtod_reads_them)
 {
-    static const char *const texts[] = { "0",      "1",     "-1.5",         "+2.5e3",  "1e-3",     "123456789012345678901234",
-                                         "0.1",    ".5",    "5.",           "1e22",    "1e-22",    "9007199254740993",
-                                         "1e308",  "1e-300", "4.9e-324",    "1e-400",  "0e999",    "00001.50000",
-                                         "3.14159265358979323846264338327950288", "0.000000000000000000000000000012" };
+    static const char *const texts[] = {
+        "0",     "1",      "-1.5",    "+2.5e3", "1e-3",  "123456789012345678901234",
+        "0.1",   ".5",     "5.",      "1e22",   "1e-22", "9007199254740993",
+        "1e308", "1e-300", "4.9e-324", "1e-400", "0e999", "00001.50000",
+        "3.14159265358979323846264338327950288", "0.000000000000000000000000000012",
+    };
     size_t i;
 
     for (i = 0; i < sizeof texts / sizeof *texts; i++) {
@@ -936,7 +938,7 @@ TEST(numbers_are_read_as_strtod_reads_them)
 TEST(a_trace_is_cut_into_steps)
 {
     rllb_env_trace *t = read_text("time,value\n0,1\n300,2\n600,3\n900,4\n1500,6\n");
-    double work[6], total = 0;
+    double work[6] = { 0, 0, 0, 0, 0, 0 }, total = 0;
     int32_t i;
 
     REQUIRE(t != NULL);
@@ -948,7 +950,7 @@ TEST(a_trace_is_cut_into_steps)
     CHECK_EQ_I(rllb_env_trace_bin(t, 600, work, 3), RLLB_OK);
     CHECK(work[0] == 3 && work[1] == 7 && work[2] == 6);
     CHECK_EQ_I(rllb_env_trace_steps(t, -1), 0);
-    CHECK_EQ_I(rllb_env_trace_steps(t, NAN), 0);
+    CHECK_EQ_I(rllb_env_trace_steps(t, (double)NAN), 0);
     CHECK_EQ_I(rllb_env_trace_steps(t, 1e-9), 0); /* too many */
     CHECK_EQ_I(rllb_env_trace_bin(t, 1e-9, work, 6), RLLB_ERROR_ARGUMENT);
     CHECK_EQ_I(rllb_env_trace_bin(t, 0, NULL, 6), RLLB_ERROR_ARGUMENT);
@@ -1088,5 +1090,6 @@ TEST(real_counts_of_a_load_balancer)
 
 TEST(real_queries_of_the_for_loop_trace)
 {
-    real_trace("../shared/traces/poisson_for_loop/rate_350.csv", 77960, 228.922279458, 286175852025.0, RLLB_ENV_TRACE_REQUESTS);
+    real_trace("../shared/traces/poisson_for_loop/rate_350.csv", 77960, 228.922279458, 286175852025.0,
+               RLLB_ENV_TRACE_REQUESTS);
 }

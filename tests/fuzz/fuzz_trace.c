@@ -86,8 +86,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 static size_t seeds(int i, uint8_t *buffer, size_t room)
 {
     static const char *const texts[] = {
-        "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.6805900,374,44\r\n"
-        "2023-11-16 18:15:50.9951690,396,109\r\n2023-11-16 18:15:51.2224670,879,55",
+        "TIMESTAMP,ContextTokens,GeneratedTokens\r\n2023-11-16 18:15:46.6805900,374,44\r\n2023-11-16 18:15:51,879,55",
         "timestamp,value\n2014-04-10 00:04:00,94.0\n2014-04-10 00:09:00,56.0\n2014-04-10 00:14:00,187.0\n",
         "time\tquery\n0.11540736657511366\t/dummy.php/?n=5478122\n0.1258482248539052\t/dummy.php/?n=4812723\n",
         "\xEF\xBB\xBF\"b\";x;\"a\"\n1e3;\"q\"\"q\";2024-02-29T12:00:00Z\n\n0;;2024-02-29T13:30:00.25+01:00\n",
