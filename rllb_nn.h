@@ -467,7 +467,10 @@ RLLB_API void rllb_nn_archive_add(rllb_nn_archive *a, const char *name, rllb_nn_
 RLLB_API void rllb_nn_net_entries(rllb_nn_net *net, const char *prefix, rllb_nn_archive *a);
 /* Adds a whole learner: both networks, optimiser, replay, counters, random state. */
 RLLB_API void rllb_nn_dqn_entries(rllb_nn_dqn *agent, rllb_nn_archive *a);
-enum { RLLB_NN_NET_ENTRIES_MAX = 4 * RLLB_NN_HIDDEN_MAX + 12, RLLB_NN_DQN_ENTRIES_MAX = 3 * RLLB_NN_NET_ENTRIES_MAX + 32 };
+enum {
+    RLLB_NN_NET_ENTRIES_MAX = 4 * RLLB_NN_HIDDEN_MAX + 12,
+    RLLB_NN_DQN_ENTRIES_MAX = 4 * RLLB_NN_NET_ENTRIES_MAX + 20
+};
 
 /* Bytes of the file; 0 if the list overflowed. */
 RLLB_API size_t rllb_nn_archive_size(const rllb_nn_archive *a, const rllb_nn_meta *meta, int32_t metas);
@@ -753,8 +756,8 @@ void rllb_nn_tensor_load(const rllb_nn_tensor *t, const float *from, size_t stri
         int32_t width = t->cols - p < RLLB_NN_PANEL ? t->cols - p : RLLB_NN_PANEL;
         for (r = 0; r < t->rows; r++, to += RLLB_NN_PANEL) {
             const float *row = from + (size_t)r * stride + p;
+            memset(to, 0, RLLB_NN_PANEL * sizeof(float));
             for (c = 0; c < width; c++) to[c] = row[c];
-            for (; c < RLLB_NN_PANEL; c++) to[c] = 0;
         }
     }
 }
@@ -919,7 +922,8 @@ static bool rllb_i_net_plan(const rllb_nn_net_desc *desc, rllb_nn_net *net)
     memset(net, 0, sizeof *net);
     if (!desc) return false;
     *d = *desc;
-    if (d->inputs < 1 || d->inputs > RLLB_NN_UNITS_MAX || d->outputs < 1 || d->outputs > RLLB_NN_UNITS_MAX) return false;
+    if (d->inputs < 1 || d->inputs > RLLB_NN_UNITS_MAX) return false;
+    if (d->outputs < 1 || d->outputs > RLLB_NN_UNITS_MAX) return false;
     if (d->hidden[0] == 0) d->hidden[0] = d->hidden[1] = 64;
     for (hidden = 0; hidden < RLLB_NN_HIDDEN_MAX && d->hidden[hidden] > 0; hidden++) {
         if (d->hidden[hidden] > RLLB_NN_UNITS_MAX) return false;
@@ -1572,7 +1576,8 @@ static bool rllb_i_replay_plan(const rllb_nn_replay_desc *desc, rllb_nn_replay *
         d->n_step < 1 || d->n_step > 1024 || !(d->gamma <= 1) || !(d->alpha > 0 && d->alpha <= 1)) {
         return false;
     }
-    if ((int)d->beta.curve < 0 || d->beta.curve >= RLLB_NN_CURVE_NUM || !(d->beta.from > 0 && d->beta.from <= 1)) return false;
+    if ((int)d->beta.curve < 0 || d->beta.curve >= RLLB_NN_CURVE_NUM) return false;
+    if (!(d->beta.from > 0 && d->beta.from <= 1)) return false;
     if (d->masks && (d->actions < 1 || d->actions > RLLB_NN_UNITS_MAX)) return false;
     if (d->prioritized) {
         for (r->leaves = 1; r->leaves < d->capacity;) r->leaves *= 2;
@@ -3097,7 +3102,7 @@ INLINE void NAME(vector_panels)(const float *x, const float *w, ptrdiff_t w_pane
     RLLB_NN_I_UNROLL
     for (j = 0; j < panels * PANEL_VECTORS; j++) {
         V sum = ADDV(even[j], odd[j]);
-        ST(y + j * VW, MAXV(MUL(sum, leak), sum));
+        ST(y + j * VW, MAXV(slope == 0 ? ZERO() : MUL(sum, leak), sum));
     }
 }
 
@@ -3141,29 +3146,44 @@ INLINE float NAME(lanes)(const V *v)
 #endif
 }
 
-/* Outputs o ... o + outs - 1 of one row: dots of the row with rows of W. */
+/* Outputs o ... o + outs - 1 of one row: dots of the row with rows of W; even and odd panels are summed apart. */
 INLINE void NAME(dot_outs)(const float *x, ptrdiff_t x_panel, const float *w, ptrdiff_t w_panel, int32_t panels,
                            const float *bias, float *y, int outs)
 {
-    V sum[4][PANEL_VECTORS];
+    V even[4][PANEL_VECTORS], odd[4][PANEL_VECTORS];
     int32_t p;
     int o, j;
 
     RLLB_NN_I_UNROLL
     for (o = 0; o < outs; o++) {
         RLLB_NN_I_UNROLL
-        for (j = 0; j < PANEL_VECTORS; j++) sum[o][j] = ZERO();
+        for (j = 0; j < PANEL_VECTORS; j++) even[o][j] = odd[o][j] = ZERO();
     }
-    for (p = 0; p < panels; p++) {
+    for (p = 0; p + 1 < panels; p += 2) {
         RLLB_NN_I_UNROLL
         for (j = 0; j < PANEL_VECTORS; j++) {
-            V xv = LD(x + p * x_panel + j * VW);
+            V x0 = LD(x + j * VW), x1 = LD(x + x_panel + j * VW);
             RLLB_NN_I_UNROLL
-            for (o = 0; o < outs; o++) sum[o][j] = MADD(xv, LD(w + p * w_panel + o * 16 + j * VW), sum[o][j]);
+            for (o = 0; o < outs; o++) {
+                even[o][j] = MADD(x0, LD(w + o * 16 + j * VW), even[o][j]);
+                odd[o][j] = MADD(x1, LD(w + w_panel + o * 16 + j * VW), odd[o][j]);
+            }
         }
+        x += 2 * x_panel;
+        w += 2 * w_panel;
     }
     RLLB_NN_I_UNROLL
-    for (o = 0; o < outs; o++) y[o] = NAME(lanes)(sum[o]) + bias[o];
+    for (j = 0; p < panels && j < PANEL_VECTORS; j++) {
+        V x0 = LD(x + j * VW);
+        RLLB_NN_I_UNROLL
+        for (o = 0; o < outs; o++) even[o][j] = MADD(x0, LD(w + o * 16 + j * VW), even[o][j]);
+    }
+    RLLB_NN_I_UNROLL
+    for (o = 0; o < outs; o++) {
+        RLLB_NN_I_UNROLL
+        for (j = 0; j < PANEL_VECTORS; j++) even[o][j] = ADDV(even[o][j], odd[o][j]);
+        y[o] = NAME(lanes)(even[o]) + bias[o];
+    }
 }
 
 /* Y[rows][out] = bias + X[rows][in] W^T for few outputs, W [out][in]. Lanes of Y past `out` become zero. */
@@ -3518,28 +3538,32 @@ KERNEL void NAME(blend)(float *to, const float *from, size_t n, float share)
     for (i = 0; i < n; i += VW) ST(to + i, MADD(SET1(share), SUBV(LD(from + i), LD(to + i)), LD(to + i)));
 }
 
-/* m / (sqrt(v) * scale + eps). Where the set has estimates of 1 / sqrt and 1 / x, one Newton step brings them to
-   full float precision in a fraction of the time that root and quotient take. */
+/* m / (sqrt(v) * scale + eps) for v of 1e-36 or more. Where the set has estimates of 1 / sqrt and 1 / x, one Newton
+   step brings them to full float precision in a fraction of the time that root and quotient take. */
 INLINE V NAME(ratio)(V m, V v, V scale, V eps)
 {
-#if RLLB_NN_I_STAMP == RLLB_NN_I_AVX512 || RLLB_NN_I_STAMP == RLLB_NN_I_AVX2
-    V safe = MAXV(v, SET1(1.2e-38f)), root, below;
-#if VW == 16
-    root = _mm512_maskz_rsqrt14_ps(0xffff, safe);
-#else
-    root = _mm256_rsqrt_ps(safe);
-#endif
-    root = MUL(root, SUBV(SET1(1.5f), MUL(MUL(SET1(0.5f), safe), MUL(root, root))));
-    scale = MADD(MUL(v, root), scale, eps);
-#if VW == 16
+#if RLLB_NN_I_STAMP == RLLB_NN_I_AVX512
+    V r = _mm512_maskz_rsqrt14_ps(0xffff, v), root = MUL(v, r), below;
+    root = MUL(root, _mm512_fnmadd_ps(root, MUL(SET1(0.5f), r), SET1(1.5f)));
+    scale = MADD(root, scale, eps);
     below = _mm512_maskz_rcp14_ps(0xffff, scale);
-#else
+    return MUL(MUL(m, below), _mm512_fnmadd_ps(scale, below, SET1(2.0f)));
+#elif RLLB_NN_I_STAMP == RLLB_NN_I_AVX2
+    V r = _mm256_rsqrt_ps(v), root = MUL(v, r), below;
+    root = MUL(root, _mm256_fnmadd_ps(root, MUL(SET1(0.5f), r), SET1(1.5f)));
+    scale = MADD(root, scale, eps);
     below = _mm256_rcp_ps(scale);
-#endif
-    return MUL(m, MUL(below, SUBV(SET1(2.0f), MUL(scale, below))));
+    return MUL(MUL(m, below), _mm256_fnmadd_ps(scale, below, SET1(2.0f)));
 #else
     return DIVV(m, MADD(SQRTV(v), scale, eps));
 #endif
+}
+
+/* x, but nothing smaller than a normal number: a mean that decays for long would become subnormal and a hundred times
+   slower. The sum with 1e-30 leaves zero or a multiple of its last digit, 7.5e-38; from 1e-22 on x is unchanged. */
+INLINE V NAME(flush)(V x)
+{
+    return SUBV(ADDV(x, SET1(1e-30f)), SET1(1e-30f));
 }
 
 /* One optimiser step on n floats, n a multiple of 16; the coefficients say what each does. */
@@ -3547,13 +3571,14 @@ KERNEL void NAME(descend)(const rllb_i_descent *c, float *p, const float *g, flo
 {
     V grad_scale = SET1(c->grad_scale), decay = SET1(c->decay), keep = SET1(c->keep), step = SET1(-c->step);
     V beta1 = SET1(c->beta1), rest1 = SET1(1 - c->beta1), beta2 = SET1(c->beta2), rest2 = SET1(1 - c->beta2);
-    V scale = SET1(c->scale), eps = SET1(c->eps);
+    V scale = SET1(c->scale), eps = SET1(c->eps), least = SET1(1e-36f); /* of a mean square: see ratio */
     size_t i;
 
     switch (c->kind) {
     case RLLB_NN_SGD:
         for (i = 0; i < n; i += VW) {
-            V w = LD(p + i), d = MADD(decay, w, MUL(LD(g + i), grad_scale)), mean = MADD(beta1, LD(m + i), d);
+            V w = LD(p + i), d = MADD(decay, w, MUL(LD(g + i), grad_scale));
+            V mean = NAME(flush)(MADD(beta1, LD(m + i), d));
             ST(m + i, mean);
             ST(p + i, MADD(step, mean, w));
         }
@@ -3561,7 +3586,7 @@ KERNEL void NAME(descend)(const rllb_i_descent *c, float *p, const float *g, flo
     case RLLB_NN_RMSPROP:
         for (i = 0; i < n; i += VW) {
             V w = LD(p + i), d = MADD(decay, w, MUL(LD(g + i), grad_scale));
-            V square = MADD(beta2, LD(v + i), MUL(rest2, MUL(d, d)));
+            V square = MAXV(least, MADD(beta2, LD(v + i), MUL(rest2, MUL(d, d))));
             ST(v + i, square);
             ST(p + i, MADD(step, NAME(ratio)(d, square, scale, eps), w));
         }
@@ -3572,8 +3597,8 @@ KERNEL void NAME(descend)(const rllb_i_descent *c, float *p, const float *g, flo
     case RLLB_NN_OPT_NUM:
         for (i = 0; i < n; i += VW) {
             V w = LD(p + i), d = MADD(decay, w, MUL(LD(g + i), grad_scale));
-            V mean = MADD(beta1, LD(m + i), MUL(rest1, d));
-            V square = MADD(beta2, LD(v + i), MUL(rest2, MUL(d, d)));
+            V mean = NAME(flush)(MADD(beta1, LD(m + i), MUL(rest1, d)));
+            V square = MAXV(least, MADD(beta2, LD(v + i), MUL(rest2, MUL(d, d))));
             ST(m + i, mean);
             ST(v + i, square);
             ST(p + i, MADD(step, NAME(ratio)(mean, square, scale, eps), MUL(w, keep)));
