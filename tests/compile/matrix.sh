@@ -66,11 +66,12 @@ compiler() # name of the compiler, its command, standards
         for h in $headers; do
             n=$(basename "$h" .h)
             job "$h declarations, $name $std" "$base -std=$std -fsyntax-only $work/$n.declared.c"
-            job "$h implementation, $name $std -O2" "$base -std=$std -O2 -c $work/$n.alone.c -o $work/$name$std$n.o"
+            job "$h implementation, $name $std" "$base -std=$std -fsyntax-only $work/$n.alone.c"
         done
     done
     for h in $headers; do
         n=$(basename "$h" .h)
+        job "$h implementation, $name $first -O2" "$base -std=$first -O2 -c $work/$n.alone.c -o $work/$name.O2.$n.o"
         job "$h implementation, $name $first -O0" "$base -std=$first -O0 -c $work/$n.alone.c -o $work/$name.O0.$n.o"
         job "$h twice, $name" "$base -std=$first -fsyntax-only $work/$n.twice.c"
         job "$h declared, then implemented, $name" "$base -std=$first -fsyntax-only $work/$n.after.c"

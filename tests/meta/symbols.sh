@@ -22,7 +22,7 @@ for cc in gcc clang; do
     for h in rllb.h rllb_nn.h rllb_env.h; do
         [ -f $h ] || continue
         printf '#define RLLB_IMPLEMENTATION\n#include "%s"\n' $h >"$work/impl.c"
-        check "$h compiles, $cc" $cc -std=c99 -O2 -fno-pie -I. -c "$work/impl.c" -o "$work/impl.o" || continue
+        check "$h compiles, $cc" $cc -std=c99 -O0 -fno-pie -I. -c "$work/impl.c" -o "$work/impl.o" || continue
         nm -g --defined-only "$work/impl.o" | awk '{ print $3 }' >"$all_nm"
         if [ -s "$all_nm" ]; then pass; else fail "$h, $cc" "exports nothing"; fi
         grep -v '^_\{0,1\}rllb_' "$all_nm" >"$work/odd"
@@ -34,7 +34,7 @@ for cc in gcc clang; do
         forbid "$h, $cc: clock" '^_*(time|clock|clock_gettime|gettimeofday|localtime.*|gmtime.*)$'
         forbid "$h, $cc: ends the program, getenv" '^_*(abort|exit|.*assert_fail.*|getenv|signal|raise)$'
         forbid "$h, $cc: errno, rand" '^_*(errno_location|s?rand|random|drand48|rand_r)$'
-        check "$h without malloc, $cc" $cc -std=c99 -O2 -I. -DRLLB_NO_MALLOC -c "$work/impl.c" -o "$work/impl.o"
+        check "$h without malloc, $cc" $cc -std=c99 -O0 -I. -DRLLB_NO_MALLOC -c "$work/impl.c" -o "$work/impl.o"
         nm -u "$work/impl.o" | awk '{ print $NF }' >"$all_nm"
         forbid "$h, $cc: memory with RLLB_NO_MALLOC" "^_*($memory)\$"
 

@@ -79,7 +79,7 @@ def compile_and_run(source, what):
             path, program = os.path.join(folder, "program.c"), os.path.join(folder, "program")
             with open(path, "w", encoding="utf-8") as f:
                 f.write(source)
-            command = [name, "-std=" + standard, "-x", language, "-O1", "-I.", *WARN, path, "-o", program, "-lm"]
+            command = [name, "-std=" + standard, "-x", language, "-O0", "-I.", *WARN, path, "-o", program, "-lm"]
             built = subprocess.run(command, capture_output=True, text=True)
             check(built.returncode == 0, f"{what} compiles with {name}: {built.stderr[:800]}")
             if built.returncode:
