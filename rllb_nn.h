@@ -382,7 +382,7 @@ typedef struct rllb_nn_dqn_desc {
     bool masks;                  /* observe takes a mask of allowed actions in the next state */
     float gamma;                 /* default 0.99; negative: 0, a bandit */
     int32_t batch;               /* default 128 */
-    int32_t learn_start;         /* transitions before the first update; default: batch */
+    int32_t learn_start;         /* transitions before the first update, at most capacity; default: batch */
     float tau;                   /* soft target update after each update; default 0.005 */
     int32_t target_every;        /* > 0: hard target update every so many updates, instead of tau */
     rllb_nn_loss loss;
@@ -526,13 +526,16 @@ RLLB_API int32_t rllb_nn_net_meta(const rllb_nn_net *net, char text[64], rllb_nn
    on the machine, so it is off for all that follows, and back as it was at the end. */
 #if defined(__clang__)
 #define RLLB_NN_I_UNROLL _Pragma("clang loop unroll(full)")
+#define RLLB_NN_I_UNROLL_4 _Pragma("clang loop unroll_count(4)")
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
 #define RLLB_NN_I_UNROLL _Pragma("GCC unroll 16")
+#define RLLB_NN_I_UNROLL_4 _Pragma("GCC unroll 4")
 #pragma GCC push_options
 #pragma GCC optimize("fp-contract=off", "no-math-errno")
 #else
 #define RLLB_NN_I_UNROLL
+#define RLLB_NN_I_UNROLL_4
 #endif
 #if defined(__GNUC__)
 #define RLLB_NN_I_ATTR(x) __attribute__((x))
@@ -819,9 +822,22 @@ static float rllb_i_leak(rllb_nn_activation kind, float leak)
     return kind == RLLB_NN_LEAKY_RELU ? leak : 0;
 }
 
+/* The kernel works on whole panels. Of all activations only the sigmoid does not leave the padding zero. */
+static void rllb_i_activate(const rllb_nn_kernels *k, rllb_nn_activation kind, float *data, int32_t rows, int32_t cols,
+                            float leak)
+{
+    float *last = data + (size_t)(cols / RLLB_NN_PANEL) * (size_t)rows * RLLB_NN_PANEL;
+    int32_t used = cols % RLLB_NN_PANEL, r, c;
+
+    k->activate(kind, data, rllb_nn_tensor_floats(rows, cols), rllb_i_leak(kind, leak));
+    for (r = 0; kind == RLLB_NN_SIGMOID && used && r < rows; r++, last += RLLB_NN_PANEL) {
+        for (c = used; c < RLLB_NN_PANEL; c++) last[c] = 0;
+    }
+}
+
 void rllb_nn_activate(const rllb_nn_kernels *k, rllb_nn_activation kind, const rllb_nn_tensor *t, float leak)
 {
-    k->activate(kind, t->data, rllb_nn_tensor_floats(t->rows, t->cols), rllb_i_leak(kind, leak));
+    rllb_i_activate(k, kind, t->data, t->rows, t->cols, leak);
 }
 
 void rllb_nn_activate_back(const rllb_nn_kernels *k, rllb_nn_activation kind, const rllb_nn_tensor *y,
@@ -898,7 +914,8 @@ static void rllb_i_add_layer(rllb_nn_net *net, const char *name, int32_t number,
     l->name[n] = '.';
     l->name[n + 1] = (char)('0' + number);
     memcpy(l->norm_name, "norm.", 5);
-    memcpy(l->norm_name + 5, n == 5 ? l->name + 6 : l->name, n == 5 ? 1 : n + 2); /* "layer." is left out */
+    if (strcmp(name, "layer") == 0) l->norm_name[5] = l->name[6]; /* "layer." is left out */
+    else memcpy(l->norm_name + 5, l->name, n + 2);
     l->in = in;
     l->out = out;
     l->input = input;
@@ -1119,7 +1136,10 @@ rllb_status rllb_nn_net_copy(rllb_nn_net *to, const rllb_nn_net *from)
 {
     int32_t n;
 
-    if (to->layers != from->layers || to->floats != from->floats || to->value != from->value) return RLLB_ERROR_SHAPE;
+    if (to->layers != from->layers || to->floats != from->floats || to->value != from->value ||
+        !(to->desc.leak == from->desc.leak)) {
+        return RLLB_ERROR_SHAPE;
+    }
     for (n = 0; n < to->layers; n++) {
         const rllb_i_layer *a = &to->layer[n], *b = &from->layer[n];
         if (a->in != b->in || a->out != b->out || a->norm != b->norm || a->activation != b->activation) {
@@ -1217,7 +1237,7 @@ static void rllb_i_layer_forward(const rllb_nn_net *net, rllb_nn_work *work, int
         k->norm(y, rows, l->out, net->data + l->gain, net->data + l->shift, work->normal[n], y, work->inverse[n]);
     }
     if (slope >= 1 && l->activation != RLLB_NN_LINEAR) {
-        k->activate(l->activation, y, rllb_nn_tensor_floats(rows, l->out), rllb_i_leak(l->activation, net->desc.leak));
+        rllb_i_activate(k, l->activation, y, rows, l->out, net->desc.leak);
     }
 }
 
@@ -1403,6 +1423,13 @@ double rllb_nn_schedule_at(const rllb_nn_schedule *s, int64_t step)
     return s->from;
 }
 
+/* Counts one more, whatever a damaged file has put there. */
+static int64_t rllb_i_tick(int64_t *counter)
+{
+    *counter = *counter < 0 ? 1 : *counter < INT64_MAX ? *counter + 1 : INT64_MAX;
+    return *counter;
+}
+
 /* ---- >>optimiser -------------------------------------------------------------------------------------------------
    Owns the two moments of every parameter and the step count; the parameters are the caller's. */
 
@@ -1507,7 +1534,7 @@ rllb_status rllb_nn_opt_step(rllb_nn_opt *opt, float *data, const float *gradien
 
     if (norm) *norm = size;
     if (!(size - size == 0)) return RLLB_ERROR_NOT_FINITE;
-    t = (double)++opt->steps[0];
+    t = (double)rllb_i_tick(opt->steps);
     memset(&c, 0, sizeof c);
     c.kind = d->kind;
     c.grad_scale = d->clip_norm > 0 && size + 1e-6f > d->clip_norm ? d->clip_norm / (size + 1e-6f) : 1;
@@ -1659,6 +1686,12 @@ static int64_t rllb_i_clamp(int64_t value, int64_t low, int64_t high)
     return value < low ? low : value > high ? high : value;
 }
 
+/* A state of zeros, which only a damaged file brings, would answer zero for ever. */
+static void rllb_i_rng_wake(rllb_rng *r)
+{
+    if (!(r->s[0] | r->s[1] | r->s[2] | r->s[3])) rllb_rng_init(r, 0, 0);
+}
+
 int32_t rllb_nn_replay_count(const rllb_nn_replay *r)
 {
     return (int32_t)rllb_i_clamp(r->counter[RLLB_I_COUNT], 0, r->desc.capacity);
@@ -1759,6 +1792,7 @@ rllb_status rllb_nn_replay_sample(rllb_nn_replay *r, int32_t rows, rllb_nn_batch
 
     if (rows < 1 || !b) return RLLB_ERROR_ARGUMENT;
     if (count < 1) return RLLB_ERROR_EMPTY;
+    rllb_i_rng_wake(&r->rng);
     for (i = 0; i < rows; i++) {
         size_t at;
         if (prioritized) { /* one draw from each of `rows` equal slices of the mass */
@@ -1780,7 +1814,7 @@ rllb_status rllb_nn_replay_sample(rllb_nn_replay *r, int32_t rows, rllb_nn_batch
         if (b->mask && r->mask) memcpy(b->mask + (size_t)i * masked, r->mask + at * masked, masked);
     }
     for (i = 0; prioritized && i < rows; i++) b->weight[i] = greatest > 0 ? b->weight[i] / greatest : 1;
-    r->counter[RLLB_I_SAMPLED]++;
+    rllb_i_tick(&r->counter[RLLB_I_SAMPLED]);
     return RLLB_OK;
 }
 
@@ -1790,7 +1824,7 @@ void rllb_nn_replay_update(rllb_nn_replay *r, const int32_t *index, const float 
 
     for (i = 0; r->tree && i < rows; i++) {
         float size = error[i] < 0 ? -error[i] : error[i], priority = r->most[0];
-        if (index[i] < 0 || index[i] >= r->desc.capacity) continue;
+        if (index[i] < 0 || index[i] >= rllb_nn_replay_count(r)) continue;
         if (size < 1e30f) priority = powf(size + 1e-6f, r->desc.alpha);
         if (priority > r->most[0]) r->most[0] = priority;
         rllb_i_tree_set(r, index[i], priority);
@@ -1834,7 +1868,6 @@ static bool rllb_i_dqn_plan_make(const rllb_nn_dqn_desc *desc, rllb_i_dqn_plan *
     if (d->net.activation == RLLB_NN_ACTIVATION_DEFAULT) d->net.activation = RLLB_NN_LEAKY_RELU;
     if (d->gamma == 0) d->gamma = 0.99f;
     if (d->batch == 0) d->batch = 128;
-    if (d->learn_start == 0) d->learn_start = d->batch;
     if (d->tau == 0) d->tau = 0.005f;
     if (d->loss == RLLB_NN_LOSS_DEFAULT) d->loss = RLLB_NN_HUBER;
     if (d->epsilon.from == 0) {
@@ -1854,12 +1887,16 @@ static bool rllb_i_dqn_plan_make(const rllb_nn_dqn_desc *desc, rllb_i_dqn_plan *
     d->replay.actions = d->net.outputs;
     d->replay.masks = d->masks;
     d->replay.gamma = d->gamma;
-    if (d->batch < 1 || d->batch > (1 << 20) || d->learn_start < 1 || d->target_every < 0) return false;
+    if (d->batch < 1 || d->batch > (1 << 20) || d->target_every < 0) return false;
     if (!(d->gamma <= 1) || !(d->tau > 0 && d->tau <= 1)) return false;
     if ((int)d->loss < 0 || d->loss >= RLLB_NN_LOSS_NUM) return false;
     if ((int)d->epsilon.curve < 0 || d->epsilon.curve >= RLLB_NN_CURVE_NUM) return false;
-    return rllb_i_net_plan(&d->net, &plan->net) && rllb_i_opt_plan(&d->opt, plan->net.floats, &plan->opt) &&
-           rllb_i_replay_plan(&d->replay, &plan->replay);
+    if (!rllb_i_net_plan(&d->net, &plan->net) || !rllb_i_opt_plan(&d->opt, plan->net.floats, &plan->opt) ||
+        !rllb_i_replay_plan(&d->replay, &plan->replay)) {
+        return false;
+    }
+    if (d->learn_start == 0) d->learn_start = (int32_t)rllb_i_clamp(d->batch, 1, plan->replay.desc.capacity);
+    return d->learn_start >= 1 && d->learn_start <= plan->replay.desc.capacity; /* else it would never learn */
 }
 
 static rllb_nn_dqn *rllb_i_dqn_layout(const rllb_i_dqn_plan *plan, rllb_carver *c)
@@ -1974,6 +2011,7 @@ int32_t rllb_nn_dqn_act(rllb_nn_dqn *agent, const float *obs, const unsigned cha
 {
     int32_t actions = agent->desc.net.outputs, allowed = 0, i, skip;
 
+    rllb_i_rng_wake(&agent->rng);
     if (rllb_rng_double(&agent->rng) >= rllb_nn_dqn_epsilon(agent)) return rllb_nn_dqn_best(agent, obs, mask);
     if (!mask) return rllb_rng_below(&agent->rng, actions);
     for (i = 0; i < actions; i++) allowed += mask[i] != 0;
@@ -1991,8 +2029,8 @@ rllb_status rllb_nn_dqn_observe(rllb_nn_dqn *agent, const float *obs, int32_t ac
     if (action < 0 || action >= agent->desc.net.outputs) return RLLB_ERROR_ARGUMENT;
     status = rllb_nn_replay_observe(agent->replay, obs, action, reward, next, next_mask, terminated, truncated);
     if (status != RLLB_OK) return status;
-    agent->counter[RLLB_I_STEPS]++;
-    if (terminated || truncated) agent->counter[RLLB_I_EPISODES]++;
+    rllb_i_tick(&agent->counter[RLLB_I_STEPS]);
+    if (terminated || truncated) rllb_i_tick(&agent->counter[RLLB_I_EPISODES]);
     return RLLB_OK;
 }
 
@@ -2001,39 +2039,41 @@ static void rllb_i_dqn_next(rllb_nn_dqn *agent)
 {
     int32_t rows = agent->desc.batch, actions = agent->desc.net.outputs, i;
     const unsigned char *mask = agent->batch.mask;
+    size_t at;
 
     if (agent->desc.double_dqn) {
         rllb_nn_forward(agent->net, agent->other, agent->batch.next, rows, agent->q_next);
         for (i = 0; i < rows; i++) {
-            agent->choice[i] = rllb_i_argmax(agent->q_next + i * actions, mask ? mask + i * actions : NULL, actions);
+            at = (size_t)i * (size_t)actions;
+            agent->choice[i] = rllb_i_argmax(agent->q_next + at, mask ? mask + at : NULL, actions);
         }
     }
     rllb_nn_forward(agent->target, agent->other, agent->batch.next, rows, agent->q_next);
     for (i = 0; !agent->desc.double_dqn && i < rows; i++) {
-        agent->choice[i] = rllb_i_argmax(agent->q_next + i * actions, mask ? mask + i * actions : NULL, actions);
+        at = (size_t)i * (size_t)actions;
+        agent->choice[i] = rllb_i_argmax(agent->q_next + at, mask ? mask + at : NULL, actions);
     }
 }
 
-rllb_status rllb_nn_dqn_update(rllb_nn_dqn *agent, rllb_nn_dqn_report *report)
+/* One step on the batch that lies in agent->batch. */
+static rllb_status rllb_i_dqn_learn(rllb_nn_dqn *agent, rllb_nn_dqn_report *report)
 {
     int32_t rows = agent->desc.batch, actions = agent->desc.net.outputs, i;
     float loss = 0, mean_q = 0, norm = 0;
     rllb_status status;
 
-    if (rllb_nn_replay_count(agent->replay) < agent->desc.learn_start) return RLLB_ERROR_EMPTY;
-    status = rllb_nn_replay_sample(agent->replay, rows, &agent->batch);
-    if (status != RLLB_OK) return status;
     rllb_i_dqn_next(agent);
     rllb_nn_forward(agent->net, agent->work, agent->batch.obs, rows, agent->q);
     memset(agent->dq, 0, (size_t)rows * (size_t)actions * sizeof(float));
     for (i = 0; i < rows; i++) {
         int32_t action = (int32_t)rllb_i_clamp(agent->batch.action[i], 0, actions - 1), next = agent->choice[i];
-        float follow = next < 0 ? 0 : agent->q_next[i * actions + next], slope;
-        float target = agent->batch.reward[i] + agent->batch.discount[i] * follow, q = agent->q[i * actions + action];
+        size_t at = (size_t)i * (size_t)actions;
+        float follow = next < 0 ? 0 : agent->q_next[at + (size_t)next], q = agent->q[at + (size_t)action], slope;
+        float target = agent->batch.reward[i] + agent->batch.discount[i] * follow;
         agent->error[i] = q - target;
         loss += agent->batch.weight[i] * rllb_i_loss(agent->desc.loss, 1, agent->error[i], &slope) / (float)rows;
         mean_q += q / (float)rows;
-        agent->dq[i * actions + action] = agent->batch.weight[i] * slope / (float)rows;
+        agent->dq[at + (size_t)action] = agent->batch.weight[i] * slope / (float)rows;
     }
     rllb_nn_backward(agent->net, agent->work, agent->dq, rows, agent->gradient, NULL);
     status = rllb_nn_opt_step(agent->opt, agent->net->data, agent->gradient, &norm);
@@ -2044,13 +2084,22 @@ rllb_status rllb_nn_dqn_update(rllb_nn_dqn *agent, rllb_nn_dqn_report *report)
     }
     if (status != RLLB_OK) return status;
     rllb_nn_replay_update(agent->replay, agent->batch.index, agent->error, rows);
-    agent->counter[RLLB_I_UPDATES]++;
+    rllb_i_tick(&agent->counter[RLLB_I_UPDATES]);
     if (agent->desc.target_every == 0) {
         agent->net->k->blend(agent->target->data, agent->net->data, agent->net->floats, agent->desc.tau);
     } else if (agent->counter[RLLB_I_UPDATES] % agent->desc.target_every == 0) {
         memcpy(agent->target->data, agent->net->data, agent->net->floats * sizeof(float));
     }
     return RLLB_OK;
+}
+
+rllb_status rllb_nn_dqn_update(rllb_nn_dqn *agent, rllb_nn_dqn_report *report)
+{
+    rllb_status status;
+
+    if (rllb_nn_replay_count(agent->replay) < agent->desc.learn_start) return RLLB_ERROR_EMPTY;
+    status = rllb_nn_replay_sample(agent->replay, agent->desc.batch, &agent->batch);
+    return status == RLLB_OK ? rllb_i_dqn_learn(agent, report) : status;
 }
 
 int64_t rllb_nn_dqn_updates(const rllb_nn_dqn *agent)
@@ -2340,6 +2389,49 @@ static bool rllb_i_peek(rllb_i_reader *r, char c)
     return rllb_i_expect(&ahead, c);
 }
 
+/* The four hexadecimal digits of an escape. */
+static bool rllb_i_hex4(rllb_i_reader *r, uint32_t *out)
+{
+    int i;
+
+    *out = 0;
+    for (i = 0; i < 4; i++, r->at++) {
+        char c = r->at < r->end ? *r->at : ' ';
+        if (c >= '0' && c <= '9') *out = *out * 16 + (uint32_t)(c - '0');
+        else if (c >= 'a' && c <= 'f') *out = *out * 16 + (uint32_t)(c - 'a' + 10);
+        else if (c >= 'A' && c <= 'F') *out = *out * 16 + (uint32_t)(c - 'A' + 10);
+        else return false;
+    }
+    return true;
+}
+
+/* What follows a backslash, as UTF-8: how many bytes, 0 if it is no escape. */
+static int rllb_i_escape(rllb_i_reader *r, char byte[4])
+{
+    static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
+    char c = r->at < r->end ? *r->at++ : 0;
+    const char *known = c ? strchr(from, c) : NULL;
+    uint32_t code, low;
+
+    if (known) byte[0] = to[known - from];
+    if (c != 'u') return known != NULL;
+    if (!rllb_i_hex4(r, &code) || (code >= 0xdc00 && code < 0xe000)) return 0;
+    if (code >= 0xd800 && code < 0xdc00) { /* the first half of a pair */
+        if (r->end - r->at < 2 || *r->at++ != '\\' || *r->at++ != 'u' || !rllb_i_hex4(r, &low)) return 0;
+        if (low < 0xdc00 || low >= 0xe000) return 0;
+        code = 0x10000 + ((code - 0xd800) << 10) + (low - 0xdc00);
+    }
+    if (code < 0x80) {
+        byte[0] = (char)code;
+        return 1;
+    }
+    byte[0] = (char)(code < 0x800 ? 0xc0 | (code >> 6) : code < 0x10000 ? 0xe0 | (code >> 12) : 0xf0 | (code >> 18));
+    byte[1] = (char)(0x80 | ((code < 0x800 ? code : code < 0x10000 ? code >> 6 : code >> 12) & 63));
+    byte[2] = (char)(0x80 | ((code < 0x10000 ? code : code >> 6) & 63));
+    byte[3] = (char)(0x80 | (code & 63));
+    return code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+}
+
 /* Reads a JSON string into out[size] with its final zero. What does not fit is cut and *whole becomes false. */
 static bool rllb_i_string(rllb_i_reader *r, char *out, size_t size, bool *whole)
 {
@@ -2349,44 +2441,19 @@ static bool rllb_i_string(rllb_i_reader *r, char *out, size_t size, bool *whole)
     *whole = true;
     if (!rllb_i_expect(r, '"')) return false;
     while (r->at < r->end && *r->at != '"') {
-        char byte[3];
+        char byte[4];
         int bytes = 1;
-        unsigned code = 0;
         byte[0] = *r->at++;
         if ((unsigned char)byte[0] < 32) return false;
-        if (byte[0] == '\\') {
-            static const char from[] = "\"\\/bfnrt", to[] = "\"\\/\b\f\n\r\t";
-            const char *known;
-            if (r->at >= r->end) return false;
-            byte[0] = *r->at++;
-            if (byte[0] == 'u') {
-                for (i = 0; i < 4; i++, r->at++) {
-                    static const char hex[] = "0123456789abcdef";
-                    const char *digit = r->at < r->end && *r->at ? strchr(hex, *r->at | 32) : NULL;
-                    if (!digit) return false;
-                    code = code * 16 + (unsigned)(digit - hex);
-                }
-                bytes = code < 0x80 ? 1 : code < 0x800 ? 2 : 3;
-                if (bytes == 1) byte[0] = (char)code;
-                if (bytes == 2) byte[0] = (char)(0xc0 | (code >> 6));
-                if (bytes == 3) {
-                    byte[0] = (char)(0xe0 | (code >> 12));
-                    byte[1] = (char)(0x80 | ((code >> 6) & 63));
-                }
-                if (bytes > 1) byte[bytes - 1] = (char)(0x80 | (code & 63));
-            } else {
-                known = byte[0] ? strchr(from, byte[0]) : NULL;
-                if (!known) return false;
-                byte[0] = to[known - from];
-            }
-        }
+        if (byte[0] == '\\') bytes = rllb_i_escape(r, byte);
+        if (!bytes) return false;
         for (i = 0; i < bytes; i++) {
             if (used + 1 < size) out[used++] = byte[i];
             else *whole = false;
         }
     }
     if (size) out[used] = 0;
-    return rllb_i_expect(r, '"');
+    return r->at < r->end && *r->at++ == '"';
 }
 
 static bool rllb_i_number(rllb_i_reader *r, uint64_t *out)
@@ -2394,7 +2461,6 @@ static bool rllb_i_number(rllb_i_reader *r, uint64_t *out)
     uint64_t n = 0;
     bool any = false;
 
-    rllb_i_peek(r, 0);
     while (r->at < r->end && (*r->at == ' ' || *r->at == '\n' || *r->at == '\r' || *r->at == '\t')) r->at++;
     while (r->at < r->end && *r->at >= '0' && *r->at <= '9') {
         uint64_t digit = (uint64_t)(*r->at++ - '0');
@@ -2408,6 +2474,7 @@ static bool rllb_i_number(rllb_i_reader *r, uint64_t *out)
 
 /* One tensor of the header, as it stands there. */
 typedef struct rllb_i_tensor_info {
+    const char *at; /* where its name stands */
     char name[RLLB_NN_NAME_MAX];
     bool named;           /* the whole name is in `name` */
     int32_t dtype;        /* -1: a type we do not know */
@@ -2486,7 +2553,7 @@ typedef struct rllb_i_walk {
     char *meta_out;
     size_t meta_size;
     rllb_status meta_found;
-    bool started;
+    bool started, meta_seen;
 } rllb_i_walk;
 
 static rllb_status rllb_i_walk_open(const void *file, size_t size, rllb_i_walk *w)
@@ -2510,10 +2577,8 @@ static int rllb_i_walk_next(rllb_i_walk *w, rllb_i_tensor_info *t)
     bool whole;
 
     for (;;) {
-        if (!w->started) {
-            if (!rllb_i_expect(&w->r, '{')) return -1;
-            if (rllb_i_peek(&w->r, '}')) return 0;
-        } else if (!rllb_i_expect(&w->r, ',')) {
+        if (!w->started && !rllb_i_expect(&w->r, '{')) return -1;
+        if (w->started ? !rllb_i_expect(&w->r, ',') : rllb_i_peek(&w->r, '}')) {
             if (!rllb_i_expect(&w->r, '}')) return -1;
             for (; w->r.at < w->r.end; w->r.at++) {
                 if (*w->r.at != ' ') return -1;
@@ -2522,9 +2587,12 @@ static int rllb_i_walk_next(rllb_i_walk *w, rllb_i_tensor_info *t)
         }
         w->started = true;
         memset(t, 0, sizeof *t);
+        t->at = w->r.at;
         if (!rllb_i_string(&w->r, t->name, sizeof t->name, &whole) || !rllb_i_expect(&w->r, ':')) return -1;
         t->named = whole;
         if (strcmp(t->name, "__metadata__") != 0) return rllb_i_read_tensor(&w->r, t) ? 1 : -1;
+        if (w->meta_seen) return -1;
+        w->meta_seen = true;
         if (!rllb_i_read_meta(&w->r, w->meta_key, w->meta_out, w->meta_size, &w->meta_found)) return -1;
     }
 }
@@ -2535,10 +2603,23 @@ static rllb_status rllb_i_refuse(const rllb_logger *logger, rllb_status status, 
     return status;
 }
 
+static rllb_status rllb_i_find(const void *file, size_t size, const char *name, rllb_i_tensor_info *t)
+{
+    rllb_i_walk w;
+    int32_t more;
+    rllb_status status = rllb_i_walk_open(file, size, &w);
+
+    if (status != RLLB_OK) return status;
+    while ((more = rllb_i_walk_next(&w, t)) > 0) {
+        if (t->named && strcmp(t->name, name) == 0) return RLLB_OK;
+    }
+    return more < 0 ? RLLB_ERROR_FORMAT : RLLB_ERROR_MISSING;
+}
+
 rllb_status rllb_nn_file_check(const void *file, size_t size, const rllb_logger *logger)
 {
     rllb_i_walk w;
-    rllb_i_tensor_info t;
+    rllb_i_tensor_info t, first_of_name;
     uint64_t covered = 0, before = 0, elements;
     int32_t tensors = 0, more;
     bool first = true;
@@ -2571,21 +2652,11 @@ rllb_status rllb_nn_file_check(const void *file, size_t size, const rllb_logger 
     for (covered = 0; rllb_i_walk_next(&w, &t) > 0;) {
         if (t.end - t.begin > w.data_bytes - covered) return rllb_i_refuse(logger, RLLB_ERROR_OVERLAP, t.name);
         covered += t.end - t.begin;
+        if (rllb_i_find(file, size, t.name, &first_of_name) == RLLB_OK && first_of_name.at != t.at && t.named) {
+            return rllb_i_refuse(logger, RLLB_ERROR_FORMAT, t.name);
+        }
     }
     return RLLB_OK;
-}
-
-static rllb_status rllb_i_find(const void *file, size_t size, const char *name, rllb_i_tensor_info *t)
-{
-    rllb_i_walk w;
-    int32_t more;
-    rllb_status status = rllb_i_walk_open(file, size, &w);
-
-    if (status != RLLB_OK) return status;
-    while ((more = rllb_i_walk_next(&w, t)) > 0) {
-        if (t->named && strcmp(t->name, name) == 0) return RLLB_OK;
-    }
-    return more < 0 ? RLLB_ERROR_FORMAT : RLLB_ERROR_MISSING;
 }
 
 rllb_status rllb_nn_file_query(const void *file, size_t size, const char *name, rllb_nn_dtype *dtype, int64_t *rows,
@@ -2639,24 +2710,24 @@ static void rllb_i_entry_read(const rllb_nn_entry *e, const unsigned char *from)
 
 rllb_status rllb_nn_archive_load(const rllb_nn_archive *a, const void *file, size_t size, const rllb_logger *logger)
 {
+    rllb_i_tensor_info t;
+    uint64_t header;
     int32_t i, round;
     rllb_status status;
 
     if (!a || a->overflow) return RLLB_ERROR_ARGUMENT;
     status = rllb_nn_file_check(file, size, logger);
     if (status != RLLB_OK) return status;
+    memcpy(&header, file, sizeof header);
     for (round = 0; round < 2; round++) { /* first all are checked, then all are read */
         for (i = 0; i < a->count; i++) {
             const rllb_nn_entry *e = &a->entries[i];
-            rllb_nn_dtype dtype;
-            int64_t rows, cols;
-            size_t offset;
-            status = rllb_nn_file_query(file, size, e->name, &dtype, &rows, &cols, &offset);
+            status = rllb_i_find(file, size, e->name, &t);
             if (status != RLLB_OK) return rllb_i_refuse(logger, status, e->name);
-            if (dtype != e->dtype || rows != e->shape[0] || (cols ? cols : 1) != e->shape[1]) {
+            if (t.dtype != (int32_t)e->dtype || t.rows != (uint64_t)e->shape[0] || t.cols != (uint64_t)e->shape[1]) {
                 return rllb_i_refuse(logger, RLLB_ERROR_SHAPE, e->name);
             }
-            if (round) rllb_i_entry_read(e, (const unsigned char *)file + offset);
+            if (round) rllb_i_entry_read(e, (const unsigned char *)file + sizeof header + header + t.begin);
         }
     }
     return RLLB_OK;
@@ -2683,9 +2754,23 @@ static bool rllb_i_file_layer(const void *file, size_t size, const char *prefix,
     return true;
 }
 
+/* A plain decimal, whatever the locale. Negative if it is none. */
+static float rllb_i_decimal(const char *text)
+{
+    double value = 0, place = 1;
+    bool point = false;
+
+    for (; *text; text++) {
+        if (*text == '.' && !point) point = true;
+        else if (*text >= '0' && *text <= '9') value = value * 10 + (*text - '0'), place *= point ? 10 : 1;
+        else return -1;
+    }
+    return (float)(value / place);
+}
+
 rllb_status rllb_nn_net_desc_load(const void *file, size_t size, const char *prefix, rllb_nn_net_desc *out)
 {
-    char text[32], name[RLLB_NN_NAME_MAX + 1], layer[] = "layer.0";
+    char text[64], name[RLLB_NN_NAME_MAX + 1], layer[] = "layer.0";
     rllb_nn_net_desc d;
     int32_t layers, rows = 0, cols = 0, width[RLLB_NN_HIDDEN_MAX + 1], unused;
     rllb_nn_dtype dtype;
@@ -2709,11 +2794,14 @@ rllb_status rllb_nn_net_desc_load(const void *file, size_t size, const char *pre
     } else {
         return RLLB_ERROR_MISSING;
     }
-    if (layers > RLLB_NN_HIDDEN_MAX) return RLLB_ERROR_LIMIT;
+    layer[6] = (char)('0' + RLLB_NN_HIDDEN_MAX + 1);
+    if (layers > RLLB_NN_HIDDEN_MAX || rllb_i_file_layer(file, size, prefix, layer, &rows, &cols)) {
+        return RLLB_ERROR_LIMIT;
+    }
     for (unused = 0; unused < layers; unused++) d.hidden[unused] = width[unused];
     if (layers == 0) d.hidden[0] = -1;
-    d.layer_norm = rllb_nn_file_query(file, size, rllb_i_name(name, prefix, "norm.0", ".weight"), &dtype, &r, &c,
-                                      &offset) == RLLB_OK;
+    rllb_i_name(name, prefix, layers ? "norm.0" : "norm.value.0", ".weight");
+    d.layer_norm = rllb_nn_file_query(file, size, name, &dtype, &r, &c, &offset) == RLLB_OK;
     if (rllb_nn_file_meta(file, size, "activation", text, sizeof text) == RLLB_OK) {
         if (rllb_nn_activation_of(text) < 0) return RLLB_ERROR_NAME;
         d.activation = (rllb_nn_activation)rllb_nn_activation_of(text);
@@ -2723,15 +2811,8 @@ rllb_status rllb_nn_net_desc_load(const void *file, size_t size, const char *pre
         d.output_activation = (rllb_nn_activation)rllb_nn_activation_of(text);
     }
     if (rllb_nn_file_meta(file, size, "leak", text, sizeof text) == RLLB_OK) {
-        double value = 0, place = 1;
-        const char *digit = text;
-        bool point = false;
-        for (; *digit; digit++) { /* plain decimals only, and no locale */
-            if (*digit == '.' && !point) point = true;
-            else if (*digit >= '0' && *digit <= '9') value = value * 10 + (*digit - '0'), place *= point ? 10 : 1;
-            else return RLLB_ERROR_FORMAT;
-        }
-        d.leak = (float)(value / place);
+        d.leak = rllb_i_decimal(text);
+        if (d.leak < 0) return RLLB_ERROR_FORMAT;
     }
     if (!rllb_nn_net_size(&d)) return RLLB_ERROR_SHAPE;
     *out = d;
@@ -2740,16 +2821,18 @@ rllb_status rllb_nn_net_desc_load(const void *file, size_t size, const char *pre
 
 int32_t rllb_nn_net_meta(const rllb_nn_net *net, char text[64], rllb_nn_meta meta[4])
 {
-    double rest = (double)net->desc.leak + 0.5e-9;
-    int i;
+    double half = 0.5;
+    int places, i;
 
-    text[0] = (char)('0' + (int)rest);
-    text[1] = '.';
-    for (i = 2; i < 11; i++) {
-        rest = (rest - (int)rest) * 10;
-        text[i] = (char)('0' + (int)rest);
+    text[0] = 0;
+    for (places = 1; places < 60 && !(rllb_i_decimal(text) == net->desc.leak); places++) { /* the fewest that tell */
+        double rest = (double)net->desc.leak + (half /= 10);
+        for (i = 0; i < places + 2; i++) {
+            text[i] = i == 1 ? '.' : (char)('0' + (int)rest);
+            if (i != 1) rest = (rest - (int)rest) * 10;
+        }
+        text[i] = 0;
     }
-    text[11] = 0;
     meta[0].key = "activation";
     meta[0].value = rllb_nn_activation_name(net->desc.activation);
     meta[1].key = "output_activation";
@@ -2965,6 +3048,7 @@ INLINE void NAME(tile)(const float *a, ptrdiff_t a_row, ptrdiff_t a_k, int32_t c
     while (depth > 0) {
         int32_t run = depth < chunk ? depth : chunk, k;
         const float *ak = a;
+        RLLB_NN_I_UNROLL_4
         for (k = 0; k < run; k++) {
             RLLB_NN_I_UNROLL
             for (j = 0; j < vectors; j++) row[j] = LD(b + j * b_next);
