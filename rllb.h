@@ -297,7 +297,8 @@ typedef int32_t (*rllb_choose_fn)(void *self, const float *observation, int32_t 
        WEIGHTED_ROUND_ROBIN  smooth: shares by weight, spread evenly over time
        LEAST_LOAD            argmin load ("least connections" when load counts connections)
        SED                   shortest expected delay: argmin (load + work) / weight
-       LEAST_LOAD_AHEAD      argmin of what is left after one step of service: max(0, load - weight)
+       LEAST_LOAD_AHEAD      argmin of load - weight: what one step of service would leave, the time a
+                             fast server would stand idle counted in its favour
        RANDOM                uniform
        WEIGHTED_RANDOM       by weight, alias table, O(1)
    Ties go to the lowest index. A load that is NaN is never preferred to one that is a number. */
@@ -923,9 +924,7 @@ int32_t rllb_policy_choose(rllb_policy *p, const float *load)
     for (i = 0; load && i < n; i++) {
         float cost = load[i];
         if (p->kind == RLLB_POLICY_SED) cost = (load[i] + p->work) / p->weight[i];
-        if (p->kind == RLLB_POLICY_LEAST_LOAD_AHEAD && cost == cost) {
-            cost = load[i] > p->weight[i] ? load[i] - p->weight[i] : 0;
-        }
+        if (p->kind == RLLB_POLICY_LEAST_LOAD_AHEAD) cost = load[i] - p->weight[i];
         if (cost < least || (best < 0 && cost == cost)) { /* the first number wins over NaN, even if infinite */
             least = cost;
             best = i;
