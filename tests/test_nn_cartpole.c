@@ -20,7 +20,7 @@
 
 enum { EPISODE_STEPS = 500, EPISODES = 100, SEEDS = 10, STEPS_MAX = 60000, EVALUATE_EVERY = 1000, WORKERS = 2 };
 
-static const double STOP_AT = 490, SOLVED = 475;
+static const double STOP_AT = 490;
 
 /* ---- the world --------------------------------------------------------------------------------------------- */
 
@@ -223,6 +223,7 @@ TEST(a_short_training_runs)
 #else
 TEST(solved_by_9_seeds_of_10)
 {
+    const double solved_at = 475;
     outcome all[SEEDS];
     int pipes[WORKERS][2], w, s, solved = 0, heard = 0;
 
@@ -250,10 +251,10 @@ TEST(solved_by_9_seeds_of_10)
     }
     CHECK_EQ_I(heard, SEEDS);
     for (s = 0; s < SEEDS; s++) {
-        solved += all[s].result >= SOLVED;
+        solved += all[s].result >= solved_at;
         NOTE("seed %2d: return %5.1f after %5d steps, %.1f s", s + 1, all[s].result, (int)all[s].steps, all[s].seconds);
     }
-    NOTE("%d of %d seeds at %.0f or more", solved, SEEDS, SOLVED);
+    NOTE("%d of %d seeds at %.0f or more", solved, SEEDS, solved_at);
     CHECK(solved >= SEEDS - 1);
 }
 #endif
