@@ -522,20 +522,33 @@ RLLB_API int32_t rllb_nn_net_meta(const rllb_nn_net *net, char text[64], rllb_nn
 #include <arm_neon.h>
 #endif
 
-/* What the kernels need from the compiler. Contraction of a * b + c into a fused operation would make results depend
-   on the machine, so it is off for all that follows, and back as it was at the end. */
+/* Contraction of a * b + c into a fused operation would make results depend on the machine: off for all that follows,
+   and back as it was at the end. */
 #if defined(__clang__)
-#define RLLB_NN_I_UNROLL _Pragma("clang loop unroll(full)")
-#define RLLB_NN_I_UNROLL_4 _Pragma("clang loop unroll_count(4)")
 #pragma STDC FP_CONTRACT OFF
 #elif defined(__GNUC__)
-#define RLLB_NN_I_UNROLL _Pragma("GCC unroll 16")
-#define RLLB_NN_I_UNROLL_4 _Pragma("GCC unroll 4")
 #pragma GCC push_options
 #pragma GCC optimize("fp-contract=off", "no-math-errno")
-#else
+#endif
+
+/* Loops over a tile are unrolled, so that its sums stay in registers. Not under a sanitizer: that is not for speed, and
+   would take minutes to compile. */
+#if defined(RLLB_I_ASAN) || defined(__SANITIZE_THREAD__)
+#define RLLB_NN_I_INSTRUMENTED 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RLLB_NN_I_INSTRUMENTED 1
+#endif
+#endif
+#if defined(RLLB_NN_I_INSTRUMENTED) || !defined(__GNUC__)
 #define RLLB_NN_I_UNROLL
 #define RLLB_NN_I_UNROLL_4
+#elif defined(__clang__)
+#define RLLB_NN_I_UNROLL _Pragma("clang loop unroll(full)")
+#define RLLB_NN_I_UNROLL_4 _Pragma("clang loop unroll_count(4)")
+#else
+#define RLLB_NN_I_UNROLL _Pragma("GCC unroll 16")
+#define RLLB_NN_I_UNROLL_4 _Pragma("GCC unroll 4")
 #endif
 #if defined(__GNUC__)
 #define RLLB_NN_I_ATTR(x) __attribute__((x))
@@ -3068,7 +3081,9 @@ INLINE void NAME(tile)(const float *a, ptrdiff_t a_row, ptrdiff_t a_k, int32_t c
     RLLB_NN_I_UNROLL
     for (i = 0; i < rows; i++) {
         RLLB_NN_I_UNROLL
-        for (j = 0; j < vectors; j++) ST(c + i * 16 + j * c_next, MAXV(MUL(sum[i][j], leak), sum[i][j]));
+        for (j = 0; j < vectors; j++) {
+            ST(c + i * 16 + j * c_next, MAXV(slope == 0 ? ZERO() : MUL(sum[i][j], leak), sum[i][j]));
+        }
     }
 }
 
@@ -3105,7 +3120,6 @@ INLINE void NAME(multiply)(int transposed, const float *a, const float *b, float
         i += R
 #define STRIP(W)                                        \
     if (left >= TILE_ROWS) TILE(TILE_ROWS, W);          \
-    else if (TILE_ROWS > 4 && left >= 4) TILE(4, W);    \
     else if (left >= 2) TILE(2, W);                     \
     else TILE(1, W)
                 if (width == TILE_VECTORS) {
@@ -3428,6 +3442,8 @@ KERNEL void NAME(activate)(rllb_nn_activation kind, float *y, size_t n, float le
         }
         break;
     case RLLB_NN_RELU:
+        for (i = 0; i < n; i += VW) ST(y + i, SPLAT_MAX(0.0f, LD(y + i)));
+        break;
     case RLLB_NN_LEAKY_RELU:
         for (i = 0; i < n; i += VW) ST(y + i, MAXV(MUL(LD(y + i), SET1(leak)), LD(y + i)));
         break;
