@@ -122,20 +122,21 @@ $(filter-out build/bench_nn_nosimd,$(benches)): build/%: bench/%.c build/flags b
 build/bench_nn_nosimd: bench/bench_nn.c build/flags build/common/lib.a
 	$(COMPILE) -MF build/bench_nn_nosimd.d $(WARN) $(CFLAGS) -DRLLB_NN_NO_SIMD $< build/common/lib.a -o $@ $(LINK)
 
-# Unit tests: optimised as a user would, under AddressSanitizer and UBSan, and under ThreadSanitizer.
+# Unit tests: optimised as a user would, under AddressSanitizer and UBSan, and under ThreadSanitizer. Instrumented code
+# makes gcc see conversions that nobody wrote, so only the plain build takes warnings for errors.
 # $(1) suffix, $(2) flags, $(3) library, $(4) programs
 define unit_tests
 $(4): build/test/%$(1): tests/%.c build/flags build/$(3)/lib.a
 	@mkdir -p $$(@D)
-	$$(COMPILE) -Itests -MF $$@.d $$(WARN) -Werror $(2) $$< build/$(3)/lib.a -o $$@ $$(LINK)
+	$$(COMPILE) -Itests -MF $$@.d $$(WARN) $(2) $$< build/$(3)/lib.a -o $$@ $$(LINK)
 endef
-$(eval $(call unit_tests,,$$(CFLAGS),common,$(units:%=build/test/%)))
+$(eval $(call unit_tests,,-Werror $$(CFLAGS),common,$(units:%=build/test/%)))
 $(eval $(call unit_tests,.asan,$(ASAN),common-asan,$(units:%=build/test/%.asan)))
 $(eval $(call unit_tests,.tsan,$(TSAN),common-tsan,$(threaded:%=build/test/%.tsan)))
 
 # Fuzz targets with the small driver of fuzz_main.h; `make fuzz` builds them with libFuzzer.
 $(fuzzers:%=build/test/%): build/test/%: tests/fuzz/%.c build/flags build/common-asan/lib.a
 	@mkdir -p $(@D)
-	$(COMPILE) -Itests/fuzz -MF $@.d $(WARN) -Werror $(ASAN) $< build/common-asan/lib.a -o $@ $(LINK)
+	$(COMPILE) -Itests/fuzz -MF $@.d $(WARN) $(ASAN) $< build/common-asan/lib.a -o $@ $(LINK)
 
 -include $(wildcard build/*.d build/*/*.d)

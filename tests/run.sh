@@ -137,7 +137,7 @@ if ${MAKE:-make} -k -j "$JOBS" $without ${targets:-all} >"$logs/build.log" 2>&1;
     echo "1 0 0" >"$logs/build.count"
 else
     printf '%-28s %5d passed %3d failed %11s %6s s  <--\n' build 0 1 '' "$(seconds_since "$begin")"
-    grep -E 'error|warning|No rule|not in|\*\*\*' "$logs/build.log" | head -n 40 | sed 's/^/    /'
+    grep -E 'error:|warning:|undefined|No rule|is not in|\*\*\*' "$logs/build.log" | head -n 40 | sed 's/^/    /'
     echo "0 1 0" >"$logs/build.count"
 fi
 

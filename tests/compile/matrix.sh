@@ -79,9 +79,11 @@ compiler() # name of the compiler, its command, standards
         job "$h without malloc, $name" "$base -std=$first -fsyntax-only -DRLLB_NO_MALLOC $work/$n.alone.c"
     done
     i=1
-    while [ $i -le $orders ]; do
-        job "order $i, $name" "$base -std=$first -fsyntax-only $work/order_$i.c"
-        job "order $i declared, then implemented, $name" "$base -std=$first -fsyntax-only $work/order_after_$i.c"
+    while [ $i -le $orders ]; do # each of the two kinds once as C and once as C++
+        case $name in
+        g*) job "order $i, $name" "$base -std=$first -fsyntax-only $work/order_$i.c" ;;
+        *) job "order $i declared, then implemented, $name" "$base -std=$first -fsyntax-only $work/order_after_$i.c" ;;
+        esac
         i=$((i + 1))
     done
     job "two units linked and run, $name" \
