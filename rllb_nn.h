@@ -3120,6 +3120,7 @@ INLINE void NAME(multiply)(int transposed, const float *a, const float *b, float
         i += R
 #define STRIP(W)                                        \
     if (left >= TILE_ROWS) TILE(TILE_ROWS, W);          \
+    else if (TILE_ROWS > 4 && left >= 4) TILE(4, W);    \
     else if (left >= 2) TILE(2, W);                     \
     else TILE(1, W)
                 if (width == TILE_VECTORS) {
@@ -3270,11 +3271,13 @@ INLINE void NAME(dot_outs)(const float *x, ptrdiff_t x_panel, const float *w, pt
         x += 2 * x_panel;
         w += 2 * w_panel;
     }
-    RLLB_NN_I_UNROLL
-    for (j = 0; p < panels && j < PANEL_VECTORS; j++) {
-        V x0 = LD(x + j * VW);
+    if (p < panels) {
         RLLB_NN_I_UNROLL
-        for (o = 0; o < outs; o++) even[o][j] = MADD(x0, LD(w + o * 16 + j * VW), even[o][j]);
+        for (j = 0; j < PANEL_VECTORS; j++) {
+            V x0 = LD(x + j * VW);
+            RLLB_NN_I_UNROLL
+            for (o = 0; o < outs; o++) even[o][j] = MADD(x0, LD(w + o * 16 + j * VW), even[o][j]);
+        }
     }
     RLLB_NN_I_UNROLL
     for (o = 0; o < outs; o++) {
