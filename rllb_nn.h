@@ -31,7 +31,7 @@
            rllb_nn_dqn_desc_default(&desc);
            desc.net.inputs = 2;
            desc.net.outputs = 2;
-           desc.gamma = -1;                     (a bandit: nothing follows from an action)
+           desc.gamma = -1; // a bandit: nothing follows from an action
            agent = rllb_nn_dqn_create(&desc);
            if (!agent) return 1;
            rllb_rng_init(&world, 1, 0);
@@ -282,6 +282,7 @@ typedef struct rllb_nn_schedule {
     int64_t steps, warmup; /* the first `warmup` steps rise linearly to from */
 } rllb_nn_schedule;
 
+/* The value at a step, counted from 0; steps below 0 count as 0. */
 RLLB_API double rllb_nn_schedule_at(const rllb_nn_schedule *s, int64_t step);
 
 /* ---- optimisers ------------------------------------------------------------------------------------------------ */

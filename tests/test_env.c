@@ -234,7 +234,7 @@ static int32_t sacrifice(const float *load, const float *rate)
     return load[best] + 0.35f > 0.85f ? 0 : best;
 }
 
-/* `episodes` episodes from stream `first` on; loads of all visited steps pooled, as spec.md 1.3 does. */
+/* `episodes` episodes from stream `first` on; loads of all visited steps pooled, as the published study does. */
 static figures play(rllb_env_cluster *env, int32_t kind, int32_t episodes, int32_t first)
 {
     static float pool[300 * 500];
@@ -318,7 +318,7 @@ TEST(published_table_of_fixed_policies)
     static const struct {
         rllb_env_traffic traffic;
         int32_t kind;
-        double want[6]; /* spec.md 1.4, 500 episodes; -1: not given */
+        double want[6]; /* 500 episodes of the published environment; -1: not given */
     } row[8] = {
         { RLLB_ENV_LOW, RLLB_POLICY_ROUND_ROBIN, { -16.78, 100, .066, .064, .197, -1 } },
         { RLLB_ENV_LOW, RLLB_POLICY_LEAST_LOAD, { -16.78, 100, .066, .064, .197, -1 } },
