@@ -24,18 +24,20 @@ enum { AVERAGE = 50, CHECK_EPISODES = 200, JUDGE_EPISODES = 300, REPLAY_MOST = 5
 static const char *const algo_names[] = { "dqn", "dueling", NULL };
 static const char *const observe_names[] = { "loads", "arrival", NULL };
 static const char *const keep_names[] = { "last", "best", NULL };
+static const char *const loss_names[] = { "huber", "mse", NULL };
 enum { ALGO_DQN, ALGO_DUELING };
 enum { OBSERVE_LOADS, OBSERVE_ARRIVAL };
 enum { KEEP_LAST, KEEP_BEST };
+enum { LOSS_HUBER, LOSS_MSE };
 
 /* ---- settings ---------------------------------------------------------------------------------------------- */
 
 static ex_world world = { .mode = RLLB_ENV_SEED0 };
-static int32_t traffic = RLLB_ENV_LOW, algo = ALGO_DQN, observe = OBSERVE_LOADS, keep = KEEP_LAST, isa;
+static int32_t traffic = RLLB_ENV_LOW, algo = ALGO_DQN, observe = OBSERVE_LOADS, keep = KEEP_LAST, isa, loss;
 static int32_t episodes = 800, n_step = 1, batch = 128, learn_every = 1, replay = 50000, check_every = 20;
 static int32_t save_every = 200;
 static bool double_dqn, prioritized, portable, quiet;
-static double lr = 1e-3, lr_half, gamma_ = 0.95, decay = 0.995, floor_ = 0.01, reward_scale = 1;
+static double lr = 1e-3, lr_half, gamma_ = 0.95, decay = 0.995, floor_ = 0.01, reward_scale = 1, clip = 1;
 static uint64_t seed = 1;
 static const char *resume, *out = "out/train";
 
@@ -54,6 +56,8 @@ static ex_option options[] = {
     EX_DOUBLE("gamma", &gamma_, 0, 1, "X", "discount of later rewards"),
     EX_DOUBLE("lr", &lr, 1e-9, 10, "X", "learning rate of Adam"),
     EX_DOUBLE("lr-half", &lr_half, 0, 1e12, "N", "updates after which the learning rate has halved; 0: never"),
+    EX_CHOICE("loss", &loss, loss_names, "of an update"),
+    EX_DOUBLE("clip", &clip, 0, 1e9, "X", "greatest norm of a gradient; 0: any"),
     EX_INT("batch", &batch, 1, 65536, "N", "transitions to an update"),
     EX_INT("learn-every", &learn_every, 1, 1000000, "N", "steps to an update"),
     EX_INT("replay", &replay, 1, REPLAY_MOST, "N", "transitions remembered"),
@@ -75,16 +79,17 @@ static ex_option options[] = {
 
 /* What --env honest starts from instead. The loads alone hide whether the traffic is in a burst. A learner that has to
    guess takes a full server for the sign of one, and then finds that dropping work "ends" the burst: it gives up a
-   server. The work that came last tells; so it is observed. Episodes are cheap and updates are not, hence one update
-   on sixteen steps; rewards in the hundreds are scaled to where the Huber loss is still quadratic, because rare, large
-   losses are the point and the median of a reward would leave them out. */
+   server. The work that came last tells; so it is observed. Rewards are rare and large, and their mean is the point, so the
+   loss is quadratic (Huber's leans to the median, which leaves them out), with rewards in the hundreds scaled down
+   to match. Steps are cheap and updates are not: sixteen steps to an update see more of the world in the same time. */
 static void honest_defaults(const ex_program *p)
 {
     if (!ex_option_given(p, "traffic")) traffic = RLLB_ENV_BURSTY;
     if (!ex_option_given(p, "observe")) observe = OBSERVE_ARRIVAL;
-    if (!ex_option_given(p, "double")) double_dqn = true;
     if (!ex_option_given(p, "gamma")) gamma_ = 0.98;
     if (!ex_option_given(p, "lr-half")) lr_half = 8000;
+    if (!ex_option_given(p, "loss")) loss = LOSS_MSE;
+    if (!ex_option_given(p, "clip")) clip = 10;
     if (!ex_option_given(p, "learn-every")) learn_every = 16;
     if (!ex_option_given(p, "replay")) replay = 200000;
     if (!ex_option_given(p, "epsilon-decay")) decay = 0.998;
@@ -97,8 +102,8 @@ static void honest_defaults(const ex_program *p)
 }
 
 static const char details[] =
-    "With --env honest other defaults apply: --traffic bursty --observe arrival --double --gamma 0.98\n"
-    "--lr-half 8000 --learn-every 16 --replay 200000 --epsilon-decay 0.998 --epsilon-floor 0.05\n"
+    "With --env honest other defaults apply: --traffic bursty --observe arrival --gamma 0.98 --lr-half 8000\n"
+    "--loss mse --clip 10 --learn-every 16 --replay 200000 --epsilon-decay 0.998 --epsilon-floor 0.05\n"
     "--reward-scale 0.01 --episodes 6400 --check-every 50 --keep best --save-every 1600.\n"
     "\n"
     "Writes history.csv, model.safetensors (for stress_test), checkpoint.safetensors (for --resume; also on Ctrl-C),\n"
@@ -207,6 +212,8 @@ static int run_open(run *r)
     d.replay.n_step = n_step;
     d.replay.prioritized = prioritized;
     d.double_dqn = double_dqn;
+    d.loss = loss == LOSS_MSE ? RLLB_NN_MSE : RLLB_NN_HUBER;
+    d.opt.clip_norm = clip > 0 ? (float)clip : -1;
     d.gamma = gamma_ > 0 ? (float)gamma_ : -1;
     d.batch = batch;
     d.epsilon.curve = RLLB_NN_EXPONENTIAL;
@@ -654,7 +661,7 @@ static bool draw(const run *r, const outcome *o)
     size_t n = (size_t)r->done, i;
     double *x = malloc(5 * n * sizeof *x), *returns = x + n, *average = x + 2 * n, *at = x + 3 * n, *greedy = x + 4 * n;
     int32_t checks = 0;
-    char title[160], subtitle[200], label[96], note[160], name[80];
+    char title[160], subtitle[200], label[96], note[240], name[80];
     ex_series series[3];
     ex_reference reference;
     ex_line_chart chart;
@@ -699,7 +706,8 @@ static bool draw(const run *r, const outcome *o)
              ex_mode_names[world.mode], ex_traffic_names[traffic], (unsigned long long)seed, JUDGE_EPISODES,
              o->trained.mean_return, o->classical[o->best].name, o->classical[o->best].mean_return);
     snprintf(label, sizeof label, "%s", o->classical[o->best].name);
-    snprintf(note, sizeof note, "Dashed: the best classical policy, %s. Higher is better.", label);
+    snprintf(note, sizeof note, "Dashed: the best classical policy, %s. Without exploration: greedy, %d episodes kept "
+             "for this, every %d episodes. Higher is better.", label, CHECK_EPISODES, (int)check_every);
     reference.label = label;
     reference.y = o->classical[o->best].mean_return;
     chart.title = title;
