@@ -260,21 +260,22 @@ static void verdict_text(const contest *c, char *text, size_t size)
     size_t used = 0;
     int32_t t;
 
-    text[0] = '\0';
+    if (c->model_count > 0) used = (size_t)snprintf(text, size, "%s, paired by episode: ", c->names[0]);
     for (t = 0; t < c->traffic_count && used < size; t++) {
-        int32_t best = c->best_classical[t];
-        const ex_score *rival = &c->scores[t][best];
-        const char *between = t ? "; " : "";
+        const ex_score *rival = &c->scores[t][c->best_classical[t]];
+        const char *traffic = ex_traffic_names[c->traffic[t]], *end = t + 1 < c->traffic_count ? "; " : "";
+        ex_difference d;
         if (c->model_count == 0) {
-            used += (size_t)snprintf(text + used, size - used, "%s%s: %s wins with %.2f \302\261 %.2f", between,
-                                     ex_traffic_names[c->traffic[t]], rival->name, rival->mean_return, rival->return_ci95);
-        } else {
-            ex_difference d = ex_returns_differ(&c->scores[t][0], rival);
-            const char *word = d.mean > d.ci95 ? "beats" : d.mean < -d.ci95 ? "loses to" : "is level with";
-            used += (size_t)snprintf(text + used, size - used, "%s%s: %s %s %s by %+.2f \302\261 %.2f", between,
-                                     ex_traffic_names[c->traffic[t]], c->scores[t][0].name, word, rival->name, d.mean,
-                                     d.ci95);
+            used += (size_t)snprintf(text + used, size - used, "%s: %s wins with %.2f \302\261 %.2f%s", traffic, rival->name,
+                                     rival->mean_return, rival->return_ci95, end);
+            continue;
         }
+        d = ex_returns_differ(&c->scores[t][0], rival);
+        used += (size_t)snprintf(text + used, size - used, "%s: %s the best classic, %s (%+.2f \302\261 %.2f)%s", traffic,
+                                 d.mean > d.ci95    ? "beats"
+                                 : d.mean < -d.ci95 ? "loses to"
+                                                    : "level with",
+                                 rival->name, d.mean, d.ci95, end);
     }
 }
 
@@ -381,83 +382,81 @@ static bool write_csv(const contest *c)
     return ok;
 }
 
-/* One panel for each question a person asks. Returns differ by a factor of five and more between the policies, and what
-   matters is between the best few; so bars show the loss (the return without its sign) on a scale of powers of ten. */
-typedef struct panel_of {
-    const char *title, *label, *format;
-    bool logarithmic;
-} panel_of;
+/* A row of panels for each traffic: what it cost, and what it cost the users. Policies stand in the order of their
+   returns with their names below, the trained ones in colour. Where returns differ by more than a person can see on one
+   scale, it is one of powers of ten. */
+enum { PANELS = 2 };
 
-static double panel_value(const ex_score *s, int32_t panel)
+typedef struct picture {
+    double values[PANELS][POLICIES_MOST], errors[POLICIES_MOST];
+    char names[POLICIES_MOST][64], title[PANELS][80];
+    const char *categories[POLICIES_MOST];
+    ex_color colors[POLICIES_MOST];
+    ex_bar_chart bars[PANELS];
+} picture;
+
+static void draw_row(const contest *c, int32_t t, picture *p, ex_panel *panels)
 {
-    if (panel == 0) return -s->mean_return;
-    if (panel == 1) return world.mode == RLLB_ENV_SEED0 ? 100 * s->survival : 100 * s->dropped_share;
-    return s->p99_load;
+    static const char *const labels[3] = { "minus the return of an episode, with its 95 % interval",
+                                           "% of the work that came", "% of the episodes" };
+    bool seed0 = world.mode == RLLB_ENV_SEED0;
+    double least = 0, most = 0;
+    int32_t i, k;
+
+    memset(p, 0, sizeof *p);
+    for (i = 0; i < c->count; i++) {
+        int32_t who = c->order[t][i];
+        const ex_score *s = &c->scores[t][who];
+        char *at;
+        snprintf(p->names[i], sizeof p->names[0], "%s", s->name);
+        for (at = p->names[i]; *at; at++) {
+            if (*at == '_') *at = ' ';
+        }
+        p->categories[i] = p->names[i];
+        p->colors[i] = who < c->model_count ? ex_palette(1) : EX_RGB(0x8FA3B5u);
+        p->values[0][i] = -s->mean_return;
+        p->values[1][i] = 100 * (seed0 ? s->survival : s->dropped_share);
+        p->errors[i] = s->return_ci95;
+        if (i == 0 || p->values[0][i] < least) least = p->values[0][i];
+        if (i == 0 || p->values[0][i] > most) most = p->values[0][i];
+    }
+    snprintf(p->title[0], sizeof p->title[0], "%s traffic: loss, lower is better", ex_traffic_names[c->traffic[t]]);
+    snprintf(p->title[1], sizeof p->title[1], "%s traffic: %s", ex_traffic_names[c->traffic[t]],
+             seed0 ? "survived, higher is better" : "work dropped, lower is better");
+    for (k = 0; k < PANELS; k++) {
+        p->bars[k].title = p->title[k];
+        p->bars[k].y.label = k == 0 ? labels[0] : labels[seed0 ? 2 : 1];
+        p->bars[k].y.logarithmic = k == 0 && least > 0 && most > 20 * least;
+        p->bars[k].categories = p->categories;
+        p->bars[k].category_count = c->count;
+        p->bars[k].values = p->values[k];
+        p->bars[k].errors = k == 0 ? p->errors : NULL;
+        p->bars[k].category_colors = p->colors;
+        p->bars[k].value_format = k == 0 ? NULL : seed0 ? "%.0f" : "%.2f";
+        panels[k].bar = &p->bars[k];
+    }
 }
 
 static bool draw(const contest *c, const char *verdict)
 {
-    enum { PANELS = 3 };
-    static const panel_of kinds[2][PANELS] = {
-        { { "Loss per episode", "minus the return, lower is better", NULL, true },
-          { "Episodes survived", "% of the episodes, higher is better", "%.0f", false },
-          { "Load of the busiest moments", "99th percentile, 1 is full", "%.2f", false } },
-        { { "Loss per episode", "minus the return, lower is better", NULL, true },
-          { "Work dropped", "% of the work that came, lower is better", "%.1f", false },
-          { "Load of the busiest moments", "99th percentile, 1 is full", "%.2f", false } },
-    };
-    static double values[PANELS][POLICIES_MOST * RLLB_ENV_TRAFFIC_NUM], errors[POLICIES_MOST * RLLB_ENV_TRAFFIC_NUM];
-    const panel_of *kind = kinds[world.mode == RLLB_ENV_HONEST];
-    const char *categories[RLLB_ENV_TRAFFIC_NUM], *groups[POLICIES_MOST];
-    ex_color colors[POLICIES_MOST];
-    ex_bar_chart bars[PANELS];
-    ex_panel panels[PANELS];
+    static picture rows[RLLB_ENV_TRAFFIC_NUM];
+    ex_panel panels[RLLB_ENV_TRAFFIC_NUM * PANELS];
     ex_figure figure;
-    char subtitle[200], note[1024];
-    int32_t t, p, k, shown = 0, who[POLICIES_MOST];
+    char subtitle[200];
+    int32_t t;
 
-    for (p = 0; p < c->count; p++) {
-        who[shown] = p;
-        groups[shown] = c->who[p].name;
-        colors[shown] = p < c->model_count ? ex_palette(1 + 2 * p) : ex_mix(EX_RGB(0x3D5A73u), EX_RGB(0xD5DEE6u),
-                                                                      (double)(p - c->model_count) / (RLLB_POLICY_NUM - 1));
-        shown++;
-    }
-    memset(bars, 0, sizeof bars);
     memset(panels, 0, sizeof panels);
     memset(&figure, 0, sizeof figure);
-    for (t = 0; t < c->traffic_count; t++) {
-        categories[t] = ex_traffic_names[c->traffic[t]];
-        for (p = 0; p < shown; p++) {
-            const ex_score *s = &c->scores[t][who[p]];
-            for (k = 0; k < PANELS; k++) values[k][t * shown + p] = panel_value(s, k);
-            errors[t * shown + p] = s->return_ci95;
-        }
-    }
-    for (k = 0; k < PANELS; k++) {
-        bars[k].title = kind[k].title;
-        bars[k].y.label = kind[k].label;
-        bars[k].y.logarithmic = kind[k].logarithmic;
-        bars[k].categories = categories;
-        bars[k].category_count = c->traffic_count;
-        bars[k].groups = groups;
-        bars[k].group_count = shown;
-        bars[k].colors = colors;
-        bars[k].values = values[k];
-        bars[k].errors = k == 0 ? errors : NULL;
-        bars[k].value_format = kind[k].format;
-        panels[k].bar = &bars[k];
-    }
-    snprintf(subtitle, sizeof subtitle, "%s cluster, %d servers, %d episodes each, the same for all; bars of error: 95 %%",
+    for (t = 0; t < c->traffic_count; t++) draw_row(c, t, &rows[t], &panels[t * PANELS]);
+    snprintf(subtitle, sizeof subtitle, "%s cluster, %d servers, %d episodes, the same for every policy",
              ex_mode_names[world.mode], (int)world.servers, (int)episodes);
-    snprintf(note, sizeof note, "%s.", verdict);
-    figure.title = c->model_count ? "The trained policy under stress" : "Classical policies under stress";
+    figure.title = c->model_count ? "The trained policy against the classics" : "The classical policies";
     figure.subtitle = subtitle;
-    figure.note = note;
+    figure.note = verdict;
     figure.panels = panels;
-    figure.panel_count = PANELS;
-    figure.columns = 1;
-    return ex_figure_write(&figure, 1200, 1500, ex_path_join(out, "stress_test.png").text);
+    figure.panel_count = c->traffic_count * PANELS;
+    figure.columns = PANELS;
+    return ex_figure_write(&figure, 1440, 200 + 370 * c->traffic_count, ex_path_join(out, "stress_test.png").text);
 }
 
 /* ---- main -------------------------------------------------------------------------------------------------- */

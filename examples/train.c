@@ -93,7 +93,7 @@ static void honest_defaults(const ex_program *p)
     if (!ex_option_given(p, "learn-every")) learn_every = 16;
     if (!ex_option_given(p, "replay")) replay = 200000;
     if (!ex_option_given(p, "epsilon-decay")) decay = 0.998;
-    if (!ex_option_given(p, "epsilon-floor")) floor_ = 0.05;
+    if (!ex_option_given(p, "epsilon-floor")) floor_ = 0.1;
     if (!ex_option_given(p, "reward-scale")) reward_scale = 0.01;
     if (!ex_option_given(p, "episodes")) episodes = 6400;
     if (!ex_option_given(p, "check-every")) check_every = 50;
@@ -103,7 +103,7 @@ static void honest_defaults(const ex_program *p)
 
 static const char details[] =
     "With --env honest other defaults apply: --traffic bursty --observe arrival --gamma 0.98 --lr-half 8000\n"
-    "--loss mse --clip 10 --learn-every 16 --replay 200000 --epsilon-decay 0.998 --epsilon-floor 0.05\n"
+    "--loss mse --clip 10 --learn-every 16 --replay 200000 --epsilon-decay 0.998 --epsilon-floor 0.1\n"
     "--reward-scale 0.01 --episodes 6400 --check-every 50 --keep best --save-every 1600.\n"
     "\n"
     "Writes history.csv, model.safetensors (for stress_test), checkpoint.safetensors (for --resume; also on Ctrl-C),\n"
@@ -311,9 +311,9 @@ static rllb_nn_net *chosen(run *r)
     return r->best;
 }
 
-static double average_at(const run *r, int32_t at)
+static double average_at(const run *r, int32_t at, int32_t window)
 {
-    int32_t first = at - AVERAGE + 1, i;
+    int32_t first = at - window + 1, i;
     double sum = 0;
 
     if (first < 0) first = 0;
@@ -339,7 +339,7 @@ static bool write_history(const run *r)
         const double *row = r->history + (size_t)i * H_COLUMNS;
         ex_csv_int(&csv, i + 1);
         ex_csv_double(&csv, row[H_RETURN]);
-        ex_csv_double(&csv, average_at(r, i));
+        ex_csv_double(&csv, average_at(r, i, AVERAGE));
         ex_csv_double(&csv, row[H_EPSILON]);
         csv_figure(&csv, row[H_LOSS]);
         ex_csv_double(&csv, row[H_LENGTH]);
@@ -614,7 +614,7 @@ static bool write_results(run *r, const outcome *o)
     ex_json_double(&j, "seconds", r->seconds);
     ex_json_int(&j, "steps", r->counter[0]);
     ex_json_int(&j, "updates", rllb_nn_dqn_updates(r->agent));
-    ex_json_double(&j, "moving_average_at_end", average_at(r, r->done - 1));
+    ex_json_double(&j, "moving_average_at_end", average_at(r, r->done - 1, AVERAGE));
     if (keep == KEEP_BEST && r->counter[1] > 0) ex_json_int(&j, "kept_network_of_episode", r->counter[1]);
     else ex_json_int(&j, "kept_network_of_episode", r->done);
     ex_json_int(&j, "judged_episodes", JUDGE_EPISODES);
@@ -643,13 +643,13 @@ static int by_value(const void *a, const void *b)
 }
 
 /* Early episodes are bad beyond measure; the axis leaves out the worst of them, so that what matters can be seen. */
-static double axis_low(const run *r, double reference)
+static double axis_low(const run *r, int32_t window, double reference)
 {
     double *sorted = malloc((size_t)r->done * sizeof *sorted), low = reference;
     int32_t i;
 
     if (!sorted) return 0;
-    for (i = 0; i < r->done; i++) sorted[i] = average_at(r, i);
+    for (i = 0; i < r->done; i++) sorted[i] = average_at(r, i, window);
     qsort(sorted, (size_t)r->done, sizeof *sorted, by_value);
     if (sorted[r->done / 20] < low) low = sorted[r->done / 20];
     free(sorted);
@@ -660,8 +660,8 @@ static bool draw(const run *r, const outcome *o)
 {
     size_t n = (size_t)r->done, i;
     double *x = malloc(5 * n * sizeof *x), *returns = x + n, *average = x + 2 * n, *at = x + 3 * n, *greedy = x + 4 * n;
-    int32_t checks = 0;
-    char title[160], subtitle[200], label[96], note[240], name[80];
+    int32_t checks = 0, window = r->done / 32 > AVERAGE ? r->done / 32 : AVERAGE; /* long runs need a calmer line */
+    char title[160], subtitle[200], label[96], note[240], name[80], *at_sign;
     ex_series series[3];
     ex_reference reference;
     ex_line_chart chart;
@@ -675,7 +675,7 @@ static bool draw(const run *r, const outcome *o)
         double value = r->history[i * H_COLUMNS + H_CHECK];
         x[i] = (double)i + 1;
         returns[i] = r->history[i * H_COLUMNS + H_RETURN];
-        average[i] = average_at(r, (int32_t)i);
+        average[i] = average_at(r, (int32_t)i, window);
         if (isnan(value)) continue;
         at[checks] = (double)i + 1;
         greedy[checks++] = value;
@@ -689,7 +689,7 @@ static bool draw(const run *r, const outcome *o)
     series[0].count = series[1].count = r->done;
     series[0].color = ex_alpha(ex_palette(0), 0.22);
     series[0].width = 1;
-    snprintf(name, sizeof name, "mean of the last %d", AVERAGE);
+    snprintf(name, sizeof name, "mean of the last %d", (int)window);
     series[1].name = name;
     series[1].y = average;
     series[1].color = ex_palette(0);
@@ -702,12 +702,15 @@ static bool draw(const run *r, const outcome *o)
     series[2].width = 2;
     snprintf(title, sizeof title, "%s%s learns to balance %d servers", double_dqn ? "Double " : "",
              algo == ALGO_DUELING ? "Dueling DQN" : "DQN", (int)world.servers);
-    snprintf(subtitle, sizeof subtitle, "%s cluster, %s traffic, seed %llu. In the end, over %d fresh episodes: %.1f; %s: %.1f",
-             ex_mode_names[world.mode], ex_traffic_names[traffic], (unsigned long long)seed, JUDGE_EPISODES,
-             o->trained.mean_return, o->classical[o->best].name, o->classical[o->best].mean_return);
-    snprintf(label, sizeof label, "%s", o->classical[o->best].name);
+    snprintf(subtitle, sizeof subtitle, "%s cluster, %s traffic, seed %llu; the policy kept: %.1f over %d fresh episodes",
+             ex_mode_names[world.mode], ex_traffic_names[traffic], (unsigned long long)seed, o->trained.mean_return,
+             JUDGE_EPISODES);
+    snprintf(label, sizeof label, "%s %.1f", o->classical[o->best].name, o->classical[o->best].mean_return);
+    for (at_sign = label; *at_sign; at_sign++) {
+        if (*at_sign == '_') *at_sign = ' ';
+    }
     snprintf(note, sizeof note, "Dashed: the best classical policy, %s. Without exploration: greedy, %d episodes kept "
-             "for this, every %d episodes. Higher is better.", label, CHECK_EPISODES, (int)check_every);
+             "for this, every %d episodes. Higher is better.", o->classical[o->best].name, CHECK_EPISODES, (int)check_every);
     reference.label = label;
     reference.y = o->classical[o->best].mean_return;
     chart.title = title;
@@ -715,7 +718,7 @@ static bool draw(const run *r, const outcome *o)
     chart.note = note;
     chart.x.label = "episode";
     chart.y.label = "return of an episode";
-    chart.y.low = axis_low(r, reference.y);
+    chart.y.low = axis_low(r, window, reference.y);
     chart.y.high = 0;
     chart.series = series;
     chart.series_count = 3;
@@ -752,7 +755,7 @@ static int learn(run *r)
     while (r->done < episodes) {
         episode(r);
         if (!check(r)) return EX_FAILED;
-        ex_progress_step(&bar, r->done, "episode %d, return %.1f", (int)r->done, average_at(r, r->done - 1));
+        ex_progress_step(&bar, r->done, "episode %d, return %.1f", (int)r->done, average_at(r, r->done - 1, AVERAGE));
         if (ex_interrupted()) break;
         if (r->done % save_every == 0 && r->done < episodes && !write_checkpoint(r)) return EX_FAILED;
     }
