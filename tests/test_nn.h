@@ -54,6 +54,12 @@ NN_MAYBE_UNUSED static void nn_fill(rllb_rng *rng, float *v, size_t n)
     for (i = 0; i < n; i++) v[i] = rllb_rng_range(rng, -1, 1);
 }
 
+/* The larger of two errors; an error that is NaN is infinitely large. */
+NN_MAYBE_UNUSED static double nn_worse(double worst, double off)
+{
+    return off <= worst ? worst : off > worst ? off : (double)INFINITY;
+}
+
 /* A matrix in panels with random elements, and the same row after row. */
 typedef struct nn_matrix {
     rllb_nn_tensor t;
@@ -206,7 +212,8 @@ NN_MAYBE_UNUSED static void slow_forward(slow_net *s, const double *x, double *o
         for (o = 0; o < l->out; o++) variance += (y[o] - average) * (y[o] - average) / l->out;
         for (o = 0; o < l->out; o++) {
             if (l->norm) {
-                y[o] = s->p[l->gain + (size_t)o] * (y[o] - average) / sqrt(variance + 1e-5) + s->p[l->shift + (size_t)o];
+                double normal = (y[o] - average) / sqrt(variance + 1e-5);
+                y[o] = s->p[l->gain + (size_t)o] * normal + s->p[l->shift + (size_t)o];
             }
             y[o] = slow_activation(l->activation, y[o], s->leak);
         }
