@@ -113,16 +113,16 @@ static bool rates_parse(const char *text, ex_list *list)
 static int world_of_models(const contest *c)
 {
     const ex_model *m = &c->models[0];
-    bool env_given = ex_option_given(&program, "env"), rates_given = ex_option_given(&program, "rates");
     int32_t mode;
 
-    if (c->model_count > 0 && !env_given && m->env[0]) {
+    if (c->model_count > 0 && m->env[0] && !ex_option_given(&program, "env")) {
         mode = rllb_env_mode_of(m->env);
         if (mode < 0) return ex_fail("%s: it was trained for the cluster '%s', which is unknown", c->paths[0], m->env);
         world.mode = mode;
     }
-    if (c->model_count > 0 && !rates_given && m->rates[0] && (!env_given || strcmp(m->env, ex_mode_names[world.mode]) == 0)) {
-        if (!rates_parse(m->rates, &world.rates)) return ex_fail("%s: its rates '%.60s' are none", c->paths[0], m->rates);
+    if (c->model_count > 0 && m->rates[0] && !ex_option_given(&program, "rates") &&
+        strcmp(m->env, ex_mode_names[world.mode]) == 0 && !rates_parse(m->rates, &world.rates)) {
+        return ex_fail("%s: its rates '%.60s' are none", c->paths[0], m->rates);
     }
     if (world.rates.count == 1) return ex_usage("rates", "a balancer needs two servers or more");
     return EX_OK;
@@ -211,8 +211,8 @@ static bool contest_run(contest *c)
         }
     }
     c->seconds = ex_clock_s() - begin_s;
-    ex_progress_end(&bar, "judged %d policies in %d episodes each under %d kinds of traffic", (int)c->count, (int)episodes,
-                    (int)c->traffic_count);
+    ex_progress_end(&bar, "judged %d policies in %d episodes each under %d kinds of traffic", (int)c->count,
+                    (int)episodes, (int)c->traffic_count);
     return true;
 }
 
@@ -264,18 +264,17 @@ static void verdict_text(const contest *c, char *text, size_t size)
     for (t = 0; t < c->traffic_count && used < size; t++) {
         const ex_score *rival = &c->scores[t][c->best_classical[t]];
         const char *traffic = ex_traffic_names[c->traffic[t]], *end = t + 1 < c->traffic_count ? "; " : "";
+        const char *word;
         ex_difference d;
         if (c->model_count == 0) {
-            used += (size_t)snprintf(text + used, size - used, "%s: %s wins with %.2f \302\261 %.2f%s", traffic, rival->name,
-                                     rival->mean_return, rival->return_ci95, end);
+            used += (size_t)snprintf(text + used, size - used, "%s: %s wins with %.2f \302\261 %.2f%s", traffic,
+                                     rival->name, rival->mean_return, rival->return_ci95, end);
             continue;
         }
         d = ex_returns_differ(&c->scores[t][0], rival);
-        used += (size_t)snprintf(text + used, size - used, "%s: %s the best classic, %s (%+.2f \302\261 %.2f)%s", traffic,
-                                 d.mean > d.ci95    ? "beats"
-                                 : d.mean < -d.ci95 ? "loses to"
-                                                    : "level with",
-                                 rival->name, d.mean, d.ci95, end);
+        word = d.mean > d.ci95 ? "beats" : d.mean < -d.ci95 ? "loses to" : "level with";
+        used += (size_t)snprintf(text + used, size - used, "%s: %s the best classic, %s (%+.2f \302\261 %.2f)%s",
+                                 traffic, word, rival->name, d.mean, d.ci95, end);
     }
 }
 
@@ -503,7 +502,8 @@ int main(int argc, char **argv)
     status = settle();
     if (status == EX_OK) status = models_open(&c);
     if (status == EX_OK && (double)episodes * world.servers * 100 > FLOAT_BUDGET) {
-        status = ex_usage("episodes", "%d with %d servers are too many to keep in memory", (int)episodes, (int)world.servers);
+        status = ex_usage("episodes", "%d with %d servers are too many to keep in memory", (int)episodes,
+                          (int)world.servers);
     }
     if (status == EX_OK) status = hold(&c);
     contest_close(&c);

@@ -381,7 +381,7 @@ static bool model_load(const char *path, const ex_text *file, rllb_nn_isa isa, b
         return false;
     }
     if (desc.inputs != desc.outputs && desc.inputs != desc.outputs + 1) {
-        ex_fail("%s: not a balancer: it sees %d numbers and picks one of %d; should see %d, or %d with the last arrival",
+        ex_fail("%s: not a balancer: it sees %d numbers and picks one of %d; %d would fit, or %d with the last arrival",
                 path, (int)desc.inputs, (int)desc.outputs, (int)desc.outputs, (int)desc.outputs + 1);
         return false;
     }

@@ -49,7 +49,8 @@ case $output in *low*) pass ;; *) fail "--traffic low" "$output" ;; esac
 check "no model" $stress --quiet --traffic bursty --episodes 10 --out "$work/c"
 check "two models" $stress --quiet --model "$model,$work/n/model.safetensors" --env honest --rates 0.05,0.1,0.15 \
     --episodes 10 --out "$work/c"
-check "four servers, from the model" $stress --quiet --model "$work/four/model.safetensors" --episodes 10 --out "$work/c"
+check "four servers, from the model" $stress --quiet --model "$work/four/model.safetensors" --episodes 10 \
+    --out "$work/c"
 awk 'BEGIN { print "time,work"; for (i = 0; i < 900; i++) print i "," 1 + i * 7 % 5 }' >"$work/good.csv"
 check "a trace" $stress --quiet --model "$model" --trace "$work/good.csv" --episodes 10 --out "$work/c"
 case $output in *"trace traffic"*) pass ;; *) fail "--trace" "no row for it" ;; esac
@@ -58,7 +59,8 @@ if have python3; then
     cat >"$work/schema.py" <<'PY'
 import json, math, sys
 r = json.load(open(sys.argv[1]))
-want = {"policy", "traffic", "mean_return", "return_ci95", "mean_length", "survival", "mean_load", "load_std", "p99_load"}
+want = {"policy", "traffic", "mean_return", "return_ci95", "mean_length", "survival", "mean_load", "load_std",
+        "p99_load"}
 assert r["program"] == "stress_test" and r["version"] and "seed" in r and "settings" in r
 pairs = [(x["policy"], x["traffic"]) for x in r["results"]]
 assert len(pairs) == len(set(pairs)) == 8 * 3, pairs
