@@ -22,7 +22,7 @@ typedef struct nn_set {
 
 enum { NN_SETS = 7 };
 
-static const nn_set nn_sets[NN_SETS] = {
+NN_MAYBE_UNUSED static const nn_set nn_sets[NN_SETS] = {
     { "generic", RLLB_NN_ISA_GENERIC, true },    { "sse2", RLLB_NN_ISA_SSE2, true },
     { "avx2_portable", RLLB_NN_ISA_AVX2, true }, { "neon_portable", RLLB_NN_ISA_NEON, true },
     { "avx2", RLLB_NN_ISA_AVX2, false },         { "avx512", RLLB_NN_ISA_AVX512, false },
@@ -30,7 +30,7 @@ static const nn_set nn_sets[NN_SETS] = {
 };
 
 /* NULL when this machine lacks the set. */
-static const rllb_nn_kernels *nn_kernels(int set)
+NN_MAYBE_UNUSED static const rllb_nn_kernels *nn_kernels(int set)
 {
     return rllb_nn_kernels_query(nn_sets[set].isa, nn_sets[set].portable);
 }

@@ -604,7 +604,8 @@ static void digest_operations(const rllb_nn_kernels *k, uint64_t h[OPERATIONS])
         nn_matrix c = nn_matrix_make(&rng, m, n);
         nn_matrix at = nn_matrix_make(&rng, depth, m), bt = nn_matrix_make(&rng, n, depth);
         nn_matrix row = nn_matrix_make(&rng, 1, n), gain = nn_matrix_make(&rng, 1, n), d = nn_matrix_make(&rng, m, n);
-        float *scratch = nn_floats(rllb_nn_tensor_floats(depth, n)), *inverse = nn_floats(rllb_nn_tensor_floats(1, m)), sum;
+        float *scratch = nn_floats(rllb_nn_tensor_floats(depth, n));
+        float *inverse = nn_floats(rllb_nn_tensor_floats(1, m)), sum;
         size_t floats = rllb_nn_tensor_floats(m, n);
         rllb_i_descent step = { RLLB_NN_ADAM, 0.5f, 0.01f, 0.999f, 0.01f, 0.9f, 0.99f, 1.25f, 1e-8f };
         rllb_nn_multiply(k, RLLB_NN_NN, &a.t, &b.t, &c.t, true, NULL);
