@@ -59,10 +59,13 @@ bench: $(benches) ## measure; table and out/bench/results.jsonl
 	@for b in $(benches); do $$b --out out/bench || exit 1; done
 
 demo: build/train build/stress_test ## train a balancer, measure it against the classics, draw it: out/demo
-	@mkdir -p out/demo
 	build/train --env honest --algo dueling $(if $(TRACE),--traffic trace --trace '$(TRACE)',--traffic bursty) \
-	    --out out/demo $(DEMO_ARGS)
-	build/stress_test --env honest --model out/demo/model.safetensors $(if $(TRACE),--trace '$(TRACE)') --out out/demo
+	    --out out/demo/train $(DEMO_ARGS)
+	@echo
+	build/stress_test --env honest --model out/demo/train/model.safetensors \
+	    $(if $(TRACE),--trace '$(TRACE)') --out out/demo
+	@cp out/demo/train/reward_history.png out/demo/
+	@echo "pictures: out/demo/stress_test.png out/demo/reward_history.png"
 
 fuzz: ## fuzz the readers at length with clang's libFuzzer
 	@FUZZ_SECONDS='$(FUZZ_SECONDS)' STB_DIR='$(STB_DIR)' sh tests/fuzz/run.sh

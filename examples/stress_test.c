@@ -258,7 +258,7 @@ static void print_table(const contest *c, int32_t t)
 static void verdict_text(const contest *c, char *text, size_t size)
 {
     size_t used = 0;
-    int32_t t;
+    int32_t t, p, beaten;
 
     if (c->model_count > 0) used = (size_t)snprintf(text, size, "%s, paired by episode: ", c->names[0]);
     for (t = 0; t < c->traffic_count && used < size; t++) {
@@ -272,9 +272,14 @@ static void verdict_text(const contest *c, char *text, size_t size)
             continue;
         }
         d = ex_returns_differ(&c->scores[t][0], rival);
-        word = d.mean > d.ci95 ? "beats" : d.mean < -d.ci95 ? "loses to" : "level with";
-        used += (size_t)snprintf(text + used, size - used, "%s: %s the best classic, %s (%+.2f \302\261 %.2f)%s",
-                                 traffic, word, rival->name, d.mean, d.ci95, end);
+        word = d.mean > d.ci95 ? "also" : d.mean < -d.ci95 ? "loses to" : "level with";
+        for (beaten = 0, p = c->model_count; p < c->count; p++) {
+            ex_difference other = ex_returns_differ(&c->scores[t][0], &c->scores[t][p]);
+            beaten += other.mean > other.ci95;
+        }
+        used += (size_t)snprintf(text + used, size - used,
+                                 "%s: beats %d of %d classics, %s the best, %s (%+.2f \302\261 %.2f)%s", traffic,
+                                 (int)beaten, (int)RLLB_POLICY_NUM, word, rival->name, d.mean, d.ci95, end);
     }
 }
 

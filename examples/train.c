@@ -708,8 +708,8 @@ static bool draw(const run *r, const outcome *o)
     snprintf(title, sizeof title, "%s%s learns to balance %d servers", double_dqn ? "Double " : "",
              algo == ALGO_DUELING ? "Dueling DQN" : "DQN", (int)world.servers);
     snprintf(subtitle, sizeof subtitle,
-             "%s cluster, %s traffic, seed %llu; the policy kept: %.1f over %d fresh episodes", ex_mode_names[world.mode],
-             ex_traffic_names[traffic], (unsigned long long)seed, o->trained.mean_return, JUDGE_EPISODES);
+             "%s cluster, %s traffic, seed %llu; the policy kept: %.1f over %d fresh episodes",
+             ex_mode_names[world.mode], ex_traffic_names[traffic], (unsigned long long)seed, o->trained.mean_return, JUDGE_EPISODES);
     snprintf(label, sizeof label, "%s %.1f", o->classical[o->best].name, o->classical[o->best].mean_return);
     for (at_sign = label; *at_sign; at_sign++) {
         if (*at_sign == '_') *at_sign = ' ';
