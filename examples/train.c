@@ -88,6 +88,7 @@ static ex_option options[] = {
 static void honest_defaults(const ex_program *p)
 {
     if (!ex_option_given(p, "traffic")) traffic = RLLB_ENV_BURSTY;
+    if (!ex_option_given(p, "algo")) algo = ALGO_DUELING;
     if (!ex_option_given(p, "observe")) observe = OBSERVE_ARRIVAL;
     if (!ex_option_given(p, "gamma")) gamma_ = world.trace_path ? 0.8 : 0.98;
     if (!ex_option_given(p, "lr-half")) lr_half = 8000;
@@ -105,9 +106,9 @@ static void honest_defaults(const ex_program *p)
 }
 
 static const char details[] =
-    "With --env honest other defaults apply: --traffic bursty --observe arrival --gamma 0.98 (0.8 with a\n"
-    "trace) --lr-half 8000 --loss mse --clip 10 --learn-every 16 --replay 200000 --epsilon-decay 0.998\n"
-    "--epsilon-floor 0.1 --reward-scale 0.01 --episodes 6400 --check-every 50 --keep best --save-every 1600.\n"
+    "With --env honest other defaults apply: --traffic bursty --algo dueling --observe arrival --gamma 0.98\n"
+    "(0.8 with a trace) --lr-half 8000 --loss mse --clip 10 --learn-every 16 --replay 200000\n"
+    "--epsilon-decay 0.998 --epsilon-floor 0.1 --reward-scale 0.01 --episodes 6400 --check-every 50 --keep best --save-every 1600.\n"
     "\n"
     "Writes history.csv, model.safetensors (for stress_test), checkpoint.safetensors (for --resume; also on Ctrl-C),\n"
     "results.json and reward_history.png.\n";
@@ -692,7 +693,7 @@ static bool draw(const run *r, const outcome *o)
     series[0].x = series[1].x = x;
     series[0].y = returns;
     series[0].count = series[1].count = r->done;
-    series[0].color = ex_alpha(ex_palette(0), 0.22);
+    series[0].color = ex_alpha(ex_palette(0), r->done > 2000 ? 0.1 : 0.22); /* many lines on one another */
     series[0].width = 1;
     snprintf(name, sizeof name, "mean of the last %d", (int)window);
     series[1].name = name;
@@ -709,7 +710,8 @@ static bool draw(const run *r, const outcome *o)
              algo == ALGO_DUELING ? "Dueling DQN" : "DQN", (int)world.servers);
     snprintf(subtitle, sizeof subtitle,
              "%s cluster, %s traffic, seed %llu; the policy kept: %.1f over %d fresh episodes",
-             ex_mode_names[world.mode], ex_traffic_names[traffic], (unsigned long long)seed, o->trained.mean_return, JUDGE_EPISODES);
+             ex_mode_names[world.mode], ex_traffic_names[traffic], (unsigned long long)seed, o->trained.mean_return,
+             JUDGE_EPISODES);
     snprintf(label, sizeof label, "%s %.1f", o->classical[o->best].name, o->classical[o->best].mean_return);
     for (at_sign = label; *at_sign; at_sign++) {
         if (*at_sign == '_') *at_sign = ' ';
