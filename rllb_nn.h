@@ -767,14 +767,14 @@ size_t rllb_nn_tensor_floats(int32_t rows, int32_t cols)
 void rllb_nn_tensor_load(const rllb_nn_tensor *t, const float *from, size_t stride)
 {
     float *to = t->data;
-    int32_t p, r, c;
+    int32_t p, r;
 
     for (p = 0; p < t->cols; p += RLLB_NN_PANEL) {
-        int32_t width = t->cols - p < RLLB_NN_PANEL ? t->cols - p : RLLB_NN_PANEL;
+        size_t width = (size_t)(t->cols - p < RLLB_NN_PANEL ? t->cols - p : RLLB_NN_PANEL) * sizeof(float);
         for (r = 0; r < t->rows; r++, to += RLLB_NN_PANEL) {
             const float *row = from + (size_t)r * stride + p;
             memset(to, 0, RLLB_NN_PANEL * sizeof(float));
-            for (c = 0; c < width; c++) to[c] = row[c];
+            memcpy(to, row, width);
         }
     }
 }
@@ -782,13 +782,11 @@ void rllb_nn_tensor_load(const rllb_nn_tensor *t, const float *from, size_t stri
 void rllb_nn_tensor_save(const rllb_nn_tensor *t, float *to, size_t stride)
 {
     const float *from = t->data;
-    int32_t p, r, c;
+    int32_t p, r;
 
     for (p = 0; p < t->cols; p += RLLB_NN_PANEL) {
-        int32_t width = t->cols - p < RLLB_NN_PANEL ? t->cols - p : RLLB_NN_PANEL;
-        for (r = 0; r < t->rows; r++, from += RLLB_NN_PANEL) {
-            for (c = 0; c < width; c++) to[(size_t)r * stride + (size_t)(p + c)] = from[c];
-        }
+        size_t width = (size_t)(t->cols - p < RLLB_NN_PANEL ? t->cols - p : RLLB_NN_PANEL) * sizeof(float);
+        for (r = 0; r < t->rows; r++, from += RLLB_NN_PANEL) memcpy(to + (size_t)r * stride + (size_t)p, from, width);
     }
 }
 
@@ -891,6 +889,8 @@ typedef struct rllb_i_layer {
     int32_t in, out;
     int32_t input;     /* which layer feeds it; -1: the observation */
     bool narrow, norm; /* weights [out][in]; layer normalisation before the activation */
+    bool apart;        /* the activation is a pass of its own; else the kernels apply `slope` on their way out */
+    float slope;
     rllb_nn_activation activation;
     size_t weight, bias, gain, shift; /* offsets into the parameters, in floats */
 } rllb_i_layer;
@@ -936,6 +936,9 @@ static void rllb_i_add_layer(rllb_nn_net *net, const char *name, int32_t number,
     l->narrow = out < RLLB_I_NARROW;
     l->norm = hidden && net->desc.layer_norm;
     l->activation = hidden ? net->desc.activation : net->desc.output_activation;
+    l->apart = l->activation != RLLB_NN_LINEAR &&
+               (l->norm || l->narrow || (l->activation != RLLB_NN_RELU && l->activation != RLLB_NN_LEAKY_RELU));
+    l->slope = l->apart || l->activation == RLLB_NN_LINEAR ? 1 : rllb_i_leak(l->activation, net->desc.leak);
     l->weight = net->floats;
     net->floats += l->narrow ? rllb_nn_tensor_floats(out, in) : rllb_nn_tensor_floats(in, out);
     l->bias = net->floats;
@@ -1230,29 +1233,20 @@ void rllb_nn_work_destroy(rllb_nn_work *work)
     if (work) rllb_block_free(work->block);
 }
 
-/* The slope that the multiply kernels can apply on their way out: 1 leaves the rest to the activation kernel. */
-static float rllb_i_fused_slope(const rllb_i_layer *l, float leak)
-{
-    bool fused = !l->norm && !l->narrow && (l->activation == RLLB_NN_RELU || l->activation == RLLB_NN_LEAKY_RELU);
-    return fused ? rllb_i_leak(l->activation, leak) : 1;
-}
-
 static void rllb_i_layer_forward(const rllb_nn_net *net, rllb_nn_work *work, int32_t n, int32_t rows)
 {
     const rllb_nn_kernels *k = net->k;
     const rllb_i_layer *l = &net->layer[n];
     const float *x = l->input < 0 ? work->x : work->y[l->input], *w = net->data + l->weight, *b = net->data + l->bias;
-    float *y = work->y[n], slope = rllb_i_fused_slope(l, net->desc.leak);
+    float *y = work->y[n];
 
     if (l->narrow) k->dots(x, rows, l->in, w, b, y, l->out);
-    else if (rows == 1) k->vector(x, w, b, y, l->in, l->out, slope);
-    else k->multiply_nn(x, w, y, rows, l->out, l->in, b, slope, 0);
+    else if (rows == 1) k->vector(x, w, b, y, l->in, l->out, l->slope);
+    else k->multiply_nn(x, w, y, rows, l->out, l->in, b, l->slope, 0);
     if (l->norm) {
         k->norm(y, rows, l->out, net->data + l->gain, net->data + l->shift, work->normal[n], y, work->inverse[n]);
     }
-    if (slope >= 1 && l->activation != RLLB_NN_LINEAR) {
-        rllb_i_activate(k, l->activation, y, rows, l->out, net->desc.leak);
-    }
+    if (l->apart) rllb_i_activate(k, l->activation, y, rows, l->out, net->desc.leak);
 }
 
 void rllb_nn_forward(const rllb_nn_net *net, rllb_nn_work *work, const float *x, int32_t rows, float *y)
