@@ -34,9 +34,14 @@ static void fill(ex_vectors *v, int shape, uint64_t seed)
 static int32_t differing(const ex_vectors *from, const ex_vectors *among, bool not_itself)
 {
     double *distance = calloc((size_t)from->count, sizeof *distance);
-    int32_t *row = calloc((size_t)from->count, sizeof *row), i, k, wrong = 0;
+    int32_t *row = calloc((size_t)from->count, sizeof *row), *self = calloc((size_t)from->count, sizeof *self);
+    int32_t i, k, wrong = 0;
 
-    if (!distance || !row || !ex_vectors_nearest(from, among, not_itself, distance, row)) wrong = from->count + 1;
+    for (i = 0; self && i < from->count; i++) self[i] = i;
+    if (!distance || !row || !self ||
+        !ex_vectors_nearest(from, among, not_itself ? self : NULL, distance, row)) {
+        wrong = from->count + 1;
+    }
     for (i = 0; i < from->count && wrong <= from->count; i++) {
         double best = 0;
         int32_t at = -1;
@@ -52,6 +57,7 @@ static int32_t differing(const ex_vectors *from, const ex_vectors *among, bool n
     }
     free(distance);
     free(row);
+    free(self);
     return wrong;
 }
 
@@ -82,11 +88,12 @@ TEST(nearest_refuses_what_has_no_answer)
 {
     ex_vectors a, b;
     double distance[4];
+    int32_t first = 0;
 
     REQUIRE(ex_vectors_make(&a, 1, 3) && ex_vectors_make(&b, 4, 2));
-    CHECK(!ex_vectors_nearest(&a, &b, false, distance, NULL));
-    CHECK(!ex_vectors_nearest(&a, &a, true, distance, NULL)); /* alone, and not itself */
-    CHECK(ex_vectors_nearest(&a, &a, false, distance, NULL));
+    CHECK(!ex_vectors_nearest(&a, &b, NULL, distance, NULL));
+    CHECK(!ex_vectors_nearest(&a, &a, &first, distance, NULL)); /* alone, and not itself */
+    CHECK(ex_vectors_nearest(&a, &a, NULL, distance, NULL));
     CHECK_NEAR(distance[0], 0, 0);
     ex_vectors_free(&a);
     ex_vectors_free(&b);
@@ -105,9 +112,9 @@ TEST(nearest_of_a_large_trace_agrees_where_it_is_looked_at)
     row = calloc(1000, sizeof *row);
     REQUIRE(distance && row);
     begin = ex_clock_s();
-    REQUIRE(ex_vectors_nearest(&from, &among, false, distance, row));
+    REQUIRE(ex_vectors_nearest(&from, &among, NULL, distance, row));
     NOTE("1,000 among 20,000 of 16, the hardest shape: %.3f s", ex_clock_s() - begin);
-    REQUIRE(ex_vectors_sample(&from, 50, 3, &few));
+    REQUIRE(ex_vectors_sample(&from, 50, 3, &few, NULL));
     for (i = 0; i < 1000; i += 20) {
         double best = 1e9;
         for (k = 0; k < among.count; k++) {
@@ -127,20 +134,20 @@ TEST(nearest_of_a_large_trace_agrees_where_it_is_looked_at)
 TEST(sample_draws_without_repetition_and_in_order)
 {
     ex_vectors v, s;
-    int32_t i, seen[10] = { 0 }, k;
+    int32_t i, seen[10] = { 0 }, rows[10], k;
     bool in_order = true;
 
     REQUIRE(ex_vectors_make(&v, 10, 1));
     for (i = 0; i < 10; i++) v.values[i] = i;
     for (k = 0; k < 3000; k++) {
-        REQUIRE(ex_vectors_sample(&v, 3, (uint64_t)k, &s));
-        in_order = in_order && s.count == 3 && s.values[0] < s.values[1] && s.values[1] < s.values[2];
+        REQUIRE(ex_vectors_sample(&v, 3, (uint64_t)k, &s, rows));
+        in_order = in_order && s.count == 3 && rows[1] == (int)s.values[1] && s.values[0] < s.values[1] && s.values[1] < s.values[2];
         for (i = 0; i < 3; i++) seen[(int)s.values[i]]++;
         ex_vectors_free(&s);
     }
     CHECK(in_order);
     for (i = 0; i < 10; i++) CHECK_NEAR(seen[i], 900, 130); /* 5 standard deviations */
-    REQUIRE(ex_vectors_sample(&v, 99, 1, &s));
+    REQUIRE(ex_vectors_sample(&v, 99, 1, &s, NULL));
     CHECK_EQ_I(s.count, 10);
     ex_vectors_free(&s);
     ex_vectors_free(&v);

@@ -48,7 +48,7 @@ double ex_vectors_distance(const double *a, const double *b, int32_t size)
     return sqrt(sum);
 }
 
-bool ex_vectors_sample(const ex_vectors *v, int32_t count, uint64_t seed, ex_vectors *out)
+bool ex_vectors_sample(const ex_vectors *v, int32_t count, uint64_t seed, ex_vectors *out, int32_t *rows)
 {
     int32_t take = count < v->count ? count : v->count, i, left = take, at = 0;
     rllb_rng rng;
@@ -57,6 +57,7 @@ bool ex_vectors_sample(const ex_vectors *v, int32_t count, uint64_t seed, ex_vec
     rllb_rng_init(&rng, seed, 0);
     for (i = 0; i < v->count && left > 0; i++) { /* each row with the chance that makes `left` of those to come */
         if (rllb_rng_below(&rng, v->count - i) >= left) continue;
+        if (rows) rows[at] = i;
         memcpy(out->values + (size_t)at++ * (size_t)v->size, ex_vectors_row(v, i), (size_t)v->size * sizeof *v->values);
         left--;
     }
@@ -678,7 +679,7 @@ static double squared(const double *a, const double *b, int32_t size)
 }
 
 /* !(sum > limit), not sum <= limit: where single precision is out of its range the sum is NaN, and double decides. */
-static void scan_leaf(const tree *t, const node *leaf, const double *point, const float *rounded, int32_t self,
+static void scan_leaf(const tree *t, const node *leaf, const double *point, const float *rounded, int32_t not_row,
                       double greatest, found *f)
 {
     const float *at = t->lanes + (size_t)leaf->leaf * (size_t)t->wide * LEAF;
@@ -700,7 +701,7 @@ static void scan_leaf(const tree *t, const node *leaf, const double *point, cons
         double d;
         if (sum[k] > f->limit) continue;
         row = t->order[leaf->first + k];
-        if (row == self) continue;
+        if (row == not_row) continue;
         d = squared(ex_vectors_row(t->of, row), point, t->of->size);
         if (d > f->best || (d >= f->best && row > f->row)) continue;
         f->best = d;
@@ -718,7 +719,7 @@ typedef struct queries {
 } queries;
 
 /* The nearest of `among` for all points of leaf q of `from`, nearer boxes first. */
-static void search(const tree *from, int32_t q, const tree *among, bool not_itself, queries *b)
+static void search(const tree *from, int32_t q, const tree *among, const int32_t *but_not, queries *b)
 {
     struct {
         int32_t node;
@@ -757,23 +758,24 @@ static void search(const tree *from, int32_t q, const tree *among, bool not_itse
         worst = 0;
         for (i = 0; i < block->count; i++) {
             const double *point = b->exact + i * wide;
+            int32_t not_row = but_not ? but_not[from->order[block->first + i]] : -1;
             if (boxes_apart(point, point, box, wide) <= b->found[i].best) {
-                scan_leaf(among, n, point, b->rounded + i * wide, not_itself ? from->order[block->first + i] : -1,
-                          b->greatest, &b->found[i]);
+                scan_leaf(among, n, point, b->rounded + i * wide, not_row, b->greatest, &b->found[i]);
             }
             if (b->found[i].best > worst) worst = b->found[i].best;
         }
     }
 }
 
-bool ex_vectors_nearest(const ex_vectors *from, const ex_vectors *among, bool not_itself, double *distance, int32_t *row)
+bool ex_vectors_nearest(const ex_vectors *from, const ex_vectors *among, const int32_t *but_not, double *distance,
+                        int32_t *row)
 {
     tree a, t;
     queries b;
     int32_t n, i;
     bool ok;
 
-    if (from->size != among->size || among->count < 1 + not_itself) return false;
+    if (from->size != among->size || among->count < 1 + (but_not != NULL)) return false;
     if (from->count < 1) return true;
     memset(&b, 0, sizeof b);
     ok = tree_make(&a, from);
@@ -784,7 +786,7 @@ bool ex_vectors_nearest(const ex_vectors *from, const ex_vectors *among, bool no
     if (!b.exact || !b.rounded) ok = false;
     for (n = 0; n < a.node_count && ok; n++) {
         if (a.nodes[n].left) continue;
-        search(&a, n, &t, not_itself, &b);
+        search(&a, n, &t, but_not, &b);
         for (i = 0; i < a.nodes[n].count; i++) {
             int32_t at = a.order[a.nodes[n].first + i];
             distance[at] = sqrt(b.found[i].best);
@@ -882,7 +884,7 @@ bool ex_energy_test(const ex_vectors *a, const ex_vectors *b, int32_t sample, in
     bool ok = a->size == b->size && a->count > 0 && b->count > 0;
 
     memset(out, 0, sizeof *out);
-    ok = ok && ex_vectors_sample(a, sample, seed, &x) && ex_vectors_sample(b, sample, seed + 1, &y);
+    ok = ok && ex_vectors_sample(a, sample, seed, &x, NULL) && ex_vectors_sample(b, sample, seed + 1, &y, NULL);
     if (ok) ok = energy(&x, &y, permutations, seed, out);
     out->a_used = x.count;
     out->b_used = y.count;

@@ -32,15 +32,17 @@ bool ex_vectors_read(const ex_vectors_desc *desc, ex_vectors *out);
 /* False if there is no memory. */
 bool ex_vectors_make(ex_vectors *out, int32_t count, int32_t size);
 void ex_vectors_free(ex_vectors *v);
-/* `count` rows of v drawn without repetition, in their order; all of them if there are no more. */
-bool ex_vectors_sample(const ex_vectors *v, int32_t count, uint64_t seed, ex_vectors *out);
+/* `count` rows of v drawn without repetition, in their order; all of them if there are no more. rows: which they are, may
+   be NULL. */
+bool ex_vectors_sample(const ex_vectors *v, int32_t count, uint64_t seed, ex_vectors *out, int32_t *rows);
 const double *ex_vectors_row(const ex_vectors *v, int32_t row);
 double ex_vectors_distance(const double *a, const double *b, int32_t size);
 
-/* For every row of `from` the distance to the nearest of `among`, and which (the first of equals). not_itself: both are
-   one set, or from is the first part of it, and row i may not choose row i. A k-d tree whose leaves are compared a
-   block of queries at a time. False: the sizes differ, `among` is too small, or there is no memory. */
-bool ex_vectors_nearest(const ex_vectors *from, const ex_vectors *among, bool not_itself, double *distance, int32_t *row);
+/* For every row of `from` the distance to the nearest of `among`, and which (the first of equals). but_not[i]: the row
+   of `among` that row i may not choose, -1 none; NULL: none for all. A k-d tree whose leaves are compared a leaf of
+   queries at a time. False: the sizes differ, there is nothing to choose, or there is no memory. */
+bool ex_vectors_nearest(const ex_vectors *from, const ex_vectors *among, const int32_t *but_not, double *distance,
+                        int32_t *row);
 
 /* Are two sets drawn from one distribution? The energy distance (Szekely and Rizzo 2004),
        E = 2 mean|x - y| - mean|x - x'| - mean|y - y'|,
