@@ -82,7 +82,7 @@ static ex_option options[] = {
    guess takes a full server for the sign of one, and then finds that dropping work "ends" the burst: it gives up a
    server. The work that came last tells; so it is observed. Losses are rare and large, and their mean is the point, so
    the loss of an update is quadratic (Huber's leans to the median, which leaves them out), with rewards in the
-   hundreds scaled down to match. Steps are cheap and updates are not: sixteen steps to an update see more of the world
+   hundreds scaled down to match. Steps are cheap and updates are not: eight steps to an update see more of the world
    in the same time. The load of a recorded trace drifts for hours too, which nothing observed tells: there the learner
    looks less far ahead. */
 static void honest_defaults(const ex_program *p)
@@ -91,10 +91,10 @@ static void honest_defaults(const ex_program *p)
     if (!ex_option_given(p, "algo")) algo = ALGO_DUELING;
     if (!ex_option_given(p, "observe")) observe = OBSERVE_ARRIVAL;
     if (!ex_option_given(p, "gamma")) gamma_ = world.trace_path ? 0.8 : 0.98;
-    if (!ex_option_given(p, "lr-half")) lr_half = 8000;
+    if (!ex_option_given(p, "lr-half")) lr_half = 16000;
     if (!ex_option_given(p, "loss")) loss = LOSS_MSE;
     if (!ex_option_given(p, "clip")) clip = 10;
-    if (!ex_option_given(p, "learn-every")) learn_every = 16;
+    if (!ex_option_given(p, "learn-every")) learn_every = 8;
     if (!ex_option_given(p, "replay")) replay = 200000;
     if (!ex_option_given(p, "epsilon-decay")) decay = 0.998;
     if (!ex_option_given(p, "epsilon-floor")) floor_ = 0.1;
@@ -107,8 +107,9 @@ static void honest_defaults(const ex_program *p)
 
 static const char details[] =
     "With --env honest other defaults apply: --traffic bursty --algo dueling --observe arrival --gamma 0.98\n"
-    "(0.8 with a trace) --lr-half 8000 --loss mse --clip 10 --learn-every 16 --replay 200000\n"
-    "--epsilon-decay 0.998 --epsilon-floor 0.1 --reward-scale 0.01 --episodes 6400 --check-every 50 --keep best --save-every 1600.\n"
+    "(0.8 with a trace) --lr-half 16000 --loss mse --clip 10 --learn-every 8 --replay 200000\n"
+    "--epsilon-decay 0.998 --epsilon-floor 0.1 --reward-scale 0.01 --episodes 6400 --check-every 50\n"
+    "--keep best --save-every 1600.\n"
     "\n"
     "Writes history.csv, model.safetensors (for stress_test), checkpoint.safetensors (for --resume; also on Ctrl-C),\n"
     "results.json and reward_history.png.\n";
