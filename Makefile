@@ -31,6 +31,8 @@ LINK = $(LDFLAGS) -lm -pthread $(LDLIBS)
 
 ASAN := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
 TSAN := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
+# Instrumented, five sets of kernels take twenty seconds to compile: one program has all, the others the generic one.
+FEW_KERNELS = $(if $(filter test_nn_kernels,$*),,-DRLLB_NN_NO_SIMD)
 
 common := $(wildcard examples/common/*.c)
 examples := $(patsubst examples/%.c,build/%,$(wildcard examples/*.c))
@@ -113,8 +115,8 @@ build/$(1)/%.o: examples/common/%.c build/flags | build/stb-found
 	$$(COMPILE) $$(if $$(filter stb%,$$*),-w,$$(WARN)) $(2) -c $$< -o $$@
 endef
 $(eval $(call common_library,common,$$(CFLAGS)))
-$(eval $(call common_library,common-asan,$(ASAN)))
-$(eval $(call common_library,common-tsan,$(TSAN)))
+$(eval $(call common_library,common-asan,$(ASAN) $$(FEW_KERNELS)))
+$(eval $(call common_library,common-tsan,$(TSAN) $$(FEW_KERNELS)))
 
 $(examples): build/%: examples/%.c build/flags build/common/lib.a
 	$(COMPILE) -MF build/$*.d $(WARN) $(CFLAGS) $< build/common/lib.a -o $@ $(LINK)
@@ -134,12 +136,12 @@ $(4): build/test/%$(1): tests/%.c build/flags build/$(3)/lib.a
 	$$(COMPILE) -Itests -MF $$@.d $$(WARN) $(2) $$< build/$(3)/lib.a -o $$@ $$(LINK)
 endef
 $(eval $(call unit_tests,,-Werror $$(CFLAGS),common,$(units:%=build/test/%)))
-$(eval $(call unit_tests,.asan,$(ASAN),common-asan,$(units:%=build/test/%.asan)))
-$(eval $(call unit_tests,.tsan,$(TSAN),common-tsan,$(threaded:%=build/test/%.tsan)))
+$(eval $(call unit_tests,.asan,$(ASAN) $$(FEW_KERNELS),common-asan,$(units:%=build/test/%.asan)))
+$(eval $(call unit_tests,.tsan,$(TSAN) $$(FEW_KERNELS),common-tsan,$(threaded:%=build/test/%.tsan)))
 
 # Fuzz targets with the small driver of fuzz_main.h; `make fuzz` builds them with libFuzzer.
 $(fuzzers:%=build/test/%): build/test/%: tests/fuzz/%.c build/flags build/common-asan/lib.a
 	@mkdir -p $(@D)
-	$(COMPILE) -Itests/fuzz -MF $@.d $(WARN) $(ASAN) $< build/common-asan/lib.a -o $@ $(LINK)
+	$(COMPILE) -Itests/fuzz -MF $@.d $(WARN) $(ASAN) $(FEW_KERNELS) $< build/common-asan/lib.a -o $@ $(LINK)
 
 -include $(wildcard build/*.d build/*/*.d)
