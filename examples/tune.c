@@ -732,7 +732,7 @@ static bool draw_ranking(const verdict *verdicts, int32_t world)
         char *at;
         point_text(p, false, names[i], sizeof names[i]);
         at = strstr(names[i], " gamma ");
-        if (at) memmove(at + 3, at + 7, strlen(at + 7) + 1), memcpy(at, " / ", 3);
+        if (at) memmove(at + 1, at + 7, strlen(at + 7) + 1);
         at = strstr(names[i], " lr ");
         if (at) memmove(at + 1, at + 4, strlen(at + 4) + 1);
         list[i] = names[i];
@@ -745,7 +745,7 @@ static bool draw_ranking(const verdict *verdicts, int32_t world)
     memset(&chart, 0, sizeof chart);
     snprintf(subtitle, sizeof subtitle, "%s; %d seeds, %d episodes; closer to 0 is better", world_text(world, where), (int)seeds,
              (int)episodes);
-    snprintf(note, sizeof note, "Below each pair: network, learning rate / discount.%s",
+    snprintf(note, sizeof note, "Below the bars: network, learning rate, discount.%s",
              n > shown ? " Only the first 30 are shown; ranking.csv has them all." : "");
     colors[0] = ex_palette(0);
     colors[1] = EX_RGB(0xB8C0C8u);

@@ -1094,7 +1094,10 @@ void ex_rolling_mean(const double *values, int32_t count, int32_t window, double
 {
     int32_t i;
 
-    for (i = 0; i < count; i++) out[i] = ex_tail_mean(values, i + 1, window);
+    for (i = 0; i < count; i++) {
+        int32_t from = i + 1 > window ? i + 1 - window : 0;
+        out[i] = ex_mean(values + from, i + 1 - from);
+    }
 }
 
 const char *ex_estimate_text(ex_estimate e, int32_t decimals, char out[64])
@@ -1118,4 +1121,143 @@ void ex_json_estimate(ex_json *j, const char *key, ex_estimate e)
     ex_json_double(j, "low", e.low);
     ex_json_double(j, "high", e.high);
     ex_json_end(j);
+}
+
+/* ---- a run, a group and two groups ------------------------------------------------------------------------- */
+
+const char *const ex_measure_keys[] = { "last_100_mean",   "last_100_sd", "area_per_episode", "last_100_length",
+                                        "greedy_return", "greedy_survival", "expected_less_got", NULL };
+
+double ex_run_measure(const ex_run *r, ex_measure m)
+{
+    int32_t n = r->trial.episodes;
+
+    switch (m) {
+    case EX_M_LAST: return ex_tail_mean(ex_run_returns(r), n, EX_LAST);
+    case EX_M_SD: return ex_tail_sd(ex_run_returns(r), n, EX_LAST);
+    case EX_M_AREA: return ex_mean(ex_run_returns(r), n);
+    case EX_M_LENGTH: return ex_tail_mean(ex_run_lengths(r), n, EX_LAST);
+    case EX_M_GREEDY: return ex_run_figure(r, EX_GREEDY_RETURN);
+    case EX_M_SURVIVAL: return ex_run_figure(r, EX_GREEDY_SURVIVAL);
+    case EX_M_BIAS: return ex_run_figure(r, EX_GREEDY_VALUE) - ex_run_figure(r, EX_GREEDY_GAIN);
+    case EX_MEASURES: break;
+    }
+    return (double)NAN;
+}
+
+enum { SEEDS_MOST = 1000 };
+
+ex_estimate ex_group_measure(const ex_study *s, int32_t group, int32_t seeds, ex_measure m)
+{
+    double values[SEEDS_MOST];
+    int32_t i;
+
+    for (i = 0; i < seeds && i < SEEDS_MOST; i++) values[i] = ex_run_measure(ex_study_find(s, group, i), m);
+    return ex_estimate_t(values, i);
+}
+
+ex_estimate ex_group_differ(const ex_study *s, int32_t a, int32_t b, int32_t seeds, ex_measure m)
+{
+    double values[SEEDS_MOST];
+    int32_t i;
+
+    for (i = 0; i < seeds && i < SEEDS_MOST; i++) {
+        values[i] = ex_run_measure(ex_study_find(s, a, i), m) - ex_run_measure(ex_study_find(s, b, i), m);
+    }
+    return ex_estimate_bootstrap(values, i);
+}
+
+bool ex_group_curve(const ex_study *s, int32_t group, int32_t seeds, int32_t window, double *mean, double *low,
+                    double *high)
+{
+    int32_t n = ex_study_find(s, group, 0)->trial.episodes, i, k;
+    rllb_stats *stats = calloc((size_t)n, sizeof *stats);
+    double *smooth = malloc((size_t)n * sizeof *smooth);
+    bool ok = stats && smooth;
+
+    if (!ok) ex_fail("no memory for a curve of %d episodes", (int)n);
+    for (k = 0; ok && k < seeds; k++) {
+        ex_rolling_mean(ex_run_returns(ex_study_find(s, group, k)), n, window, smooth);
+        for (i = 0; i < n; i++) rllb_stats_add(&stats[i], smooth[i]);
+    }
+    for (i = 0; ok && i < n; i++) {
+        mean[i] = stats[i].mean;
+        low[i] = stats[i].mean - rllb_stats_stddev(&stats[i]);
+        high[i] = stats[i].mean + rllb_stats_stddev(&stats[i]);
+    }
+    free(stats);
+    free(smooth);
+    return ok;
+}
+
+void ex_measure_heading(ex_table *t)
+{
+    ex_table_cell(t, "last 100");
+    ex_table_cell(t, "their sd");
+    ex_table_cell(t, "area");
+    ex_table_cell(t, "length");
+    ex_table_cell(t, "greedy");
+    ex_table_cell(t, "survived");
+    ex_table_cell(t, "expects - gets");
+}
+
+void ex_measure_cells(ex_table *t, const ex_study *s, int32_t group, int32_t seeds)
+{
+    char text[64];
+    int32_t m;
+
+    for (m = 0; m < EX_MEASURES; m++) {
+        ex_estimate e = ex_group_measure(s, group, seeds, (ex_measure)m);
+        if (m == EX_M_SURVIVAL) ex_table_cell(t, "%.0f %%", 100 * e.mean);
+        else if (m == EX_M_LENGTH) ex_table_cell(t, "%.1f", e.mean);
+        else ex_table_cell(t, "%s", ex_estimate_text(e, m == EX_M_GREEDY || m == EX_M_BIAS ? 1 : 2, text));
+    }
+}
+
+void ex_json_measures(ex_json *j, const ex_study *s, int32_t group, int32_t seeds)
+{
+    int32_t m;
+
+    ex_json_object(j, "measures");
+    for (m = 0; m < EX_MEASURES; m++) {
+        ex_json_estimate(j, ex_measure_keys[m], ex_group_measure(s, group, seeds, (ex_measure)m));
+    }
+    ex_json_end(j);
+}
+
+bool ex_write_curves(const ex_study *s, int32_t seeds, int32_t window, const char *const *names)
+{
+    size_t n = (size_t)s->runs[0].trial.episodes, g, i;
+    double *curves = malloc(3 * n * (size_t)s->groups * sizeof *curves);
+    ex_text text = { 0 };
+    ex_csv csv = { .to = &text };
+    bool ok = curves != NULL;
+
+    if (!ok) ex_fail("no memory for %d curves", (int)s->groups);
+    for (g = 0; ok && g < (size_t)s->groups; g++) {
+        double *at = curves + 3 * n * g;
+        ok = ex_group_curve(s, (int32_t)g, seeds, window, at, at + n, at + 2 * n);
+    }
+    ex_csv_string(&csv, "episode");
+    for (g = 0; ok && g < (size_t)s->groups; g++) {
+        char column[160];
+        snprintf(column, sizeof column, "%s mean", names[g]);
+        ex_csv_string(&csv, column);
+        snprintf(column, sizeof column, "%s sd", names[g]);
+        ex_csv_string(&csv, column);
+    }
+    ex_csv_row(&csv);
+    for (i = 0; ok && i < n; i++) {
+        ex_csv_int(&csv, (int64_t)i + 1);
+        for (g = 0; g < (size_t)s->groups; g++) {
+            const double *at = curves + 3 * n * g + i;
+            ex_csv_double(&csv, at[0]);
+            ex_csv_double(&csv, at[2 * n] - at[0]);
+        }
+        ex_csv_row(&csv);
+    }
+    ok = ok && ex_text_write(&text, ex_path_join(s->how->out, "curves.csv").text);
+    ex_text_free(&text);
+    free(curves);
+    return ok;
 }

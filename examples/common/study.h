@@ -140,4 +140,39 @@ const char *ex_estimate_text(ex_estimate e, int32_t decimals, char out[64]);
 const char *ex_interval_text(ex_estimate e, int32_t decimals, char out[64]);
 void ex_json_estimate(ex_json *j, const char *key, ex_estimate e);
 
+/* ---- a run, a group and two groups in figures ------------------------------------------------------------------ */
+
+/* The last episodes are those that stability is judged by. */
+#define EX_LAST 100
+
+typedef enum ex_measure {
+    EX_M_LAST,     /* mean of the last 100 returns */
+    EX_M_SD,       /* their standard deviation: how unsteady the agent still is */
+    EX_M_AREA,     /* area under the learning curve, per episode: the mean of all returns */
+    EX_M_LENGTH,   /* mean length of the last 100 episodes, steps */
+    EX_M_GREEDY,   /* mean return without exploration, at the end */
+    EX_M_SURVIVAL, /* share of those episodes that the world did not end early */
+    EX_M_BIAS,     /* what the network expects less what it gets: positive is overestimation */
+    EX_MEASURES
+} ex_measure;
+
+extern const char *const ex_measure_keys[]; /* "last_100_mean", ... for files */
+
+double ex_run_measure(const ex_run *r, ex_measure m);
+/* Over the seeds of a group, by Student's t. */
+ex_estimate ex_group_measure(const ex_study *s, int32_t group, int32_t seeds, ex_measure m);
+/* Group a less group b, seed by seed, by bootstrap. */
+ex_estimate ex_group_differ(const ex_study *s, int32_t a, int32_t b, int32_t seeds, ex_measure m);
+/* The learning curve of a group: rolling mean of `window` returns, averaged over the seeds; low and high are one
+   standard deviation between the seeds away. [episodes] each. False: no memory, said on stderr. */
+bool ex_group_curve(const ex_study *s, int32_t group, int32_t seeds, int32_t window, double *mean, double *low,
+                    double *high);
+/* The cells of all measures in a row of a table, and the heading for them. */
+void ex_measure_heading(ex_table *t);
+void ex_measure_cells(ex_table *t, const ex_study *s, int32_t group, int32_t seeds);
+/* An object "measures" with an estimate for each. */
+void ex_json_measures(ex_json *j, const ex_study *s, int32_t group, int32_t seeds);
+/* OUT/curves.csv: learning curves of all groups, by name and side by side. */
+bool ex_write_curves(const ex_study *s, int32_t seeds, int32_t window, const char *const *names);
+
 #endif
