@@ -526,7 +526,15 @@ static int checkpoint_load(run *r, const ex_text *file)
         if (r->counter[0] < r->done || r->counter[1] < 0 || r->counter[1] > r->done) status = RLLB_ERROR_FORMAT;
         if (rllb_nn_dqn_episodes(r->agent) != r->done) status = RLLB_ERROR_FORMAT;
     }
-    if (status == RLLB_OK) return EX_OK;
+    if (status == RLLB_OK) {
+        const char *kernels = rllb_nn_kernels_name(rllb_nn_net_kernels(r->best));
+        char before[64];
+        if (rllb_nn_file_meta(file->data, file->size, "isa", before, sizeof before) == RLLB_OK &&
+            strcmp(before, kernels) != 0) {
+            ex_warn("%s was computed with %s and goes on with %s: not bit for bit", resume, before, kernels);
+        }
+        return EX_OK;
+    }
     return ex_fail("%s: not a checkpoint of this run: %s: %s", resume, detail.text, rllb_status_words(status));
 }
 

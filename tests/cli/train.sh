@@ -35,6 +35,15 @@ nothing_left() # name, folder
     if [ -z "$left" ]; then pass; else fail "$1" "left behind: $left"; fi
 }
 
+wait_for() # a file, for ten seconds at most
+{
+    tries=0
+    while [ ! -f "$1" ] && [ $tries -lt 200 ]; do
+        sleep 0.05
+        tries=$((tries + 1))
+    done
+}
+
 check "--help" $train --help
 for word in --env --traffic --trace --algo --double --per --episodes --seed --resume --out; do
     case $output in *"$word"*) pass ;; *) fail "--help" "does not mention $word" ;; esac
@@ -81,14 +90,11 @@ one_line 2 '--isa' $train --isa $other --out "$work/isa"
     same "double, prioritised, n-step: resuming is not stopping" "$work/d" "$work/f"
 
     # Killed without a word, resumed from whatever checkpoint was there last.
-    long="$small --episodes 500 --save-every 7"
+    long="$small --episodes 600 --save-every 7 --check-every 200"
     check "a longer run" $train $long --out "$work/g"
     $train $long --out "$work/h" >/dev/null 2>&1 &
     victim=$!
-    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do
-        if [ -f "$work/h/checkpoint.safetensors" ]; then break; fi
-        sleep 0.1
-    done
+    wait_for "$work/h/checkpoint.safetensors"
     kill -KILL $victim 2>/dev/null
     wait $victim 2>/dev/null
     if [ ! -f "$work/h/history.csv" ]; then pass; else fail "killed half-way" "it had finished already"; fi
@@ -96,14 +102,14 @@ one_line 2 '--isa' $train --isa $other --out "$work/isa"
     same "resumed after SIGKILL" "$work/g" "$work/h"
 
     # Ctrl-C saves first. (A background job of sh ignores SIGINT, so SIGTERM stands in: the same handler.)
-    $train $long --save-every 100000 --out "$work/i" >/dev/null 2>&1 &
+    $train $long --out "$work/i" >"$work/i.log" 2>&1 &
     victim=$!
-    sleep 0.4
+    wait_for "$work/i/checkpoint.safetensors"
     kill -TERM $victim 2>/dev/null
     wait $victim 2>/dev/null
     status=$?
-    if [ $status -eq 143 ] && [ -f "$work/i/checkpoint.safetensors" ]; then pass
-    else fail "interrupted" "exit status $status, or no checkpoint"; fi
+    if [ $status -eq 143 ] && grep -q 'stopped after .* go on with: train --resume' "$work/i.log"; then pass
+    else fail "interrupted" "exit status $status: $(cat "$work/i.log")"; fi
     check "resumed after an interrupt" $train --quiet --resume "$work/i/checkpoint.safetensors"
     same "resumed after an interrupt" "$work/g" "$work/i"
 
