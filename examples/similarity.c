@@ -439,9 +439,9 @@ static void find_words(comparison *c)
     SAY(c, "The scale is short: the lowest baseline has %.2f, the trace against itself %.2f, so what looks like %.0f of 100 "
            "is a place between these two.", low, self->nearest.mean, mean);
     SAY(c, "The two-sample test %s: energy coefficient %.3f (0 the same distribution, 1 nothing in common; two halves of the "
-           "trace have %.3f), p = %.2g. %s", apart ? "tells the simulated loads from the recorded ones" : "cannot tell the "
+           "trace have %.3f), p = %.2g.%s", apart ? "tells the simulated loads from the recorded ones" : "cannot tell the "
            "simulated loads from the recorded ones with so many rows", s->energy.coefficient, self->energy.coefficient,
-        s->energy.p, apart ? "Whatever the similarity says, these are not the same loads." : "");
+        s->energy.p, apart ? " Whatever the similarity says, these are not the same loads." : "");
     SAY(c, "Row by row, in time, the similarity is %.2f; with the simulated rows in random order it is %.2f (p = %.2g), so the "
            "simulation %s.", s->in_time.mean, c->shuffled_mean, c->shuffled_p,
         c->shuffled_p <= 0.05 ? "follows the course of the trace to some degree" : "does not follow the course of the trace");
@@ -730,7 +730,7 @@ static bool draw_histogram(const comparison *c)
     }
     snprintf(subtitle, sizeof subtitle, "Every vector's similarity to the nearest of the %d recorded rows (%d servers)",
              (int)c->reference.count, (int)c->reference.size);
-    snprintf(note, sizeof note, "Not drawn: the constant vector, all of it at %.2f %%. similarity = 100 (1 - d / \xE2\x88\x9An), "
+    snprintf(note, sizeof note, "Not drawn: the constant vector, all of it at %.2f %%. similarity = 100 (1 - d / sqrt(n)), "
              "d the Euclidean distance.", c->of[CONSTANT].nearest.mean);
     chart.title = "How similar the simulated loads are, and what else is";
     chart.subtitle = subtitle;

@@ -50,6 +50,8 @@ void ex_canvas_free(ex_canvas *c);
 void ex_canvas_clear(ex_canvas *c, ex_color color);
 void ex_canvas_clip_all(ex_canvas *c); /* back to the whole picture */
 bool ex_canvas_write_png(const ex_canvas *c, const char *path);
+/* The same picture several times as fast, in a file that may be larger: for the many frames of a video. */
+bool ex_canvas_write_png_fast(const ex_canvas *c, const char *path);
 
 typedef enum ex_dash { EX_SOLID, EX_DASHED, EX_DOTTED, EX_DASH_DOT, EX_LONG_DASH, EX_DASH_NUM } ex_dash;
 typedef enum ex_marker {
@@ -62,6 +64,8 @@ typedef enum ex_marker {
     EX_MARKER_NUM
 } ex_marker;
 
+/* Another picture, made to fit r: each pixel is the mean of what it covers. */
+void ex_draw_picture(ex_canvas *c, ex_rect r, const ex_canvas *picture);
 void ex_draw_rect(ex_canvas *c, ex_rect r, ex_color color);
 void ex_draw_round_rect(ex_canvas *c, ex_rect r, double radius, ex_color color);
 void ex_draw_frame(ex_canvas *c, ex_rect r, double width, ex_color color); /* outline, inside of r */
