@@ -439,7 +439,7 @@ static void verdict_text(const verdict *v, int32_t world, ex_text *out)
         ex_text_printf(out, " The published winner (dueling lr 0.001 gamma 0.99) is number %d of %d here, score %s.",
                        (int)theirs->rank, (int)(point_count / world_count), ex_estimate_text(theirs->score, 2, interval));
     }
-    if (v->shared > 2) {
+    if (v->shared > 2 && !isnan(v->correlation.mean)) {
         ex_text_printf(out, " Rank correlation with the published table over %d points: %.2f, 95 %% interval %s; our "
                        "scores are %.1f %s on average.", (int)v->shared, v->correlation.mean,
                        ex_interval_text(v->correlation, 2, interval), fabs(v->bias), v->bias > 0 ? "higher" : "lower");
