@@ -1,16 +1,16 @@
 /* ablation.c - the full agent, and what becomes of it when its parts are taken out one by one
 
-   Shows how to ask what a part is good for: the full agent is Double Dueling DQN with prioritised replay; each variant lacks
-   one thing and nothing else, all meet the same seeds, and every difference comes with an interval. Stability is a
-   number: the standard deviation of the last 100 returns, and the area under the learning curve.
+   Shows how to ask what a part is good for: the full agent is Double Dueling DQN with prioritised replay; each
+   variant lacks one thing and nothing else, all meet the same seeds, and every difference comes with an interval.
+   Stability is a number: the standard deviation of the last 100 returns, and the area under the learning curve.
 
    Build:   make build/ablation
    Run:     build/ablation --out out/ablation
    Prints:  a table of the variants, beside what was published, and what each part is worth
    Writes:  results.json, ablation.csv, curves.csv, runs.csv, curves.png, stability.png, runs/NAME.csv
 
-   "No replay" learns from the newest transition as it comes. In the published program it does not learn at all, since its
-   update returns at once without a replay: --as-original adds that as one more variant.
+   "No replay" learns from the newest transition as it comes. In the published program it does not learn at all, since
+   its update returns at once without a replay: --as-original adds that as one more variant.
 
    Stopped, it goes on with --resume; slices for other machines: --shard, --merge, docs/cluster.md. */
 
@@ -39,7 +39,7 @@ static ex_option options[] = {
     EX_DOUBLE("lr", &lr, 1e-9, 10, "X", "learning rate of Adam"),
     EX_DOUBLE("gamma", &gamma_, 0, 1, "X", "discount of later rewards"),
     EX_DOUBLE("epsilon", &epsilon_fixed, 0, 1, "X",
-              "share of random actions where it does not decay; 0: the mean of the schedule, so that all explore as much"),
+              "share of random actions where it does not decay; 0: the schedule's mean, so that all explore as much"),
     EX_FLAG("as-original", &as_original, "one more variant: no replay as published, which never learns"),
     EX_INT("episodes", &episodes, 2, 1000000, "N", "episodes to a run"),
     EX_INT("seeds", &seeds, 1, 1000, "N", "runs of every variant"),
@@ -54,9 +54,10 @@ static const char *folders[EX_STUDY_FOLDERS_MAX];
 static ex_program program = {
     .name = "ablation",
     .summary = "the full agent against itself without one of its parts",
-    .details = "The defaults are the published settings (high traffic, learning rate 0.001, discount 0.99, 800 episodes, an update\n"
-               "every step) with ten seeds in place of one. The full agent has what was published (replay, target network,\n"
-               "clipping, decaying exploration) and Double DQN, the dueling head and prioritised replay besides.\n",
+    .details = "The defaults are the published settings (high traffic, learning rate 0.001, discount 0.99, 800\n"
+               "episodes, an update every step) with ten seeds in place of one. The full agent has what was\n"
+               "published (replay, target network, clipping, decaying exploration) and Double DQN, the dueling head\n"
+               "and prioritised replay besides.\n",
     .options = options,
     .option_count = EX_COUNT(options),
     .arguments_name = "[DIR...]",
@@ -86,8 +87,9 @@ static const char *const variant_names[] = {
 };
 
 /* What the published project says of it: its program takes out the first two, its text shows no figure of them. */
-static const char *const published[] = { "run, no figure", "run, no figure", "run, never learns", "-", "-", "-", "-", "-",
-                                         "run, no figure" };
+static const char *const published[] = {
+    "run, no figure", "run, no figure", "run, never learns", "-", "-", "-", "-", "-", "run, no figure"
+};
 
 static int32_t variant_count = VARIANTS - 1;
 
@@ -175,7 +177,7 @@ static const char *side(ex_estimate e, const char *above, const char *below)
     return e.low > 0 ? above : e.high < 0 ? below : NULL;
 }
 
-/* "steadier, lower area" or "no difference to be seen" */
+/* "less steady, smaller area" or "no difference to be seen" */
 static const char *effect_text(const effect *e, char out[128])
 {
     const char *words[3];
@@ -241,15 +243,20 @@ static void print_results(const ex_study *s)
     }
     ex_table_print(&effects, stdout);
     ex_table_free(&effects);
-    printf("\nlast 100: mean return of the last %d episodes; area: mean return of all; greedy, survived: %d fresh episodes\n"
-           "without exploration; expects - gets: value of a state by the network less the discounted return that follows.\n"
-           "After a \302\261 stands the 95 %% interval by Student's t, in [] the one by bootstrap.\n"
-           "Without decay the share of random actions is %.3g throughout.\n"
-           "Published: the project's program ablates the target network and the replay; its text has no figure of it.\n",
-           EX_LAST, EX_STUDY_JUDGED, variant_trial(NO_DECAY).epsilon_fixed);
-    if (is_short()) printf("With so few seeds or episodes this shows that the program works, and nothing about the parts.\n");
+    printf(
+        "\nlast 100: mean return of the last %d episodes; area: mean return of all; greedy, survived: %d fresh "
+        "episodes\n"
+        "without exploration; expects - gets: value of a state by the network less the discounted return that "
+        "follows.\n"
+        "After a \302\261 stands the 95 %% interval by Student's t, in [] the one by bootstrap.\n"
+        "Without decay the share of random actions is %.3g throughout.\n"
+        "Published: the project's program ablates the target network and the replay; its text has no figure of it.\n",
+        EX_LAST, EX_STUDY_JUDGED, variant_trial(NO_DECAY).epsilon_fixed);
+    if (is_short())
+        printf("With so few seeds or episodes this shows that the program works, and nothing about the parts.\n");
     if (crash_pays()) {
-        printf("Mind what a return says here: with high traffic in this world an early crash (-50, and over) costs less than "
+        printf("Mind what a return says here: with high traffic in this world an early crash (-50, and over) costs "
+               "less than "
                "living on, so a better return is a shorter life; --env honest has no such reward.\n");
     }
     printf("in %s: results.json ablation.csv curves.csv runs.csv curves.png stability.png runs/\n", how.out);
@@ -331,6 +338,13 @@ static bool write_results(const ex_study *s)
 
 /* ---- pictures ---------------------------------------------------------------------------------------------- */
 
+/* Grey is the full agent; the palette ends in a grey of its own. */
+static ex_color variant_color(int32_t v)
+{
+    if (v == FULL) return EX_RGB(0x8A949Eu);
+    return v == NEVER_LEARNS ? EX_RGB(0xA23B4Bu) : ex_palette(v - 1);
+}
+
 /* A panel for each part: the full agent, and the one without it. */
 static bool draw_curves(const ex_study *s)
 {
@@ -363,7 +377,7 @@ static bool draw_curves(const ex_study *s)
             line->low = from + n;
             line->high = from + 2 * n;
             line->count = episodes;
-            line->color = k == 0 ? EX_RGB(0x8A949Eu) : ex_palette(v - 1);
+            line->color = variant_color(k == 0 ? FULL : v);
             line->width = 2.25;
         }
     }
@@ -382,8 +396,10 @@ static bool draw_curves(const ex_study *s)
     memset(&figure, 0, sizeof figure);
     snprintf(subtitle, sizeof subtitle, "%s cluster, %s traffic, %d seeds, the same for all; closer to 0 is better",
              ex_mode_names[mode], traffic_names[traffic], (int)seeds);
-    snprintf(note, sizeof note, "Lines: rolling mean of %d returns, averaged over the seeds. Bands: one standard deviation between "
-             "the seeds.", (int)window);
+    snprintf(note, sizeof note,
+             "Lines: rolling mean of %d returns, averaged over the seeds. Bands: one standard deviation between "
+             "the seeds.",
+             (int)window);
     figure.title = "What a part does to learning";
     figure.subtitle = subtitle;
     figure.note = note;
@@ -400,7 +416,8 @@ static bool draw_curves(const ex_study *s)
 static bool draw_stability(const ex_study *s)
 {
     static const ex_measure shown[] = { EX_M_SD, EX_M_AREA };
-    static const char *const titles[] = { "unsteadiness: lower is steadier", "area under the learning curve: closer to 0 is better" };
+    static const char *const titles[] = { "unsteadiness: lower is steadier",
+                                          "area under the learning curve: closer to 0 is better" };
     static const char *const labels[] = { "standard deviation of the last 100 returns", "mean return of all episodes" };
     double *values = malloc((size_t)seeds * 2 * VARIANTS * sizeof *values);
     const double *list[2 * VARIANTS];
@@ -419,7 +436,7 @@ static bool draw_stability(const ex_study *s)
     memset(references, 0, sizeof references);
     for (v = 0; v < variant_count; v++) {
         counts[v] = seeds;
-        colors[v] = v == 0 ? EX_RGB(0x8A949Eu) : ex_palette(v - 1);
+        colors[v] = variant_color(v);
     }
     for (m = 0; ok && m < 2; m++) {
         for (v = 0; v < variant_count; v++) {
@@ -445,7 +462,8 @@ static bool draw_stability(const ex_study *s)
              traffic_names[traffic], (int)seeds, (int)episodes);
     figure.title = "What a part does to stability";
     figure.subtitle = subtitle;
-    figure.note = "Boxes: quartiles and median over the seeds, a dot for the mean. Dashed: the mean of the full agent, which is "
+    figure.note = "Boxes: quartiles and median over the seeds, a dot for the mean. Dashed: the mean of the full "
+                  "agent, which is "
                   "Double Dueling DQN with prioritised replay.";
     figure.panels = panels;
     figure.panel_count = 2;

@@ -49,8 +49,8 @@ static const char *folders[EX_STUDY_FOLDERS_MAX];
 static ex_program program = {
     .name = "compare",
     .summary = "Standard, Dueling and Double DQN with the same seeds",
-    .details = "The defaults are the published settings (learning rate 0.001, discount 0.99, 800 episodes, an update every\n"
-               "step) with ten seeds in place of one.\n",
+    .details = "The defaults are the published settings (learning rate 0.001, discount 0.99, 800 episodes, an\n"
+               "update every step) with ten seeds in place of one.\n",
     .options = options,
     .option_count = EX_COUNT(options),
     .arguments_name = "[DIR...]",
@@ -158,27 +158,35 @@ static int32_t claims_make(const ex_study *s, claim *out)
         if (worlds[w] == RLLB_ENV_LOW) {
             c->published = "low traffic: both converge, with nearly identical performance";
             c->verdict = holds_if(last.low > -same && last.high < same, last.low > same || last.high < -same);
-            snprintf(c->found, sizeof c->found, "Dueling less Standard, last 100 returns: %+.2f %s; identical is taken as "
-                     "within 5 %% (%.2f)", last.mean, ex_interval_text(last, 2, one), same);
+            snprintf(c->found, sizeof c->found,
+                     "Dueling less Standard, last 100 returns: %+.2f %s; identical is taken as "
+                     "within 5 %% (%.2f)",
+                     last.mean, ex_interval_text(last, 2, one), same);
             n++;
         }
         if (worlds[w] != RLLB_ENV_HIGH) continue;
         c[0].published = "high traffic: Dueling is significantly more stable than Standard";
         c[0].verdict = holds_if(sd.high < 0, sd.low >= 0);
-        snprintf(c[0].found, sizeof c[0].found, "Dueling less Standard, standard deviation of the last 100 returns: %+.2f %s "
-                 "(Standard: %s)", sd.mean, ex_interval_text(sd, 2, one), ex_estimate_text(steady, 2, two));
+        snprintf(c[0].found, sizeof c[0].found,
+                 "Dueling less Standard, standard deviation of the last 100 returns: %+.2f %s "
+                 "(Standard: %s)",
+                 sd.mean, ex_interval_text(sd, 2, one), ex_estimate_text(steady, 2, two));
         c[1].published = "high traffic: Standard overestimates";
         c[1].verdict = holds_if(bias.low > 0, bias.high <= 0);
         snprintf(c[1].found, sizeof c[1].found, "what Standard expects less what it gets: %+.2f %s", bias.mean,
                  ex_interval_text(bias, 2, one));
         c[2].published = "high traffic: that overestimation is why it is unstable";
         c[2].verdict = holds_if(cure.high < 0 && bias.low > 0, cure.low >= 0 || bias.high <= 0);
-        snprintf(c[2].found, sizeof c[2].found, "Double DQN, which takes the overestimation away, less Standard, standard "
-                 "deviation of the last 100 returns: %+.2f %s", cure.mean, ex_interval_text(cure, 2, one));
+        snprintf(c[2].found, sizeof c[2].found,
+                 "Double DQN, which takes the overestimation away, less Standard, standard "
+                 "deviation of the last 100 returns: %+.2f %s",
+                 cure.mean, ex_interval_text(cure, 2, one));
         c[3].published = "high traffic: Dueling is the superior architecture";
         c[3].verdict = holds_if(last.low > 0, last.high <= 0);
-        snprintf(c[3].found, sizeof c[3].found, "Dueling less Standard, last 100 returns: %+.2f %s; length of those episodes: "
-                 "%.1f and %.1f steps", last.mean, ex_interval_text(last, 2, one),
+        snprintf(c[3].found, sizeof c[3].found,
+                 "Dueling less Standard, last 100 returns: %+.2f %s; length of those episodes: "
+                 "%.1f and %.1f steps",
+                 last.mean, ex_interval_text(last, 2, one),
                  ex_group_measure(s, w * LEARNERS + DUELING, seeds, EX_M_LENGTH).mean,
                  ex_group_measure(s, w * LEARNERS + DQN, seeds, EX_M_LENGTH).mean);
         n += 4;
@@ -186,10 +194,11 @@ static int32_t claims_make(const ex_study *s, claim *out)
     return n;
 }
 
-static const char caution[] = "With so few seeds or episodes this shows that the program works, and nothing about the claims.";
+static const char caution[] =
+    "With so few seeds or episodes this shows that the program works, and nothing about the claims.";
 static const char crash_pays[] =
-    "Mind what a return says here: with high traffic in this world an early crash (-50, and over) costs less than living on, "
-    "so the better return is the shorter life; --env honest has no such reward.";
+    "Mind what a return says here: with high traffic in this world an early crash (-50, and over) costs less than "
+    "living on, so the better return is the shorter life; --env honest has no such reward.";
 
 /* ---- tables ------------------------------------------------------------------------------------------------ */
 
@@ -200,8 +209,9 @@ static void print_results(const ex_study *s, const claim *claims, int32_t claim_
 
     for (w = 0; w < world_count; w++) {
         ex_table table = { 0 }, differences = { 0 };
-        printf("\ncluster %s, %s traffic: seeds %llu to %llu, %d episodes\n", ex_mode_names[mode], traffic_names[worlds[w]],
-               (unsigned long long)seed, (unsigned long long)seed + (unsigned long long)seeds - 1, (int)episodes);
+        printf("\ncluster %s, %s traffic: seeds %llu to %llu, %d episodes\n", ex_mode_names[mode],
+               traffic_names[worlds[w]], (unsigned long long)seed,
+               (unsigned long long)seed + (unsigned long long)seeds - 1, (int)episodes);
         ex_table_cell(&table, "learner");
         ex_measure_heading(&table);
         ex_table_row(&table);
@@ -231,10 +241,12 @@ static void print_results(const ex_study *s, const claim *claims, int32_t claim_
         ex_table_print(&differences, stdout);
         ex_table_free(&differences);
     }
-    printf("\nlast 100: mean return of the last %d episodes; area: mean return of all; greedy, survived: %d fresh episodes\n"
-           "without exploration; expects - gets: value of a state by the network less the discounted return that follows.\n"
-           "After a \302\261 stands the 95 %% interval by Student's t, in [] the one by bootstrap.\n\n", EX_LAST,
-           EX_STUDY_JUDGED);
+    printf("\nlast 100: mean return of the last %d episodes; area: mean return of all; greedy, survived: %d fresh "
+           "episodes\n"
+           "without exploration; expects - gets: value of a state by the network less the discounted return that "
+           "follows.\n"
+           "After a \302\261 stands the 95 %% interval by Student's t, in [] the one by bootstrap.\n\n",
+           EX_LAST, EX_STUDY_JUDGED);
     for (p = 0; p < claim_count; p++) {
         printf("published: %s\n    %s: %s\n", claims[p].published, claims[p].verdict, claims[p].found);
     }
@@ -384,10 +396,12 @@ static bool draw_curves(const ex_study *s)
         }
     }
     memset(&figure, 0, sizeof figure);
-    snprintf(subtitle, sizeof subtitle, "%s cluster, %d seeds, the same for all; closer to 0 is better", ex_mode_names[mode],
-             (int)seeds);
-    snprintf(note, sizeof note, "Lines: rolling mean of %d returns, averaged over the seeds. Bands: one standard deviation between "
-             "the seeds.", (int)window);
+    snprintf(subtitle, sizeof subtitle, "%s cluster, %d seeds, the same for all; closer to 0 is better",
+             ex_mode_names[mode], (int)seeds);
+    snprintf(note, sizeof note,
+             "Lines: rolling mean of %d returns, averaged over the seeds. Bands: one standard deviation between "
+             "the seeds.",
+             (int)window);
     figure.title = "Learning curves";
     figure.subtitle = subtitle;
     figure.note = note;
@@ -444,10 +458,12 @@ static bool draw_stability(const ex_study *s)
         }
     }
     memset(&figure, 0, sizeof figure);
-    snprintf(subtitle, sizeof subtitle, "%s cluster, %d seeds, %d episodes", ex_mode_names[mode], (int)seeds, (int)episodes);
+    snprintf(subtitle, sizeof subtitle, "%s cluster, %d seeds, %d episodes", ex_mode_names[mode], (int)seeds,
+             (int)episodes);
     figure.title = "What the seeds make of it";
     figure.subtitle = subtitle;
-    figure.note = "Boxes: quartiles and median over the seeds, a dot for the mean. Overestimation: the value the network gives a "
+    figure.note = "Boxes: quartiles and median over the seeds, a dot for the mean. Overestimation: the value the "
+                  "network gives a "
                   "state, less the discounted return that follows it.";
     figure.panels = panels;
     figure.panel_count = 3 * world_count;

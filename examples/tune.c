@@ -1,8 +1,8 @@
 /* tune.c - a grid of hyper-parameters for the learned balancer, over several seeds, on all processors or many machines
 
-   Shows how to search honestly: every point of the grid is run with the same seeds, its score comes with an interval, and
-   the ranking comes with the figure that says what it is worth, how well two seeds agree on it. Without options it
-   is the published grid of 18 on the three-server cluster, printed beside the published ranking.
+   Shows how to search honestly: every point of the grid is run with the same seeds, its score comes with an interval,
+   and the ranking comes with the figure that says what it is worth, how well two seeds agree on it. Without options
+   it is the published grid of 18 on the three-server cluster, printed beside the published ranking.
 
    Build:   make build/tune
    Run:     build/tune --out out/tune
@@ -68,10 +68,10 @@ static const char *folders[EX_STUDY_FOLDERS_MAX];
 static ex_program program = {
     .name = "tune",
     .summary = "a grid of hyper-parameters, ranked over several seeds",
-    .details = "The defaults are the published grid: an update every 4th step, an extra soft target update every 10th, score =\n"
-               "mean of the last 20 returns, averaged over the seeds 1, 2, 3. Published figures are of the cluster seed0; the\n"
-               "published text says high traffic, the published program had low in it. The figures fit high, so it is the\n"
-               "default; --traffic low,high runs both.\n",
+    .details = "The defaults are the published grid: an update every 4th step, an extra soft target update every\n"
+               "10th, score = mean of the last 20 returns, averaged over the seeds 1, 2, 3. Published figures are\n"
+               "of the cluster seed0; the published text says high traffic, the published program had low in it.\n"
+               "The figures fit high, so it is the default; --traffic low,high runs both.\n",
     .options = options,
     .option_count = EX_COUNT(options),
     .arguments_name = "[DIR...]",
@@ -437,7 +437,8 @@ static void verdict_text(const verdict *v, int32_t world, ex_text *out)
     if (v->published_best >= 0) {
         const point *theirs = &points[v->published_best];
         ex_text_printf(out, " The published winner (dueling lr 0.001 gamma 0.99) is number %d of %d here, score %s.",
-                       (int)theirs->rank, (int)(point_count / world_count), ex_estimate_text(theirs->score, 2, interval));
+                       (int)theirs->rank, (int)(point_count / world_count),
+                       ex_estimate_text(theirs->score, 2, interval));
     }
     if (v->shared > 2 && !isnan(v->correlation.mean)) {
         ex_text_printf(out, " Rank correlation with the published table over %d points: %.2f, 95 %% interval %s; our "
@@ -453,10 +454,13 @@ static void verdict_text(const verdict *v, int32_t world, ex_text *out)
     if (!isnan(v->dueling.low)) {
         ex_text_printf(out, " Dueling less dqn, all else equal: %+.2f, 95 %% interval %s%s.", v->dueling.mean,
                        ex_interval_text(v->dueling, 2, interval),
-                       v->dueling.low > 0 ? ": better" : v->dueling.high < 0 ? ": worse" : ": no difference to be seen");
+                       v->dueling.low > 0    ? ": better"
+                       : v->dueling.high < 0 ? ": worse"
+                                             : ": no difference to be seen");
     }
     if (best->value[D_ENV] == RLLB_ENV_SEED0 && best->value[D_TRAFFIC] == RLLB_ENV_HIGH) {
-        ex_text_printf(out, " Mind what the score rewards: in this world an early crash (-50, and over) costs less than "
+        ex_text_printf(out,
+                       " Mind what the score rewards: in this world an early crash (-50, and over) costs less than "
                        "living on, always the same server scores -54.9 and least load -101.");
     }
 }
@@ -524,7 +528,8 @@ static bool write_ranking(void)
         }
     }
     ex_text_printf(&text, "%s,", header);
-    ex_csv_header(&csv, "score,score_low,score_high,length,greedy_return,greedy_survival,published_score,published_rank");
+    ex_csv_header(&csv,
+                  "score,score_low,score_high,length,greedy_return,greedy_survival,published_score,published_rank");
     for (i = 0; i < point_count; i++) {
         const point *p = &points[i];
         ex_csv_int(&csv, p->rank);
@@ -679,7 +684,8 @@ static bool draw_heat(const verdict *verdicts)
                 }
             }
         }
-        snprintf(m->title, sizeof m->title, "%s, %s", ex_algo_names[algo], last ? "as published" : world_text(row, where));
+        snprintf(m->title, sizeof m->title, "%s, %s", ex_algo_names[algo],
+                 last ? "as published" : world_text(row, where));
         m->map.title = m->title;
         m->map.x_label = "discount gamma (per step)";
         m->map.y_label = "learning rate (of Adam)";
@@ -697,8 +703,10 @@ static bool draw_heat(const verdict *verdicts)
         ex_fail("no memory for the picture");
         ok = false;
     }
-    snprintf(note, sizeof note, "Mean return of the last %d of %d episodes over %d seeds; brighter is better. Every row of "
-             "maps has its own scale.%s", SCORE_EPISODES, (int)episodes, (int)seeds,
+    snprintf(note, sizeof note,
+             "Mean return of the last %d of %d episodes over %d seeds; brighter is better. Every row of "
+             "maps has its own scale.%s",
+             SCORE_EPISODES, (int)episodes, (int)seeds,
              searched_more() ? " Each cell shows the best of the other settings." : "");
     figure.title = "Learning rate and discount";
     figure.note = note;
@@ -743,8 +751,8 @@ static bool draw_ranking(const verdict *verdicts, int32_t world)
         errors[2 * i + 1] = 0;
     }
     memset(&chart, 0, sizeof chart);
-    snprintf(subtitle, sizeof subtitle, "%s; %d seeds, %d episodes; closer to 0 is better", world_text(world, where), (int)seeds,
-             (int)episodes);
+    snprintf(subtitle, sizeof subtitle, "%s; %d seeds, %d episodes; closer to 0 is better", world_text(world, where),
+             (int)seeds, (int)episodes);
     snprintf(note, sizeof note, "Below the bars: network, learning rate, discount.%s",
              n > shown ? " Only the first 30 are shown; ranking.csv has them all." : "");
     colors[0] = ex_palette(0);

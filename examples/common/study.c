@@ -233,8 +233,8 @@ static void pupil_close(pupil *p)
     free(p->next);
 }
 
-/* The way to write to the target network: the learner lists its arrays for saving, and a network of the same shape tells
-   where in the block of parameters each of them lies. NULL if that does not fit. */
+/* The way to write to the target network: the learner lists its arrays for saving, and a network of the same shape
+   tells where in the block of parameters each of them lies. NULL if that does not fit. */
 static float *target_data(rllb_nn_dqn *agent, rllb_nn_net *like)
 {
     rllb_nn_entry entries[RLLB_NN_DQN_ENTRIES_MAX], own[RLLB_NN_NET_ENTRIES_MAX];
@@ -633,8 +633,8 @@ static void pool_close(pool *p)
     free(p->slots);
 }
 
-/* The lock is on an open folder: a child that held it open would keep it locked after its parent's death. Ctrl-C reaches
-   all processes of a terminal; what it means is the parent's business. */
+/* The lock is on an open folder: a child that held it open would keep it locked after its parent's death. Ctrl-C
+   reaches all processes of a terminal; what it means is the parent's business. */
 static void child(pool *p, slot *at, pid_t parent)
 {
     ex_folder_unlock(&p->study->lock);
@@ -831,7 +831,8 @@ static int compute(ex_study *s)
         ex_progress_end(&p.bar, NULL);
     } else if (ex_interrupted()) {
         ex_progress_end(&p.bar, NULL);
-        fprintf(stderr, "%s: stopped with %d of %d runs done; they are in %s; go on with the same command and --resume\n",
+        fprintf(stderr,
+                "%s: stopped with %d of %d runs done; they are in %s; go on with the same command and --resume\n",
                 ex_program_name(), (int)(there + p.done), (int)mine, ex_path_join(s->how->out, "runs").text);
         status = ex_interrupt_status();
     } else if (p.failed > 0) {

@@ -2,10 +2,10 @@
    their figures
 
    A study is a list of trials (settings of one training run) and a folder. Every run that ends leaves its history in
-   OUT/runs/NAME.csv, complete or not at all; NAME ends in a number made from all settings. So a study that was stopped, by
-   Ctrl-C, kill -9 or a power cut, goes on with --resume where it was, slices of it may be computed anywhere (--shard I/N)
-   and joined (--merge DIR...), and a run of other settings is never taken for one of these. A run is its settings and
-   seed, so none of this changes a byte of any file. Nothing that is written tells the time.
+   OUT/runs/NAME.csv, complete or not at all; NAME ends in a number made from all settings. So a study that was
+   stopped, by Ctrl-C, kill -9 or a power cut, goes on with --resume where it was, slices of it may be computed
+   anywhere (--shard I/N) and joined (--merge DIR...), and a run of other settings is never taken for one of these. A
+   run is its settings and seed, so none of this changes a byte of any file. Nothing that is written tells the time.
 
    Runs are processes: one that crashes takes nothing with it. They end when their parent does. */
 
@@ -73,14 +73,15 @@ typedef struct ex_study_how {
     bool resume, merge, portable, quiet;
 } ex_study_how;
 
-#define EX_STUDY_OPTIONS(h)                                                                                           \
-    EX_HEADING("How it is run"), EX_INT("jobs", &(h).jobs, 0, 4096, "N", "runs at a time; 0: one for every processor"),  \
-        EX_FLAG("resume", &(h).resume, "keep the runs that --out holds already, do those that are missing"),             \
-        EX_STRING("shard", &(h).shard, "I/N", "only every Nth run, from the Ith (1 to N); see docs/cluster.md"),          \
-        EX_FLAG("merge", &(h).merge, "no runs: join those of the folders DIR..., made with these same options"),         \
-        EX_FLAG("portable", &(h).portable, "arithmetic that gives the same bits on every machine; slower"),              \
-        EX_STRING("out", &(h).out, "DIR", "folder for the results"),                                                     \
-        EX_FLAG("quiet", &(h).quiet, "no progress, no tables")
+#define EX_STUDY_OPTIONS(h)                                                                                  \
+    EX_HEADING("How it is run"),                                                                             \
+    EX_INT("jobs", &(h).jobs, 0, 4096, "N", "runs at a time; 0: one for every processor"),                   \
+    EX_FLAG("resume", &(h).resume, "keep the runs that --out holds already, do those that are missing"),     \
+    EX_STRING("shard", &(h).shard, "I/N", "only every Nth run, from the Ith (1 to N); see docs/cluster.md"), \
+    EX_FLAG("merge", &(h).merge, "no runs: join those of the folders DIR..., made with these same options"), \
+    EX_FLAG("portable", &(h).portable, "arithmetic that gives the same bits on every machine; slower"),      \
+    EX_STRING("out", &(h).out, "DIR", "folder for the results"),                                             \
+    EX_FLAG("quiet", &(h).quiet, "no progress, no tables")
 
 #define EX_STUDY_FOLDERS_MAX 4096
 
