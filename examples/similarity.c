@@ -1,4 +1,4 @@
-/* similarity.c - are simulated loads like recorded ones? The published figure, what it is worth, and a test that can tell
+/* similarity.c - are simulated loads like recorded ones? The published figure, its worth, and a test that can tell
 
    The published experiment takes each simulated load vector's Euclidean distance d to the nearest row of a recorded
    trace, whenever that row was recorded, and calls 100 (1 - d / sqrt(n)) the similarity in percent. This program
@@ -40,7 +40,8 @@ static ex_option options[] = {
     EX_STRING("reference", &reference_files, "FILE,...", "trace of loads, a column a server; several: side by side"),
     EX_STRING("columns", &columns, "NAME,...", "its columns, by name or number; else all that can be loads"),
     EX_CHOICE("join", &by_time, join_names, "several files: n-th row to n-th row, or where their times are the same"),
-    EX_DOUBLE("reference-full", &reference_full, 0, 1e300, "X", "full load in it; 0: 1, 100 or the greatest, what fits"),
+    EX_DOUBLE("reference-full", &reference_full, 0, 1e300, "X",
+              "full load in it; 0: 1, 100 or the greatest, what fits"),
     EX_HEADING("Simulated: a file, a trained model or a classical policy"),
     EX_STRING("simulated", &simulated_files, "FILE,...", "loads from elsewhere, as many columns"),
     EX_STRING("simulated-columns", &simulated_columns, "NAME,...", "its columns"),
@@ -81,9 +82,10 @@ static ex_program program = { .name = "similarity", .summary = "compares simulat
 static const struct {
     const char *name, *key;
     double value;
-} published[4] = {
-    { "mean", "mean", 90.21 }, { "standard deviation", "sd", 5.42 }, { "least", "min", 76.60 }, { "greatest", "max", 98.45 }
-};
+} published[4] = { { "mean", "mean", 90.21 },
+                   { "standard deviation", "sd", 5.42 },
+                   { "least", "min", 76.60 },
+                   { "greatest", "max", 98.45 } };
 
 enum { SIMULATED, ITSELF, CONSTANT, NOISE, ROUND_ROBIN, LEAST_LOAD, CANDIDATES };
 
@@ -194,7 +196,8 @@ static bool open_world(comparison *c)
 
     if (model_path) {
         if (!ex_player_model(&c->player, model_path)) return false;
-        if (!ex_player_world(&c->player, &world, ex_option_given(&program, "env"), ex_option_given(&program, "rates"))) {
+        if (!ex_player_world(&c->player, &world, ex_option_given(&program, "env"),
+                             ex_option_given(&program, "rates"))) {
             return false;
         }
     } else {
@@ -207,10 +210,10 @@ static bool open_world(comparison *c)
     }
     if (world.rates.count == 0 && !needed) return true; /* more servers than a world can be given: no such baselines */
     if (world.rates.count < 2) ex_fail("%.200s: a balancer needs 2 to %d servers", reference_files, EX_LIST_MAX);
-    else if (model_path) {
-        ex_fail("%.200s balances %d servers, and %.200s has %d; --columns chooses", model_path, (int)world.rates.count,
-                reference_files, (int)c->reference.size);
-    } else ex_fail("--rates has %d servers, and %.200s has %d", (int)world.rates.count, reference_files, (int)c->reference.size);
+    else {
+        ex_fail("%.200s has %d servers, and %.200s has %d; --columns chooses", model_path ? model_path : "--rates",
+                (int)world.rates.count, reference_files, (int)c->reference.size);
+    }
     return false;
 }
 
@@ -311,8 +314,8 @@ static bool align(comparison *c, candidate *d)
     }
     d->aligned_count = count;
     for (i = 0; i < count; i++) {
-        d->aligned[i] = percent(ex_vectors_distance(ex_vectors_row(&d->v, i), ex_vectors_row(&c->reference, i), d->v.size),
-                                d->v.size);
+        d->aligned[i] = percent(
+            ex_vectors_distance(ex_vectors_row(&d->v, i), ex_vectors_row(&c->reference, i), d->v.size), d->v.size);
         rllb_stats_add(&d->in_time, d->aligned[i]);
     }
     return true;
@@ -423,33 +426,48 @@ static void find_words(comparison *c)
         of++;
         if (m < low) low = m;
         if (m < mean) continue;
-        used += (size_t)snprintf(above + used, sizeof above - used, "%s%s with %.2f", beaten_by ? ", " : "", short_names[k], m);
+        used += (size_t)snprintf(above + used, sizeof above - used, "%s%s with %.2f", beaten_by ? ", " : "",
+                                 short_names[k], m);
         beaten_by++;
     }
     if (beaten_by) {
-        SAY(c, "A nearest-row similarity of %.2f is not much: %d of the %d baselines, which know nothing of the trace but "
-               "its mean or nothing at all, score at least as high (%s).", mean, (int)beaten_by, (int)of, above);
+        SAY(c,
+            "A nearest-row similarity of %.2f is not much: %d of the %d baselines, which know nothing of the trace but "
+            "its mean or nothing at all, score at least as high (%s).",
+            mean, (int)beaten_by, (int)of, above);
     } else {
         SAY(c, "A nearest-row similarity of %.2f is more than any of the %d baselines has.", mean, (int)of);
     }
     if (c->of[CONSTANT].nearest.mean >= self->nearest.mean) {
-        SAY(c, "The constant vector scores %.2f where the trace against itself scores %.2f: the figure rewards standing in "
-               "the middle, not behaving alike.", c->of[CONSTANT].nearest.mean, self->nearest.mean);
+        SAY(c,
+            "The constant vector scores %.2f where the trace against itself scores %.2f: the figure rewards standing "
+            "in the middle, not behaving alike.",
+            c->of[CONSTANT].nearest.mean, self->nearest.mean);
     }
-    SAY(c, "The scale is short: the lowest baseline has %.2f, the trace against itself %.2f, so what looks like %.0f of 100 "
-           "is a place between these two.", low, self->nearest.mean, mean);
-    SAY(c, "The two-sample test %s: energy coefficient %.3f (0 the same distribution, 1 nothing in common; two halves of the "
-           "trace have %.3f), p = %.2g.%s", apart ? "tells the simulated loads from the recorded ones" : "cannot tell the "
-           "simulated loads from the recorded ones with so many rows", s->energy.coefficient, self->energy.coefficient,
-        s->energy.p, apart ? " Whatever the similarity says, these are not the same loads." : "");
-    SAY(c, "Row by row, in time, the similarity is %.2f; with the simulated rows in random order it is %.2f (p = %.2g), so the "
-           "simulation %s.", s->in_time.mean, c->shuffled_mean, c->shuffled_p,
-        c->shuffled_p <= 0.05 ? "follows the course of the trace to some degree" : "does not follow the course of the trace");
-    SAY(c, "Rows of a series depend on each other, which makes both p-values smaller than they should be; the coefficient "
-           "does not suffer from that.");
+    SAY(c,
+        "The scale is short: the lowest baseline has %.2f, the trace against itself %.2f. Between these two, not "
+        "between 0 and 100, is the place of %.2f.",
+        low, self->nearest.mean, mean);
+    SAY(c,
+        "The two-sample test %s: energy coefficient %.3f (0 the same distribution, 1 nothing in common; two halves of "
+        "the trace have %.3f), p = %.2g.%s",
+        apart ? "tells the simulated loads from the recorded ones"
+              : "cannot tell the simulated loads from the recorded ones with so many rows",
+        s->energy.coefficient, self->energy.coefficient, s->energy.p,
+        apart ? " Whatever the similarity says, these are not the same loads." : "");
+    SAY(c,
+        "Row by row, in time, the similarity is %.2f; with the simulated rows in random order it is %.2f (p = %.2g), "
+        "so the simulation %s.",
+        s->in_time.mean, c->shuffled_mean, c->shuffled_p,
+        c->shuffled_p <= 0.05 ? "follows the course of the trace to some degree"
+                              : "does not follow the course of the trace");
+    SAY(c,
+        "Rows of a series depend on each other, which makes both p-values smaller than they should be; the coefficient "
+        "does not suffer from that.");
     if (c->is_published) {
-        SAY(c, "Published for these files were 90.21, 5.42, 76.60 and 98.45. The least and the greatest agree; mean and "
-               "deviation as published come from another run or another state of the files.");
+        SAY(c,
+            "Published for these files were 90.21, 5.42, 76.60 and 98.45. The least and the greatest agree; mean and "
+            "deviation as published come from another run or another state of the files.");
     }
 }
 
@@ -459,7 +477,8 @@ static bool looks_published(const comparison *c)
     const candidate *s = &c->of[SIMULATED];
 
     return c->reference.size == 3 && c->reference.count == 100 && s->v.count == 100 && simulated_files &&
-           fabs(s->nearest.least - published[2].value) < 0.005 && fabs(s->nearest.greatest - published[3].value) < 0.005;
+           fabs(s->nearest.least - published[2].value) < 0.005 &&
+           fabs(s->nearest.greatest - published[3].value) < 0.005;
 }
 
 static double figure(const rllb_stats *s, int32_t i)
@@ -524,8 +543,10 @@ static void print(const comparison *c)
     }
     ex_table_print(&table, stdout);
     ex_table_free(&table);
-    printf("\nEnergy coefficient and p from at most %d rows a side and %d permutations; the reference itself: two random "
-           "halves.\n\n", (int)sample, (int)permutations);
+    printf(
+        "\nEnergy coefficient and p from at most %d rows a side and %d permutations; the reference itself: two random "
+        "halves.\n\n",
+        (int)sample, (int)permutations);
     for (i = 0; i < c->word_count; i++) {
         snprintf(text, sizeof text, "%s", c->words[i]);
         for (k = 0; text[k]; k++) { /* lines of at most 110 letters */
@@ -639,7 +660,8 @@ static bool write_csv(const comparison *c)
     for (i = 0; i < s->v.count; i++) {
         ex_csv_int(&csv, i + 1);
         ex_csv_int(&csv, s->row[i] + 1);
-        ex_csv_double(&csv, ex_vectors_distance(ex_vectors_row(&s->v, i), ex_vectors_row(&c->reference, s->row[i]), s->v.size));
+        ex_csv_double(
+            &csv, ex_vectors_distance(ex_vectors_row(&s->v, i), ex_vectors_row(&c->reference, s->row[i]), s->v.size));
         ex_csv_double(&csv, s->similarity[i]);
         if (i < s->aligned_count) ex_csv_double(&csv, s->aligned[i]);
         else ex_csv_string(&csv, "");
@@ -713,8 +735,8 @@ static bool draw_histogram(const comparison *c)
         const candidate *d = &c->of[shown[k]];
         if (!d->there) continue;
         steps_of(d, low, 100, &data[k]);
-        snprintf(names[k], sizeof names[k], "%s, mean %.2f", shown[k] == ITSELF ? "recorded, own row left out" : d->name,
-                 d->nearest.mean);
+        snprintf(names[k], sizeof names[k], "%s, mean %.2f",
+                 shown[k] == ITSELF ? "recorded, own row left out" : d->name, d->nearest.mean);
         series[count].name = names[k];
         series[count].x = data[k].x;
         series[count].y = data[k].y;
@@ -730,8 +752,10 @@ static bool draw_histogram(const comparison *c)
     }
     snprintf(subtitle, sizeof subtitle, "Every vector's similarity to the nearest of the %d recorded rows (%d servers)",
              (int)c->reference.count, (int)c->reference.size);
-    snprintf(note, sizeof note, "Not drawn: the constant vector, all of it at %.2f %%. similarity = 100 (1 - d / sqrt(n)), "
-             "d the Euclidean distance.", c->of[CONSTANT].nearest.mean);
+    snprintf(note, sizeof note,
+             "Not drawn: the constant vector, all of it at %.2f %%. similarity = 100 (1 - d / sqrt(n)), "
+             "d the Euclidean distance.",
+             c->of[CONSTANT].nearest.mean);
     chart.title = "How similar the simulated loads are, and what else is";
     chart.subtitle = subtitle;
     chart.note = note;
@@ -841,8 +865,11 @@ static bool draw_series(const comparison *c)
     panels[1].line = &charts[1];
     snprintf(subtitle, sizeof subtitle, "%s against %d recorded rows of %d servers", s->name, (int)c->reference.count,
              (int)c->reference.size);
-    snprintf(note, sizeof note, "%s%s", longest > SERIES_POINTS ? "Each point stands for several rows: their mean, the band from "
-             "the least to the greatest. " : "", s->v.count != c->reference.count ? "Row by row as far as both go." : "");
+    snprintf(note, sizeof note, "%s%s",
+             longest > SERIES_POINTS ? "Each point stands for several rows: their mean, the band from "
+                                       "the least to the greatest. "
+                                     : "",
+             s->v.count != c->reference.count ? "Row by row as far as both go." : "");
     figure_.title = "Simulated and recorded loads, row by row";
     figure_.subtitle = subtitle;
     figure_.note = note;

@@ -105,8 +105,8 @@ static int add_players(show *s, const char *text, bool models)
             int32_t kind = rllb_policy_kind_of(name);
             const char *near = ex_nearest(name, ex_policy_names);
             if (kind < 0) {
-                return ex_usage("policy", "'%.60s' is none%s%s%s; --help lists them", name, near ? "; did you mean " : "",
-                                near ? near : "", near ? "?" : "");
+                return ex_usage("policy", "'%.60s' is none%s%s%s; --help lists them", name,
+                                near ? "; did you mean " : "", near ? near : "", near ? "?" : "");
             }
             ex_player_classical(&t->player, (rllb_policy_kind)kind);
         }
@@ -231,17 +231,17 @@ static pane pane_of(const show *s, int32_t who)
 
     memset(&p, 0, sizeof p);
     if (s->count == 1) {
-        p.bars = rect(58, 128, 476, 346);
-        p.curve = rect(690, 172, 236, 108);
+        p.bars = rect(58, 112, 476, 366);
+        p.curve = rect(690, 164, 236, 116);
         p.queue = rect(640, 348, 286, 26);
         p.mix = rect(640, 424, 286, 18);
-        p.figures = 482;
+        p.figures = 468;
     } else {
-        p.bars = rect(left + 50, 128, 344, 176);
-        p.curve = rect(left + 74, 374, 130, 92);
-        p.queue = rect(left + 232, 374, 228, 24);
-        p.mix = rect(left + 232, 444, 228, 16);
-        p.figures = 508;
+        p.bars = rect(left + 50, 128, 344, 200);
+        p.curve = rect(left + 74, 404, 130, 92);
+        p.queue = rect(left + 232, 404, 228, 24);
+        p.mix = rect(left + 232, 468, 228, 16);
+        p.figures = 500;
     }
     p.full = p.bars.y + 30;
     p.slot = p.bars.width / s->servers;
@@ -263,7 +263,8 @@ static void draw_base(show *s)
 
     snprintf(text, sizeof text, "%s cluster, %d servers, %s traffic", ex_mode_names[world.mode], (int)s->servers,
              ex_traffic_names[traffic]);
-    ex_draw_text(c, 24, 22, 21, EX_BOLD, EX_TOP, EX_INK, s->count == 1 ? s->takes[0].title : "Side by side, the same traffic");
+    ex_draw_text(c, 24, 22, 21, EX_BOLD, EX_TOP, EX_INK,
+                 s->count == 1 ? s->takes[0].title : "Side by side, the same traffic");
     ex_draw_text(c, 24, 50, 15, EX_REGULAR, EX_TOP, EX_MUTED, text);
     if (s->count == 2) ex_draw_line(c, 480, 84, 480, HEIGHT - 20, 1, EX_GRID);
     while (s->servers / every > (s->count == 1 ? 20 : 12)) every++;
@@ -285,13 +286,16 @@ static void draw_base(show *s)
             snprintf(text, sizeof text, s->servers <= 5 ? "server %d" : "%d", (int)i + 1);
             ex_draw_text(c, x, bottom + 9, 14, EX_BOLD, EX_CENTER | EX_TOP, server_color(s, i), text);
             if (s->servers > 5) continue;
-            snprintf(text, sizeof text, s->count == 1 ? "does %s a step" : "%s a step", ex_number_float(world.rate[i], number));
+            snprintf(text, sizeof text, s->count == 1 ? "does %s a step" : "%s a step",
+                     ex_number_float(world.rate[i], number));
             ex_draw_text(c, x, bottom + 28, 13, EX_REGULAR, EX_CENTER | EX_TOP, EX_MUTED, text);
         }
         if (s->servers > 5) {
-            ex_draw_text(c, p.bars.x + p.bars.width / 2, bottom + 28, 13, EX_REGULAR, EX_CENTER | EX_TOP, EX_MUTED, "server");
+            ex_draw_text(c, p.bars.x + p.bars.width / 2, bottom + 28, 13, EX_REGULAR, EX_CENTER | EX_TOP, EX_MUTED,
+                         "server");
         }
-        ex_draw_text(c, p.queue.x, p.queue.y - 20, 13, EX_REGULAR, EX_TOP, EX_MUTED, "last choices (server), newest left");
+        ex_draw_text(c, p.queue.x, p.queue.y - 20, 13, EX_REGULAR, EX_TOP, EX_MUTED,
+                     "last choices (server), newest left");
         ex_draw_text(c, p.mix.x, p.mix.y - 20, 13, EX_REGULAR, EX_TOP, EX_MUTED, "choices so far (share by server)");
         ex_draw_line(c, p.curve.x, p.curve.y, p.curve.x, p.curve.y + p.curve.height, 1, EX_AXIS);
         ex_draw_line(c, p.curve.x, p.curve.y + p.curve.height, p.curve.x + p.curve.width, p.curve.y + p.curve.height, 1,
@@ -302,10 +306,10 @@ static void draw_base(show *s)
                      ex_tick_text(s->low, (s->high - s->low) / 4, number));
         snprintf(number, sizeof number, "%d", (int)steps);
         ex_draw_text(c, p.curve.x, p.curve.y + p.curve.height + 8, 13, EX_REGULAR, EX_TOP, EX_MUTED, "1");
-        ex_draw_text(c, p.curve.x + p.curve.width / 2, p.curve.y + p.curve.height + 8, 13, EX_REGULAR, EX_CENTER | EX_TOP,
-                     EX_MUTED, "step");
-        ex_draw_text(c, p.curve.x + p.curve.width, p.curve.y + p.curve.height + 8, 13, EX_REGULAR, EX_RIGHT | EX_TOP, EX_MUTED,
-                     number);
+        ex_draw_text(c, p.curve.x + p.curve.width / 2, p.curve.y + p.curve.height + 8, 13, EX_REGULAR,
+                     EX_CENTER | EX_TOP, EX_MUTED, "step");
+        ex_draw_text(c, p.curve.x + p.curve.width, p.curve.y + p.curve.height + 8, 13, EX_REGULAR, EX_RIGHT | EX_TOP,
+                     EX_MUTED, number);
     }
 }
 
@@ -324,7 +328,8 @@ static void draw_bars(show *s, const pane *p, const take *t, int32_t at)
         ex_color color = server_color(s, i);
         bool chosen = i == m->action;
         double put = chosen ? fmin((double)(m->arrival - m->dropped), l) : 0;
-        ex_draw_rect(c, rect(x - p->bar / 2, load_y(p, l - put), p->bar, bottom - load_y(p, l - put)), ex_mix(EX_WHITE, color, 0.45));
+        ex_draw_rect(c, rect(x - p->bar / 2, load_y(p, l - put), p->bar, bottom - load_y(p, l - put)),
+                     ex_mix(EX_WHITE, color, 0.45));
         if (chosen) {
             ex_point arrow[3];
             double tip = p->bars.y + 10, wide = fmin(9, 0.4 * p->slot);
@@ -338,7 +343,8 @@ static void draw_bars(show *s, const pane *p, const take *t, int32_t at)
         }
         if (p->slot < 34) continue;
         snprintf(text, sizeof text, "%.2f", l);
-        ex_draw_text(c, x, l > 0.12 ? bottom - 8 : top - 6, 14, EX_BOLD, EX_CENTER | EX_BASELINE, EX_INK, text);
+        ex_draw_text(c, x, l > 0.12 ? bottom - 8 : top - 6, 14, EX_BOLD, EX_CENTER | EX_BASELINE,
+                     l > 0.12 && l - put < 0.06 ? EX_WHITE : EX_INK, text);
     }
     line[0].x = p->bars.x;
     line[1].x = right;
@@ -347,11 +353,11 @@ static void draw_bars(show *s, const pane *p, const take *t, int32_t at)
     line[0].y = line[1].y = floor(load_y(p, 0.8)) + 0.5;
     ex_draw_polyline(c, line, 2, 1.5, EX_DASHED, PENALTY);
     if (m->dropped > 0) {
-        double x = p->bars.x + (m->action + 0.5) * p->slot, half = ex_text_width(14, EX_BOLD, "0.00 dropped") / 2 + 6;
+        double x = p->bars.x + (m->action + 0.5) * p->slot, half = ex_text_width(14, EX_BOLD, "0.000 dropped") / 2 + 6;
         x = fmin(fmax(x, p->bars.x + half), right - half);
-        snprintf(text, sizeof text, "%.2f dropped", (double)m->dropped);
-        ex_draw_round_rect(c, rect(x - half, p->full - 18 - (p->full - p->bars.y - 18) / 2 + 4, 2 * half, 19), 4, OVERLOAD);
-        ex_draw_text(c, x, p->full - 18 - (p->full - p->bars.y - 18) / 2 + 14, 14, EX_BOLD, EX_CENTER | EX_MIDDLE, EX_WHITE, text);
+        snprintf(text, sizeof text, m->dropped < 0.0995f ? "%.3f dropped" : "%.2f dropped", (double)m->dropped);
+        ex_draw_round_rect(c, rect(x - half, p->full - 20, 2 * half, 19), 4, OVERLOAD);
+        ex_draw_text(c, x, p->full - 10, 14, EX_BOLD, EX_CENTER | EX_MIDDLE, EX_WHITE, text);
     }
 }
 
@@ -365,11 +371,13 @@ static void draw_queue(show *s, const pane *p, const take *t, int32_t at)
     for (k = at; k >= 0 && x + side <= p->queue.x + p->queue.width + 0.5; k--, x += side + gap) {
         double fade = 1 - 0.75 * (x - p->queue.x) / p->queue.width;
         int32_t a = t->at[k].action;
-        ex_draw_round_rect(c, rect(x, p->queue.y, side, side), 5, ex_mix(EX_WHITE, server_color(s, a), fade));
+        ex_color color = ex_mix(EX_WHITE, server_color(s, a), fade);
+        bool light = 3 * (color >> 16 & 255) + 6 * (color >> 8 & 255) + (color & 255) > 1500;
+        ex_draw_round_rect(c, rect(x, p->queue.y, side, side), 5, color);
         snprintf(text, sizeof text, "%d", (int)a + 1);
-        ex_draw_text(c, x + side / 2, p->queue.y + side / 2, 14, EX_BOLD, EX_CENTER | EX_MIDDLE, fade > 0.55 ? EX_WHITE : EX_INK,
-                     text);
-        if (t->at[k].dropped > 0) ex_draw_frame(c, rect(x, p->queue.y + side + 3, side, 3), 1.5, OVERLOAD);
+        ex_draw_text(c, x + side / 2, p->queue.y + side / 2, 14, EX_BOLD, EX_CENTER | EX_MIDDLE,
+                     light ? EX_INK : EX_WHITE, text);
+        if (t->at[k].dropped > 0) ex_draw_rect(c, rect(x, p->queue.y + side + 3, side, 3), OVERLOAD);
     }
     counts = calloc((size_t)s->servers, sizeof *counts);
     if (!counts) return;
@@ -379,7 +387,8 @@ static void draw_queue(show *s, const pane *p, const take *t, int32_t at)
         ex_draw_rect(c, rect(x, p->mix.y, wide, p->mix.height), server_color(s, i));
         snprintf(text, sizeof text, "%d %%", (int)(100.0 * counts[i] / (at + 1) + 0.5));
         if (wide > ex_text_width(13, EX_BOLD, text) + 4) {
-            ex_draw_text(c, x + wide / 2, p->mix.y + p->mix.height / 2, 13, EX_BOLD, EX_CENTER | EX_MIDDLE, EX_WHITE, text);
+            ex_draw_text(c, x + wide / 2, p->mix.y + p->mix.height / 2, 13, EX_BOLD, EX_CENTER | EX_MIDDLE, EX_WHITE,
+                         text);
         }
         x += wide;
     }
@@ -405,18 +414,19 @@ static void draw_reward(show *s, const pane *p, const take *t, int32_t at)
     }
     free(points);
     snprintf(text, sizeof text, "reward so far %s", ex_tick_text(m->total, 0.1, number));
-    ex_draw_text(c, s->count == 1 ? 640 : p->curve.x - 50, p->curve.y - (s->count == 1 ? 52 : 22), s->count == 1 ? 20 : 14, EX_BOLD, EX_TOP,
-                 EX_INK, text);
+    ex_draw_text(c, s->count == 1 ? 640 : p->curve.x - 50, p->curve.y - (s->count == 1 ? 52 : 22),
+                 s->count == 1 ? 20 : 14, EX_BOLD, EX_TOP, EX_INK, text);
     if (s->count == 1) {
-        snprintf(text, sizeof text, "%.2f in this step, in which %.2f of work came", (double)m->reward, (double)m->arrival);
+        snprintf(text, sizeof text, "%.2f in this step, in which %.2f of work came", (double)m->reward,
+                 (double)m->arrival);
         ex_draw_text(c, 640, p->curve.y - 26, 13, EX_REGULAR, EX_TOP, EX_MUTED, text);
     }
-    snprintf(text, sizeof text, "%d overloads, %.1f %% of the work dropped", (int)m->overloads,
-             m->came > 0 ? 100 * m->lost / m->came : 0);
-    ex_draw_text(c, p->mix.x, p->figures - (s->count == 1 ? 0 : 34), 14, EX_REGULAR, EX_MIDDLE, m->overloads ? OVERLOAD : EX_TEXT, text);
+    snprintf(text, sizeof text,
+             s->count == 1 ? "%d overloads, %.1f %% of the work dropped" : "%d overloads, %.1f %% dropped",
+             (int)m->overloads, m->came > 0 ? 100 * m->lost / m->came : 0);
+    ex_draw_text(c, p->mix.x, p->figures, 14, EX_REGULAR, EX_MIDDLE, m->overloads ? OVERLOAD : EX_TEXT, text);
     if (m->ended) {
-        ex_draw_text(c, p->mix.x, p->figures + (s->count == 1 ? 24 : -14), 14, EX_BOLD, EX_MIDDLE, OVERLOAD,
-                     "the overload ends the episode");
+        ex_draw_text(c, p->mix.x, p->figures + 21, 14, EX_BOLD, EX_MIDDLE, OVERLOAD, "the overload ends the episode");
     }
 }
 
@@ -483,10 +493,12 @@ static void sheet_open(show *s)
 {
     char text[300];
 
-    ex_draw_text(&s->sheet, SHEET_GAP + 8, 20, 26, EX_BOLD, EX_TOP, EX_INK, s->count == 1 ? s->takes[0].title : "Side by side");
-    snprintf(text, sizeof text, "%s%s%s%s%s cluster, %s traffic, %d of %d steps, seed %llu", s->count == 2 ? s->takes[0].title : "",
-             s->count == 2 ? " and " : "", s->count == 2 ? s->takes[1].title : "", s->count == 2 ? ": " : "",
-             ex_mode_names[world.mode], ex_traffic_names[traffic], (int)s->pictures, (int)steps, (unsigned long long)seed);
+    ex_draw_text(&s->sheet, SHEET_GAP + 8, 20, 26, EX_BOLD, EX_TOP, EX_INK,
+                 s->count == 1 ? s->takes[0].title : "Side by side");
+    snprintf(text, sizeof text, "%s%s%s%s%s cluster, %s traffic, %d of %d steps, seed %llu",
+             s->count == 2 ? s->takes[0].title : "", s->count == 2 ? " and " : "",
+             s->count == 2 ? s->takes[1].title : "", s->count == 2 ? ": " : "", ex_mode_names[world.mode],
+             ex_traffic_names[traffic], (int)s->pictures, (int)steps, (unsigned long long)seed);
     ex_draw_text(&s->sheet, SHEET_GAP + 8, 54, 17, EX_REGULAR, EX_TOP, EX_MUTED, text);
 }
 
@@ -539,20 +551,21 @@ static bool draw_frames(show *s)
 
 /* What the charts of one policy point at. */
 typedef struct chart_data {
-    double *x, *load, *choice, *total; /* [steps]; load, choice: [servers][steps] */
+    double *x, *load, *total; /* [steps]; load: [servers][steps] */
     char names[LINES_MOST][16], titles[3][100];
     char (*labels)[12];
     const char **rows, **columns;
-    ex_series lines[LINES_MOST], points[LINES_MOST], reward;
-    ex_line_chart loads, choices, rewards;
-    ex_heat_map heat, raster;
+    ex_series lines[LINES_MOST], reward;
+    ex_line_chart loads, rewards;
+    ex_heat_map heat;
+    const show *of;
+    const take *take;
 } chart_data;
 
 static void chart_free(chart_data *d)
 {
     free(d->x);
     free(d->load);
-    free(d->choice);
     free(d->total);
     free(d->labels);
     free(d->rows);
@@ -563,26 +576,24 @@ static bool chart_of(const show *s, int32_t who, chart_data *d)
 {
     const take *t = &s->takes[who];
     size_t n = (size_t)s->servers, count = (size_t)s->done;
-    static const ex_reference lines[2] = { { "overload", 1, OVERLOAD, EX_LONG_DASH }, { "penalty", 0.8, PENALTY, EX_DASHED } };
+    static const ex_reference lines[2] = { { "overload", 1, OVERLOAD, EX_LONG_DASH },
+                                           { "penalty", 0.8, PENALTY, EX_DASHED } };
     int32_t i, k;
     bool few = s->servers <= LINES_MOST;
 
     memset(d, 0, sizeof *d);
     d->x = calloc(count, sizeof(double));
     d->load = calloc(count * n, sizeof(double));
-    d->choice = calloc(count * n, sizeof(double));
     d->total = calloc(count, sizeof(double));
     d->labels = calloc(n + count, sizeof *d->labels);
     d->rows = calloc(n, sizeof *d->rows);
     d->columns = calloc(count, sizeof *d->columns);
-    if (!d->x || !d->load || !d->choice || !d->total || !d->labels || !d->rows || !d->columns) return false;
+    if (!d->x || !d->load || !d->total || !d->labels || !d->rows || !d->columns) return false;
     for (k = 0; k < s->done; k++) {
         d->x[k] = k + 1;
         d->total[k] = t->at[k].total;
         for (i = 0; i < s->servers; i++) {
-            size_t at = (size_t)i * count + (size_t)k;
-            d->load[at] = (double)t->full[(size_t)k * n + (size_t)i];
-            d->choice[at] = few ? (t->at[k].action == i ? i + 1 : (double)NAN) : t->at[k].action == i;
+            d->load[(size_t)i * count + (size_t)k] = (double)t->full[(size_t)k * n + (size_t)i];
         }
     }
     snprintf(d->titles[0], sizeof d->titles[0], "%s: load", t->title);
@@ -591,15 +602,12 @@ static bool chart_of(const show *s, int32_t who, chart_data *d)
     for (i = 0; i < s->servers && few; i++) {
         snprintf(d->names[i], sizeof d->names[i], "server %d", (int)i + 1);
         d->lines[i].name = d->names[i];
-        d->lines[i].x = d->points[i].x = d->x;
+        d->lines[i].x = d->x;
         d->lines[i].y = d->load + (size_t)i * count;
-        d->points[i].y = d->choice + (size_t)i * count;
-        d->lines[i].count = d->points[i].count = s->done;
-        d->lines[i].color = d->points[i].color = server_color(s, i);
+        d->lines[i].count = s->done;
+        d->lines[i].color = server_color(s, i);
         d->lines[i].dash = (ex_dash)(i % EX_DASH_NUM);
         d->lines[i].width = 1.75;
-        d->points[i].points = true;
-        d->points[i].marker = EX_SQUARE;
     }
     d->loads.title = d->titles[0];
     d->loads.series = d->lines;
@@ -607,13 +615,7 @@ static bool chart_of(const show *s, int32_t who, chart_data *d)
     d->loads.y.high = 1.05;
     d->loads.references = lines;
     d->loads.reference_count = 2;
-    d->choices.title = d->titles[1];
-    d->choices.series = d->points;
-    d->choices.y.label = "server chosen (number)";
-    d->choices.y.low = 0.5;
-    d->choices.y.high = s->servers + 0.5;
-    d->choices.y.whole = true;
-    d->loads.series_count = d->choices.series_count = s->servers;
+    d->loads.series_count = s->servers;
     d->reward.x = d->x;
     d->reward.y = d->total;
     d->reward.count = s->done;
@@ -624,9 +626,9 @@ static bool chart_of(const show *s, int32_t who, chart_data *d)
     d->rewards.y.label = "sum of rewards";
     d->rewards.y.low = s->low;
     d->rewards.y.high = s->high > s->low ? s->high : s->low + 1;
-    d->loads.x.label = d->choices.x.label = d->rewards.x.label = "step";
-    d->loads.x.low = d->choices.x.low = d->rewards.x.low = 0;
-    d->loads.x.high = d->choices.x.high = d->rewards.x.high = s->done + 1;
+    d->loads.x.label = d->rewards.x.label = "step";
+    d->loads.x.low = d->rewards.x.low = 0.5;
+    d->loads.x.high = d->rewards.x.high = s->done + 0.5;
     for (i = 0; i < s->servers; i++) {
         snprintf(d->labels[i], sizeof d->labels[i], "%d", (int)i + 1);
         d->rows[i] = d->labels[i];
@@ -638,18 +640,53 @@ static bool chart_of(const show *s, int32_t who, chart_data *d)
     d->heat.title = d->titles[0];
     d->heat.value_label = "load before the drain (share of full)";
     d->heat.values = d->load;
-    d->raster.title = d->titles[1];
-    d->raster.value_label = "chosen (1) or not (0)";
-    d->raster.values = d->choice;
-    d->heat.x_label = d->raster.x_label = "step";
-    d->heat.y_label = d->raster.y_label = "server";
-    d->heat.rows = d->raster.rows = d->rows;
-    d->heat.columns = d->raster.columns = d->columns;
-    d->heat.row_count = d->raster.row_count = s->servers;
-    d->heat.column_count = d->raster.column_count = s->done;
-    d->heat.high = d->raster.high = 1;
-    d->heat.value_format = d->raster.value_format = "";
+    d->heat.x_label = "step";
+    d->heat.y_label = "server";
+    d->heat.rows = d->rows;
+    d->heat.columns = d->columns;
+    d->heat.row_count = s->servers;
+    d->heat.column_count = s->done;
+    d->heat.high = 1;
+    d->heat.value_format = "";
+    d->of = s;
+    d->take = t;
     return true;
+}
+
+/* The choices as a raster: a row a server, a column a step; a red mark above where work was dropped. */
+static void draw_raster(void *user, ex_canvas *c, ex_rect area)
+{
+    const chart_data *d = user;
+    const show *s = d->of;
+    double left = area.x + 62, right = area.x + area.width - 22, top = area.y + 74, bottom = area.y + area.height - 62;
+    double row = (bottom - top) / s->servers, column = (right - left) / s->done, ticks[EX_TICKS_MAX], step;
+    int32_t i, k, count, every = 1;
+    char text[32];
+
+    ex_draw_text(c, area.x + 18, area.y + 12, 20, EX_BOLD, EX_TOP, EX_INK, d->titles[1]);
+    ex_draw_text(c, area.x + 18, area.y + 42, 14.5, EX_REGULAR, EX_TOP, EX_MUTED,
+                 "server chosen (number), red: work dropped");
+    while (row * every < 20) every++;
+    for (i = 0; i < s->servers; i++) {
+        double y = top + i * row;
+        ex_draw_rect(c, rect(left, y + 0.5, right - left, row - 1), i % 2 ? EX_WHITE : EX_RGB(0xF4F6F8u));
+        if (i % every) continue;
+        ex_draw_text(c, left - 10, y + row / 2, 14.5, EX_REGULAR, EX_RIGHT | EX_MIDDLE, EX_TEXT, d->labels[i]);
+    }
+    for (k = 0; k < s->done; k++) {
+        double x = left + k * column, wide = column > 4 ? column - 1 : column;
+        i = d->take->at[k].action;
+        ex_draw_rect(c, rect(x, top + i * row + 0.08 * row, wide, 0.84 * row), server_color(s, i));
+        if (d->take->at[k].dropped > 0) ex_draw_rect(c, rect(x, top - 8, wide, 6), OVERLOAD);
+    }
+    ex_draw_line(c, left, bottom, right, bottom, 1, EX_AXIS);
+    count = ex_ticks(0.5, s->done + 0.5, (int32_t)((right - left) / 90), true, ticks, &step);
+    for (k = 0; k < count; k++) {
+        double x = left + (ticks[k] - 0.5) * column;
+        ex_draw_text(c, x, bottom + 10, 14.5, EX_REGULAR, EX_CENTER | EX_TOP, EX_TEXT,
+                     ex_tick_text(ticks[k], step, text));
+    }
+    ex_draw_text(c, (left + right) / 2, bottom + 34, 14.5, EX_REGULAR, EX_CENTER | EX_TOP, EX_MUTED, "step");
 }
 
 static bool draw_summary(const show *s)
@@ -666,8 +703,8 @@ static bool draw_summary(const show *s)
         ok = chart_of(s, who, &data[who]);
         if (few) panels[who].line = &data[who].loads;
         else panels[who].heat = &data[who].heat;
-        if (few) panels[s->count + who].line = &data[who].choices;
-        else panels[s->count + who].heat = &data[who].raster;
+        panels[s->count + who].draw = draw_raster;
+        panels[s->count + who].user = &data[who];
         panels[2 * s->count + who].line = &data[who].rewards;
     }
     snprintf(title, sizeof title, "%s cluster, %s traffic: %d steps of %d servers", ex_mode_names[world.mode],
@@ -791,7 +828,8 @@ static void print(const show *s)
     }
     ex_table_print(&table, stdout);
     ex_table_free(&table);
-    printf("\n%d frames in %s/frames; one run says little about a policy: stress_test judges over many.\n", (int)s->done, out);
+    printf("\n%d frames in %s/frames; one run says little about a policy: stress_test judges over many.\n",
+           (int)s->done, out);
 }
 
 /* ---- main -------------------------------------------------------------------------------------------------- */

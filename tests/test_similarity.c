@@ -141,7 +141,8 @@ TEST(sample_draws_without_repetition_and_in_order)
     for (i = 0; i < 10; i++) v.values[i] = i;
     for (k = 0; k < 3000; k++) {
         REQUIRE(ex_vectors_sample(&v, 3, (uint64_t)k, &s, rows));
-        in_order = in_order && s.count == 3 && rows[1] == (int)s.values[1] && s.values[0] < s.values[1] && s.values[1] < s.values[2];
+        in_order = in_order && s.count == 3 && rows[1] == (int)s.values[1] && s.values[0] < s.values[1] &&
+                   s.values[1] < s.values[2];
         for (i = 0; i < 3; i++) seen[(int)s.values[i]]++;
         ex_vectors_free(&s);
     }

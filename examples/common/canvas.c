@@ -556,7 +556,8 @@ void ex_draw_picture(ex_canvas *c, ex_rect r, const ex_canvas *picture)
 
     if (!(r.width > 0) || !(r.height > 0)) return;
     for (y = b.y0; y < b.y1; y++) {
-        double top = clamp((y - r.y) * down, 0, picture->height), bottom = clamp((y + 1 - r.y) * down, 0, picture->height);
+        double top = clamp((y - r.y) * down, 0, picture->height),
+               bottom = clamp((y + 1 - r.y) * down, 0, picture->height);
         for (x = b.x0; x < b.x1; x++) {
             double left = clamp((x - r.x) * across, 0, picture->width);
             double right = clamp((x + 1 - r.x) * across, 0, picture->width);

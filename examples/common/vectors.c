@@ -133,7 +133,8 @@ static int next_line(table *t, line *out)
         const char *q;
         for (q = p; q < end; q++) most += *q == t->mark;
         if (most > EX_VECTORS_SIZE_MAX) {
-            ex_fail("%s:%lld: %d columns are more than %d", t->path, (long long)t->number, (int)most, EX_VECTORS_SIZE_MAX);
+            ex_fail("%s:%lld: %d columns are more than %d", t->path, (long long)t->number, (int)most,
+                    EX_VECTORS_SIZE_MAX);
             return -1;
         }
         out->fields = calloc((size_t)EX_VECTORS_SIZE_MAX, FIELD_BYTES);
@@ -208,8 +209,8 @@ static bool is_time(const char *name)
 /* Numbers that are no loads. */
 static bool is_count(const char *name)
 {
-    static const char *const names[] = { "step", "index", "row", "id", "episode", "action", "arrival", "dropped", "reward",
-                                         "reward_so_far", "", NULL };
+    static const char *const names[] = { "step",    "index",  "row",           "id", "episode", "action", "arrival",
+                                         "dropped", "reward", "reward_so_far", "",   NULL };
     return one_of(name, names);
 }
 
@@ -280,7 +281,8 @@ static bool add_row(table *t)
     int32_t i, width = t->headed ? t->names.count : 0;
 
     if (width && t->now.count != width) {
-        ex_fail("%s:%lld: %d columns where the header has %d", t->path, (long long)t->number, (int)t->now.count, (int)width);
+        ex_fail("%s:%lld: %d columns where the header has %d", t->path, (long long)t->number, (int)t->now.count,
+                (int)width);
         return false;
     }
     if (t->rows == t->room) {
@@ -635,8 +637,8 @@ static const double *tree_box(const tree *t, int32_t n)
     return t->boxes + (size_t)n * 2 * (size_t)t->wide;
 }
 
-/* At most the squared distance of any point between low_a and high_a to any point of the other box (for one point, low_a
-   and high_a are it). */
+/* At most the squared distance of any point between low_a and high_a to any point of the other box (for one point,
+   low_a and high_a are it). */
 static double boxes_apart(const double *low_a, const double *high_a, const double *box_b, int32_t wide)
 {
     const double *low_b = box_b, *high_b = box_b + wide;

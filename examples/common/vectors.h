@@ -32,8 +32,8 @@ bool ex_vectors_read(const ex_vectors_desc *desc, ex_vectors *out);
 /* False if there is no memory. */
 bool ex_vectors_make(ex_vectors *out, int32_t count, int32_t size);
 void ex_vectors_free(ex_vectors *v);
-/* `count` rows of v drawn without repetition, in their order; all of them if there are no more. rows: which they are, may
-   be NULL. */
+/* `count` rows of v drawn without repetition, in their order; all of them if there are no more. rows: which they are,
+   may be NULL. */
 bool ex_vectors_sample(const ex_vectors *v, int32_t count, uint64_t seed, ex_vectors *out, int32_t *rows);
 const double *ex_vectors_row(const ex_vectors *v, int32_t row);
 double ex_vectors_distance(const double *a, const double *b, int32_t size);
@@ -47,7 +47,8 @@ bool ex_vectors_nearest(const ex_vectors *from, const ex_vectors *among, const i
 /* Are two sets drawn from one distribution? The energy distance (Szekely and Rizzo 2004),
        E = 2 mean|x - y| - mean|x - x'| - mean|y - y'|,
    is 0 for equal distributions and only then; coefficient is E / (2 mean|x - y|), between 0 and 1. p is the share of
-   random relabellings (the given one among them) whose E is at least as great. Sets larger than `sample` are sampled. */
+   random relabellings (the given one among them) whose E is at least as great. Sets larger than `sample` are sampled.
+ */
 typedef struct ex_energy {
     double distance, coefficient, p;
     int32_t a_used, b_used, permutations;
