@@ -216,8 +216,8 @@ TEST(a_short_training_runs)
 {
     outcome o;
 
-    REQUIRE(train(1, 2000, &o));
-    NOTE("2,000 steps: return %.1f, %.1f s", o.result, o.seconds);
+    REQUIRE(train(1, 1000, &o));
+    NOTE("1,000 steps: return %.1f, %.1f s", o.result, o.seconds);
     CHECK(o.result > 8);
 }
 #else
