@@ -255,9 +255,9 @@ static void print_results(const ex_study *s)
     if (is_short())
         printf("With so few seeds or episodes this shows that the program works, and nothing about the parts.\n");
     if (crash_pays()) {
-        printf("Mind what a return says here: with high traffic in this world an early crash (-50, and over) costs "
-               "less than "
-               "living on, so a better return is a shorter life; --env honest has no such reward.\n");
+        printf("Mind what a return says here: with high traffic in this world an early crash (-50, and over) costs less "
+               "than living on. Always the same server crashes in step 4 and has -54.9, least load lives for 39 steps "
+               "and has -101. --env honest has no such reward.\n");
     }
     printf("in %s: results.json ablation.csv curves.csv runs.csv curves.png stability.png runs/\n", how.out);
 }

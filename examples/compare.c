@@ -198,7 +198,8 @@ static const char caution[] =
     "With so few seeds or episodes this shows that the program works, and nothing about the claims.";
 static const char crash_pays[] =
     "Mind what a return says here: with high traffic in this world an early crash (-50, and over) costs less than "
-    "living on, so the better return is the shorter life; --env honest has no such reward.";
+    "living on. Always the same server crashes in step 4 and has -54.9, least load lives for 39 steps and has -101. "
+    "--env honest has no such reward.";
 
 /* ---- tables ------------------------------------------------------------------------------------------------ */
 

@@ -448,7 +448,7 @@ static void verdict_text(const verdict *v, int32_t world, ex_text *out)
     if (!isnan(v->agreement)) {
         ex_text_printf(out, " Two of our own seeds agree on the ranking with %.2f: %s.", v->agreement,
                        v->agreement < 0.3   ? "it is mostly chance, and so is any single winner"
-                       : v->agreement < 0.7 ? "its ends can be trusted, its neighbours cannot"
+                       : v->agreement < 0.8 ? "its ends can be trusted, its neighbours cannot"
                                             : "it can be trusted");
     }
     if (!isnan(v->dueling.low)) {
@@ -460,8 +460,9 @@ static void verdict_text(const verdict *v, int32_t world, ex_text *out)
     }
     if (best->value[D_ENV] == RLLB_ENV_SEED0 && best->value[D_TRAFFIC] == RLLB_ENV_HIGH) {
         ex_text_printf(out,
-                       " Mind what the score rewards: in this world an early crash (-50, and over) costs less than "
-                       "living on, always the same server scores -54.9 and least load -101.");
+                       " Mind what the score rewards: in this world an early crash (-50, and over) costs less than living on. "
+                       "Always the same server crashes in step 4 and has -54.9, least load lives for 39 steps and has "
+                       "-101.");
     }
 }
 

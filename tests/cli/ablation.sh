@@ -21,8 +21,8 @@ one_line 2 '--merge: is missing' $ablation "$work"
 one_line 2 'no such option' $ablation --as-published
 
 check "ablation" $ablation $small --out "$work/a"
-for word in full 'no target network' 'no replay' 'no double' 'no dueling head' 'no gradient clipping' 'no prioritised replay' \
-    'no epsilon decay' 'run, no figure' 'too few to say' 'early crash'; do
+for word in full 'no target network' 'no replay' 'no double' 'no dueling head' 'no gradient clipping' \
+    'no prioritised replay' 'no epsilon decay' 'run, no figure' 'too few to say' 'early crash'; do
     says "ablation" "$word"
 done
 case $output in *'as published'*) fail "ablation" "shows what --as-original asks for" ;; *) pass ;; esac

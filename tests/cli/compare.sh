@@ -9,7 +9,9 @@ compare=build/compare
 small='--traffic low,high --seeds 2 --episodes 12 --window 5'
 
 check "--help" $compare --help
-for word in --env --traffic --seeds --resume --shard --merge '[low,high]' '[0.99]' '[800]' '[10]'; do says "--help" "$word"; done
+for word in --env --traffic --seeds --resume --shard --merge '[low,high]' '[0.99]' '[800]' '[10]'; do
+    says "--help" "$word"
+done
 
 one_line 2 '--traffic: no' $compare --traffic rush
 one_line 2 '--episodes' $compare --episodes 1

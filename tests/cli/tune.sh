@@ -11,8 +11,8 @@ small='--quiet --lr 1e-3,1e-4 --gamma .9 --seeds 2 --episodes 30'
 long='--quiet --lr 1e-3,1e-4 --gamma .99,.9 --seeds 2 --episodes 100 --jobs 1'
 
 check "--help" $tune --help
-for word in --lr --gamma --algo --env --traffic --resume --shard --merge --jobs '[0.001,0.0005,0.0001]' '[0.99,0.95,0.9]' \
-    '[dqn,dueling]' '[800]' '[out/tune]'; do
+for word in --lr --gamma --algo --env --traffic --resume --shard --merge --jobs '[0.001,0.0005,0.0001]' \
+    '[0.99,0.95,0.9]' '[dqn,dueling]' '[800]' '[out/tune]'; do
     says "--help" "$word"
 done
 
@@ -51,11 +51,11 @@ same "one process or several" "$work/a" "$work/b"
 check "tables" $tune --lr 1e-3,1e-4 --gamma .9 --seeds 2 --episodes 30 --out "$work/c"
 says "tables" '-73.71'
 says "tables" 'Rank correlation'
-check "several worlds and more dimensions" $tune --quiet --lr 1e-3 --gamma .9 --algo dueling --double all --per all --n-step 1,3 \
-    --env all --traffic low,bursty --seeds 1 --episodes 3 --out "$work/d"
+check "several worlds and more dimensions" $tune --quiet --lr 1e-3 --gamma .9 --algo dueling --double all --per all \
+    --n-step 1,3 --env all --traffic low,bursty --seeds 1 --episodes 3 --out "$work/d"
 schema tune "$work/d/results.json"
 there "several worlds" "$work/d/ranking_4.png" "$work/d/heat_map.png"
-if [ "$(runs_in "$work/d")" -eq 32 ]; then pass; else fail "several worlds" "$(runs_in "$work/d") runs, should be 32"; fi
+if [ "$(runs_in "$work/d")" -eq 32 ]; then pass; else fail "several worlds" "$(runs_in "$work/d") runs, not 32"; fi
 
 # ---- slices ------------------------------------------------------------------------------------------------------
 

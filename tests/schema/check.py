@@ -2,8 +2,8 @@
 """Checks a JSON file against a schema: check.py SCHEMA FILE. Python's own library only.
 
 Understands the words of JSON Schema that the schemas here use: type, enum, const, properties, required,
-additionalProperties (false, or a schema), items, minItems, minimum, maximum, minLength. Any other word is refused, so that no schema
-says more than is checked."""
+additionalProperties (false, or a schema), items, minItems, minimum, maximum, minLength. Any other word is refused, so
+that no schema says more than is checked."""
 
 import json
 import sys
