@@ -7,6 +7,8 @@
 #   ONLY=words          `make test`: only the jobs whose name contains one of the words
 #   TRACE=file.csv      `make demo`: recorded load instead of the bursty traffic
 #   DEMO_ARGS=...       `make demo`: more options for the training
+#   FULL=1              `make experiments`: with the published settings
+#   REFERENCE=file.csv  `make experiments`: recorded loads to compare with
 #   FUZZ_SECONDS=n      `make fuzz`: for each target (default 60)
 
 MAKEFLAGS += --no-builtin-rules
@@ -69,6 +71,9 @@ demo: build/train build/stress_test ## train a balancer, measure it against the 
 	@cp out/demo/train/reward_history.png out/demo/
 	@echo "pictures: out/demo/stress_test.png out/demo/reward_history.png"
 
+experiments: $(examples) ## every experiment in short form, FULL=1 in full: out/experiments/index.md
+	@REFERENCE='$(REFERENCE)' SIMULATED='$(SIMULATED)' sh examples/experiments.sh $(if $(FULL),full,short)
+
 fuzz: ## fuzz the readers at length with clang's libFuzzer
 	@FUZZ_SECONDS='$(FUZZ_SECONDS)' STB_DIR='$(STB_DIR)' sh tests/fuzz/run.sh
 
@@ -84,7 +89,7 @@ deps: ## install what is missing through the system's package manager
 clean: ## remove build/; results in out/ stay
 	rm -rf build
 
-.PHONY: all help test bench demo fuzz analyze golden deps clean test-programs FORCE
+.PHONY: all help test bench demo experiments fuzz analyze golden deps clean test-programs FORCE
 
 # Internal: all that tests/run.sh runs.
 test-programs: $(examples) $(test_programs)
