@@ -28,7 +28,7 @@ static const char *const join_names[] = { "row", "time", NULL };
 
 static ex_world world = { .mode = RLLB_ENV_SEED0 };
 static int32_t policy = RLLB_POLICY_LEAST_LOAD, traffic = RLLB_ENV_HIGH, rows = 100, by_time;
-static int32_t sample = 500, permutations = 999, baseline_rows = 1000;
+static int32_t sample = 500, permutations = 999, baseline_rows = 500;
 static double reference_full, simulated_full;
 static uint64_t seed = 1;
 static bool quiet;

@@ -502,7 +502,7 @@ bool ex_vectors_read(const ex_vectors_desc *desc, ex_vectors *out)
    is scanned in single precision, LEAF points side by side and four coordinates at once, in loops that compilers turn
    into vector instructions; the limit is so much wider than the best that no rounding can hide a nearer point, and what
    passes is measured in double precision. Coordinates are filled up with zeros to whole groups of four. */
-enum { LEAF = 32, GROUP = 4 };
+enum { LEAF = 64, GROUP = 4 };
 
 /* Bounds are sums in another order than distances, so they may be this much above one. */
 #define BOUND_SLACK (1 - 1e-12)
