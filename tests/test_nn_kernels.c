@@ -335,8 +335,8 @@ TEST(activations_at_the_edges)
     for (set = 0; set < NN_SETS; set++) {
         const rllb_nn_kernels *k = nn_kernels(set);
         for (kind = RLLB_NN_LINEAR; k && kind < RLLB_NN_ACTIVATION_NUM; kind++) {
-            static const double low[] = { 0, -INFINITY, 0, -INFINITY, -1, 0, -1 };
-            static const double high[] = { 0, INFINITY, INFINITY, INFINITY, 1, 1, INFINITY };
+            static const double low[] = { 0, -HUGE_VAL, 0, -HUGE_VAL, -1, 0, -1 };
+            static const double high[] = { 0, HUGE_VAL, HUGE_VAL, HUGE_VAL, 1, 1, HUGE_VAL };
             float given[8] = { 0.0f, -0.0f, 100, -100, inf, -inf, nan, 1e-40f };
             nn_matrix m;
             rllb_rng rng;
