@@ -242,12 +242,8 @@ static void print_results(const ex_study *s, const claim *claims, int32_t claim_
         ex_table_print(&differences, stdout);
         ex_table_free(&differences);
     }
-    printf("\nlast 100: mean return of the last %d episodes; area: mean return of all; greedy, survived: %d fresh "
-           "episodes\n"
-           "without exploration; expects - gets: value of a state by the network less the discounted return that "
-           "follows.\n"
-           "After a \302\261 stands the 95 %% interval by Student's t, in [] the one by bootstrap.\n\n",
-           EX_LAST, EX_STUDY_JUDGED);
+    ex_measure_legend();
+    printf("\n");
     for (p = 0; p < claim_count; p++) {
         printf("published: %s\n    %s: %s\n", claims[p].published, claims[p].verdict, claims[p].found);
     }
@@ -464,8 +460,7 @@ static bool draw_stability(const ex_study *s)
     figure.title = "What the seeds make of it";
     figure.subtitle = subtitle;
     figure.note = "Boxes: quartiles and median over the seeds, a dot for the mean. Overestimation: the value the "
-                  "network gives a "
-                  "state, less the discounted return that follows it.";
+                  "network gives a state, less the discounted return that follows it.";
     figure.panels = panels;
     figure.panel_count = 3 * world_count;
     figure.columns = 3;

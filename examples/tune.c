@@ -337,6 +337,7 @@ static void point_judge(const ex_study *s, point *p)
     if (own.mode != RLLB_ENV_SEED0 || own.traffic == RLLB_ENV_BURSTY || own.double_dqn || own.prioritized) return;
     if (own.batch != usual.batch || own.n_step != 1 || own.tau != usual.tau || own.clip != usual.clip) return;
     if (own.epsilon_decay != usual.epsilon_decay || own.learn_every != 4) return;
+    if (own.epsilon_floor != usual.epsilon_floor || own.replay != usual.replay) return;
     for (i = 0; i < EX_COUNT(published); i++) {
         if (own.lr != published[i].lr || own.gamma != published[i].gamma || own.algo != published[i].algo) continue;
         p->published = published[i].score;
@@ -460,9 +461,9 @@ static void verdict_text(const verdict *v, int32_t world, ex_text *out)
     }
     if (best->value[D_ENV] == RLLB_ENV_SEED0 && best->value[D_TRAFFIC] == RLLB_ENV_HIGH) {
         ex_text_printf(out,
-                       " Mind what the score rewards: in this world an early crash (-50, and over) costs less than living on. "
-                       "Always the same server crashes in step 4 and has -54.9, least load lives for 39 steps and has "
-                       "-101.");
+                       " Mind what the score rewards: in this world an early crash (-50, and over) costs less than "
+                       "living on. Always the same server crashes in step 4 and has -54.9, least load lives for 39 "
+                       "steps and has -101.");
     }
 }
 
@@ -507,7 +508,12 @@ static void print_tables(void)
         }
     }
     printf("score: mean return of the last %d episodes, with its 95 %% interval over the seeds; length: of those "
-           "episodes;\ngreedy, survived: %d fresh episodes without exploration\n\n", SCORE_EPISODES, EX_STUDY_JUDGED);
+           "episodes;\ngreedy, survived: %d fresh episodes without exploration\n", SCORE_EPISODES, EX_STUDY_JUDGED);
+    if (modes >> RLLB_ENV_SEED0 & 1) {
+        printf("published: by its text of high traffic, though the program published with it had low in it. Low\n"
+               "traffic cannot give such figures: there every point of this grid scores -17.\n");
+    }
+    printf("\n");
 }
 
 /* ---- files ------------------------------------------------------------------------------------------------- */

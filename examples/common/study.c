@@ -1215,6 +1215,15 @@ void ex_measure_cells(ex_table *t, const ex_study *s, int32_t group, int32_t see
     }
 }
 
+void ex_measure_legend(void)
+{
+    printf("\nlast 100: mean return of the last %d episodes; area: mean return of all; greedy, survived: %d fresh\n"
+           "episodes without exploration; expects - gets: value of a state by the network less the discounted return\n"
+           "that follows. After \302\261 stands the 95 %% interval by Student's t, in [] that of a difference, paired by\n"
+           "seed, by bootstrap.\n",
+           EX_LAST, EX_STUDY_JUDGED);
+}
+
 void ex_json_measures(ex_json *j, const ex_study *s, int32_t group, int32_t seeds)
 {
     int32_t m;

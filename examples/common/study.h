@@ -171,6 +171,8 @@ bool ex_group_curve(const ex_study *s, int32_t group, int32_t seeds, int32_t win
 /* The cells of all measures in a row of a table, and the heading for them. */
 void ex_measure_heading(ex_table *t);
 void ex_measure_cells(ex_table *t, const ex_study *s, int32_t group, int32_t seeds);
+/* What the cells say, and that intervals of differences stand in brackets. */
+void ex_measure_legend(void);
 /* An object "measures" with an estimate for each. */
 void ex_json_measures(ex_json *j, const ex_study *s, int32_t group, int32_t seeds);
 /* OUT/curves.csv: learning curves of all groups, by name and side by side. */
