@@ -343,8 +343,12 @@ static void draw_bars(show *s, const pane *p, const take *t, int32_t at)
         }
         if (p->slot < 34) continue;
         snprintf(text, sizeof text, "%.2f", l);
-        ex_draw_text(c, x, l > 0.12 ? bottom - 8 : top - 6, 14, EX_BOLD, EX_CENTER | EX_BASELINE,
-                     l > 0.12 && l - put < 0.06 ? EX_WHITE : EX_INK, text);
+        if (l > 0.12) {
+            ex_rect behind = rect(x - ex_text_width(14, EX_BOLD, text) / 2 - 4, bottom - 22, 0, 18);
+            behind.width = 2 * (x - behind.x);
+            ex_draw_round_rect(c, behind, 4, ex_alpha(EX_WHITE, 0.75));
+        }
+        ex_draw_text(c, x, l > 0.12 ? bottom - 8 : top - 6, 14, EX_BOLD, EX_CENTER | EX_BASELINE, EX_INK, text);
     }
     line[0].x = p->bars.x;
     line[1].x = right;
@@ -422,7 +426,7 @@ static void draw_reward(show *s, const pane *p, const take *t, int32_t at)
         ex_draw_text(c, 640, p->curve.y - 26, 13, EX_REGULAR, EX_TOP, EX_MUTED, text);
     }
     snprintf(text, sizeof text,
-             s->count == 1 ? "%d overloads, %.1f %% of the work dropped" : "%d overloads, %.1f %% dropped",
+             s->count == 1 ? "overloads: %d, dropped: %.1f %% of the work" : "overloads: %d, dropped: %.1f %%",
              (int)m->overloads, m->came > 0 ? 100 * m->lost / m->came : 0);
     ex_draw_text(c, p->mix.x, p->figures, 14, EX_REGULAR, EX_MIDDLE, m->overloads ? OVERLOAD : EX_TEXT, text);
     if (m->ended) {

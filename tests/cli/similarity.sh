@@ -13,7 +13,9 @@ written='results.json similarity.csv comparisons.csv similarity_histogram.png si
 
 is_picture() # name, file
 {
-    if [ "$(head -c 8 "$2" | od -An -tx1 | tr -d ' \n')" = 89504e470d0a1a0a ]; then pass; else fail "$1" "no PNG: $2"; fi
+    if [ "$(head -c 8 "$2" | od -An -tx1 | tr -d ' \n')" = 89504e470d0a1a0a ]; then pass
+    else fail "$1" "no PNG: $2"
+    fi
 }
 
 value() # file, object, key: the number in results.json
@@ -53,7 +55,8 @@ fi
 
 # ---- traces of our own ----
 # Two servers; every simulated row is 0.03 and 0.04 away from row 7 of the trace: distance 0.05, similarity 96.4645.
-awk 'BEGIN { print "t_s,a,b"; for (i = 0; i < 40; i++) print i * 300 "," i % 10 / 10 "," i % 7 / 10 }' >"$work/trace.csv"
+awk 'BEGIN { print "t_s,a,b"; for (i = 0; i < 40; i++) print i * 300 "," i % 10 / 10 "," i % 7 / 10 }' \
+    >"$work/trace.csv"
 awk 'BEGIN { print "Step,Server1,Server2,Action"
              for (i = 1; i <= 20; i++) print i ",0.63,0.64,Server" 1 + i % 2 }' >"$work/log.csv"
 check "a trace of our own" $similarity --reference "$work/trace.csv" --simulated "$work/log.csv" $small --out "$work/a"
@@ -79,7 +82,8 @@ awk 'BEGIN { srand(8); print "w,x,y,z"; for (i = 0; i < 100; i++) print rand() "
 check "four servers" $similarity --reference "$work/four.csv" --simulated "$work/some.csv" $small --out "$work/c"
 scan=$(awk -F, 'BEGIN { n = 0 } FNR == 1 { next }
     NR == FNR { for (j = 1; j <= 4; j++) r[n, j] = $j; n++; next }
-    { best = 9; for (k = 0; k < n; k++) { d = 0; for (j = 1; j <= 4; j++) d += ($j - r[k, j]) ^ 2; if (d < best) best = d }
+    { best = 9; for (k = 0; k < n; k++) { d = 0; for (j = 1; j <= 4; j++) d += ($j - r[k, j]) ^ 2
+                                          if (d < best) best = d }
       sum += 100 * (1 - sqrt(best) / 2) }
     END { printf "%.4f", sum / 100 }' "$work/four.csv" "$work/some.csv")
 got=$(printf '%.4f' "$(value "$work/c/results.json" similarity mean)")
@@ -96,15 +100,15 @@ check "columns by name and number" $similarity --reference "$work/trace.csv" --c
     --simulated-columns Server2,2 $small --out "$work/c"
 says "columns by name and number" "96.4645"
 for kind in seed0 honest; do
-    check "a policy, $kind" $similarity --reference "$work/trace.csv" --policy sed --env $kind --traffic bursty --rows 30 \
-        $small --out "$work/c"
+    check "a policy, $kind" $similarity --reference "$work/trace.csv" --policy sed --env $kind --traffic bursty \
+        --rows 30 $small --out "$work/c"
 done
 check "a model" build/train --quiet --episodes 8 --batch 8 --replay 500 --check-every 4 --env honest --out "$work/m"
-check "two files, full at 2" $similarity --reference "$work/trace.csv,$work/trace.csv" --columns a,b,2 --simulated-full 1 \
-    --reference-full 2 --policy random --rows 30 $small --out "$work/c"
+check "two files, full at 2" $similarity --reference "$work/trace.csv,$work/trace.csv" --columns a,b,2 \
+    --simulated-full 1 --reference-full 2 --policy random --rows 30 $small --out "$work/c"
 awk 'BEGIN { for (i = 0; i < 30; i++) print i % 7 / 10 "," i % 5 / 10 "," i % 3 / 10 }' >"$work/three.csv"
-check "a model against a trace" $similarity --reference "$work/three.csv" --model "$work/m/model.safetensors" --rows 30 $small \
-    --out "$work/d"
+check "a model against a trace" $similarity --reference "$work/three.csv" --model "$work/m/model.safetensors" \
+    --rows 30 $small --out "$work/d"
 says "a model against a trace" "30 rows of 3 servers"
 schema similarity "$work/d/results.json"
 
@@ -121,7 +125,8 @@ printf 'a,b\n0.1,0.2\n0.3\n' >"$work/bad.csv"
 one_line 1 "bad.csv:3: 1 columns where the header has 2" $similarity --reference "$work/bad.csv" --out "$work/no"
 one_line 1 "there is no column 'c'" $similarity --reference "$work/trace.csv" --columns c --out "$work/no"
 one_line 1 "has 4 servers, and" $similarity --reference "$work/trace.csv" --simulated "$work/some.csv" --out "$work/no"
-one_line 1 "--columns chooses" $similarity --reference "$work/trace.csv" --model "$work/m/model.safetensors" --out "$work/no"
+one_line 1 "--columns chooses" $similarity --reference "$work/trace.csv" --model "$work/m/model.safetensors" \
+    --out "$work/no"
 printf 'a,b\n0.1,0.2\n' >"$work/bad.csv"
 one_line 1 "one row is no trace" $similarity --reference "$work/bad.csv" --out "$work/no"
 if [ -e "$work/no" ]; then fail "refusals" "they left a folder"; else pass; fi
@@ -129,13 +134,15 @@ if [ -e "$work/no" ]; then fail "refusals" "they left a folder"; else pass; fi
 one_line 1 "cannot make the folder" $similarity --reference "$work/trace.csv" $small --out "$work/file/x"
 if have flock; then
     mkdir "$work/busy"
-    one_line 1 "another program is writing" flock "$work/busy" $similarity --reference "$work/trace.csv" --out "$work/busy"
+    one_line 1 "another program is writing" flock "$work/busy" \
+        $similarity --reference "$work/trace.csv" --out "$work/busy"
 else
     skip "two programs in one folder" "flock is not installed"
 fi
 (
     ulimit -f 8
-    $similarity --reference "$work/trace.csv" --simulated "$work/log.csv" $small --out "$work/full" >"$work/full.out" 2>&1
+    $similarity --reference "$work/trace.csv" --simulated "$work/log.csv" $small --out "$work/full" \
+        >"$work/full.out" 2>&1
     echo $? >"$work/full.status"
 )
 if [ "$(cat "$work/full.status")" -eq 1 ] && [ "$(wc -l <"$work/full.out")" -eq 1 ]; then pass

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The program visualize: frames that are numbered and whole, pictures and logs beside them, what Ctrl-C leaves, and what it
-# refuses.
+# The program visualize: frames that are numbered and whole, pictures and logs beside them, what Ctrl-C leaves, and what
+# it refuses.
 
 cd "$(dirname "$0")/../.." || exit 1
 . tests/check.sh
@@ -43,8 +43,8 @@ for path in sys.argv[3:]:
 PY
 
 check "--help" $visualize --help
-for word in --policy --model --env --traffic --rates --steps --seed --out 'ffmpeg -framerate' '[100]' '[out/visualize]' \
-    'frame_%04d.png'; do
+for word in --policy --model --env --traffic --rates --steps --seed --out 'ffmpeg -framerate' '[100]' \
+    '[out/visualize]' 'frame_%04d.png'; do
     case $output in *"$word"*) pass ;; *) fail "--help" "does not mention $word" ;; esac
 done
 
@@ -63,7 +63,9 @@ if have python3; then
 else
     skip "frames are whole" "python3 is not installed"
 fi
-if cmp -s "$work/a/frames/frame_0001.png" "$work/a/frames/frame_0002.png"; then fail "frames" "all the same"; else pass; fi
+if cmp -s "$work/a/frames/frame_0001.png" "$work/a/frames/frame_0002.png"; then fail "frames" "all the same"
+else pass
+fi
 check "the same again" $visualize --quiet --steps 14 --out "$work/b"
 for f in log_1.csv contact_sheet.png summary.png frames/frame_0009.png; do
     if cmp -s "$work/a/$f" "$work/b/$f"; then pass; else fail "the same again" "$f differs"; fi
@@ -96,7 +98,9 @@ says "its log is what similarity reads" "14 rows of 3 servers: server_1, server_
 # Ctrl-C: the frames so far, and everything else of the run so far.
 timeout -s INT 1.5 $visualize --steps 20000 --quiet --out "$work/i" >"$work/i.out" 2>&1 </dev/null
 status=$?
-if [ $status -eq 124 ] || [ $status -eq 130 ]; then pass; else fail "Ctrl-C" "exit status $status: $(cat "$work/i.out")"; fi
+if [ $status -eq 124 ] || [ $status -eq 130 ]; then pass
+else fail "Ctrl-C" "exit status $status: $(cat "$work/i.out")"
+fi
 count=$(frames_in "$work/i")
 if [ "$count" -ge 1 ] && [ "$count" -lt 20000 ]; then pass; else fail "Ctrl-C" "$count frames"; fi
 there "Ctrl-C" "$work/i/contact_sheet.png" "$work/i/summary.png" "$work/i/log_1.csv"
