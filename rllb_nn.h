@@ -82,8 +82,9 @@
               rllb_nn_work, rllb_nn_opt, rllb_nn_replay, rllb_nn_dqn    owner: one thread at a time
               *_init, *_create, *_load      setup
    DETERMINISM  Same seed, same machine, same instruction set: same bits, always. With `portable` set: same bits on
-              every machine (no fused multiply-add, one order of summation, exp and tanh of our own), at the price of
-              speed; libm's sqrtf and powf remain, which is exact for the first.
+              every machine (no fused multiply-add, one order of summation, exp, tanh and powers of our own), at the
+              price of speed. Of libm only the square root, which is exact, has a part in that; log-softmax (logf),
+              prioritised replay (powf), cosine schedules (cos), and normal draws (log) rest on the libm in use.
    COST       Measured figures with the machine named: bench/README.md. A forward pass of 9-64-64-1 is about 0.1 us.
    LIMITS     Little-endian machines. Dense, dueling and layer-normalised networks; float32. At most 8 hidden layers,
               65,536 units a layer, 65,536 actions.
@@ -1411,6 +1412,17 @@ float rllb_nn_loss_mean(rllb_nn_loss kind, float beta, const float *predicted, c
 /* ---- >>schedules -------------------------------------------------------------------------------------------------
    Pure functions of a step. */
 
+/* base^n by squaring: the same bits everywhere, which libm's pow does not promise. */
+static double rllb_i_power(double base, int64_t n)
+{
+    double power = 1;
+
+    for (; n > 0; n /= 2, base *= base) {
+        if (n % 2) power *= base;
+    }
+    return power;
+}
+
 double rllb_nn_schedule_at(const rllb_nn_schedule *s, int64_t step)
 {
     double progress, value;
@@ -1423,7 +1435,7 @@ double rllb_nn_schedule_at(const rllb_nn_schedule *s, int64_t step)
     case RLLB_NN_LINEAR_DECAY: return s->from + (s->to - s->from) * progress;
     case RLLB_NN_COSINE: return s->to + (s->from - s->to) * 0.5 * (1 + cos(3.14159265358979323846 * progress));
     case RLLB_NN_EXPONENTIAL:
-        value = s->from * pow(s->rate, (double)step);
+        value = s->from * rllb_i_power(s->rate, step);
         return s->from >= s->to ? (value > s->to ? value : s->to) : (value < s->to ? value : s->to);
     case RLLB_NN_CONSTANT:
     case RLLB_NN_CURVE_NUM: break;
@@ -1537,12 +1549,13 @@ rllb_status rllb_nn_opt_step(rllb_nn_opt *opt, float *data, const float *gradien
 {
     const rllb_nn_opt_desc *d = &opt->desc;
     float size = sqrtf(opt->k->square_sum(gradient, opt->floats));
-    double lr = rllb_nn_schedule_at(&d->lr, opt->steps[0]), t;
+    double lr = rllb_nn_schedule_at(&d->lr, opt->steps[0]);
+    int64_t t;
     rllb_i_descent c;
 
     if (norm) *norm = size;
     if (!(size - size == 0)) return RLLB_ERROR_NOT_FINITE;
-    t = (double)rllb_i_tick(opt->steps);
+    t = rllb_i_tick(opt->steps);
     memset(&c, 0, sizeof c);
     c.kind = d->kind;
     c.grad_scale = d->clip_norm > 0 && size + 1e-6f > d->clip_norm ? d->clip_norm / (size + 1e-6f) : 1;
@@ -1554,8 +1567,8 @@ rllb_status rllb_nn_opt_step(rllb_nn_opt *opt, float *data, const float *gradien
     c.beta1 = d->kind == RLLB_NN_SGD ? d->momentum : d->beta1;
     c.beta2 = d->kind == RLLB_NN_RMSPROP ? d->alpha : d->beta2;
     if (d->kind == RLLB_NN_ADAM || d->kind == RLLB_NN_ADAMW) { /* bias correction, Algorithm 1 */
-        c.step = (float)(lr / (1 - pow((double)d->beta1, t)));
-        c.scale = (float)(1 / sqrt(1 - pow((double)d->beta2, t)));
+        c.step = (float)(lr / (1 - rllb_i_power((double)d->beta1, t)));
+        c.scale = (float)(1 / sqrt(1 - rllb_i_power((double)d->beta2, t)));
     }
     opt->k->descend(&c, data, gradient, opt->m, opt->v, opt->floats);
     return RLLB_OK;
