@@ -177,7 +177,7 @@ static const char *side(ex_estimate e, const char *above, const char *below)
     return e.low > 0 ? above : e.high < 0 ? below : NULL;
 }
 
-/* "less steady, smaller area" or "no difference to be seen" */
+/* "less steady, worse curve" or "no difference to be seen" */
 static const char *effect_text(const effect *e, char out[128])
 {
     const char *words[3];
@@ -185,7 +185,7 @@ static const char *effect_text(const effect *e, char out[128])
     size_t used = 0;
 
     words[0] = side(e->sd, "less steady", "steadier");
-    words[1] = side(e->area, "larger area", "smaller area");
+    words[1] = side(e->area, "better curve", "worse curve");
     words[2] = side(e->greedy, "ends better", "ends worse");
     out[0] = '\0';
     for (i = 0; i < 3; i++) {

@@ -508,14 +508,24 @@ bool ex_study_add(ex_study *s, const ex_trial *trial, int32_t group, const char 
     return true;
 }
 
+/* Where the runs of a group begin; they stand together, and the groups in order. */
+static int32_t first_of(const ex_study *s, int32_t group)
+{
+    int32_t low = 0, high = s->count;
+
+    while (low < high) {
+        int32_t middle = low + (high - low) / 2;
+        if (s->runs[middle].group < group) low = middle + 1;
+        else high = middle;
+    }
+    return low;
+}
+
 const ex_run *ex_study_find(const ex_study *s, int32_t group, int32_t i)
 {
-    int32_t k;
+    int32_t at = first_of(s, group) + i;
 
-    for (k = 0; k < s->count; k++) {
-        if (s->runs[k].group == group && i-- == 0) return &s->runs[k];
-    }
-    return NULL;
+    return i >= 0 && at < s->count && s->runs[at].group == group ? &s->runs[at] : NULL;
 }
 
 void ex_study_close(ex_study *s)
@@ -584,9 +594,37 @@ typedef struct pool {
     size_t slot_bytes;
     int32_t jobs, next, todo, done, failed;
     int64_t episodes_todo, episodes_done; /* done: of runs that have ended */
+    int32_t best_group; /* -1: none yet */
+    bool best_full;
+    double best;
     ex_progress bar;
     bool stop;
 } pool;
+
+/* Is this group the best so far? By its mean score; one whose runs are all there goes before one that lacks some. */
+static void best_update(pool *p, int32_t group)
+{
+    const ex_study *s = p->study;
+    int32_t i, all = 0, there = 0;
+    double sum = 0;
+    bool full, better;
+
+    for (i = first_of(s, group); i < s->count && s->runs[i].group == group; i++) {
+        const ex_run *r = &s->runs[i];
+        if (!in_slice(s, i)) continue;
+        all++;
+        if (!r->data) continue;
+        there++;
+        sum += ex_tail_mean(ex_run_returns(r), r->trial.episodes, s->tail);
+    }
+    if (there == 0) return;
+    full = there == all;
+    better = p->best_group < 0 || (full && !p->best_full) || (full == p->best_full && sum / there > p->best);
+    if (!better && p->best_group != group) return;
+    p->best = sum / there;
+    p->best_full = full;
+    p->best_group = group;
+}
 
 static bool pool_open(pool *p, ex_study *s)
 {
@@ -595,6 +633,8 @@ static bool pool_open(pool *p, ex_study *s)
 
     memset(p, 0, sizeof *p);
     p->study = s;
+    p->best_group = -1;
+    for (i = 0; i < s->groups && s->how->resume; i++) best_update(p, i);
     for (i = 0; i < s->count; i++) {
         if (!in_slice(s, i) || s->runs[i].data) continue;
         p->todo++;
@@ -682,49 +722,25 @@ static bool take(pool *p, slot *at, int status)
     }
     memcpy(r->data, at->mail->data, bytes);
     p->done++;
+    best_update(p, r->group);
     return run_write(r, run_path(p->study->how->out, r).text);
-}
-
-/* The group with the best mean score among those whose runs are all there; among all with a run, if none is. */
-static void best_so_far(const ex_study *s, char *out, size_t size)
-{
-    double best = 0;
-    int32_t g, i, best_group = -1;
-    bool best_full = false;
-
-    out[0] = '\0';
-    for (g = 0; g < s->groups; g++) {
-        double sum = 0;
-        int32_t all = 0, there = 0;
-        for (i = 0; i < s->count; i++) {
-            const ex_run *r = &s->runs[i];
-            if (r->group != g || !in_slice(s, i)) continue;
-            all++;
-            if (!r->data) continue;
-            there++;
-            sum += ex_tail_mean(ex_run_returns(r), r->trial.episodes, s->tail);
-        }
-        if (there == 0 || (best_full && there < all)) continue;
-        if (best_group < 0 || (there == all && !best_full) || sum / there > best) {
-            best = sum / there;
-            best_group = g;
-            best_full = there == all;
-        }
-    }
-    if (best_group >= 0 && s->group_name) snprintf(out, size, "best so far %.2f: %s", best, s->group_name(best_group));
 }
 
 static void pool_show(pool *p)
 {
     int64_t episodes = p->episodes_done;
-    char best[160];
+    const ex_study *s = p->study;
     int32_t i;
 
     for (i = 0; i < p->jobs; i++) {
         if (p->slots[i].pid > 0) episodes += p->slots[i].mail->episodes_done;
     }
-    best_so_far(p->study, best, sizeof best);
-    ex_progress_step(&p->bar, episodes, "%d of %d%s%s", (int)p->done, (int)p->todo, best[0] ? ", " : "", best);
+    if (p->best_group < 0 || !s->group_name) {
+        ex_progress_step(&p->bar, episodes, "%d of %d", (int)p->done, (int)p->todo);
+    } else {
+        ex_progress_step(&p->bar, episodes, "%d of %d, best so far %.2f: %s", (int)p->done, (int)p->todo, p->best,
+                         s->group_name(p->best_group));
+    }
 }
 
 /* True: all that could be run has run. */
@@ -1219,8 +1235,8 @@ void ex_measure_legend(void)
 {
     printf("\nlast 100: mean return of the last %d episodes; area: mean return of all; greedy, survived: %d fresh\n"
            "episodes without exploration; expects - gets: value of a state by the network less the discounted return\n"
-           "that follows. After \302\261 stands the 95 %% interval by Student's t, in [] that of a difference, paired by\n"
-           "seed, by bootstrap.\n",
+           "that follows. After \302\261 stands the 95 %% interval by Student's t, in [] that of a difference, paired\n"
+           "by seed, by bootstrap.\n",
            EX_LAST, EX_STUDY_JUDGED);
 }
 

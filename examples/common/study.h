@@ -97,7 +97,8 @@ typedef struct ex_study {
 
 /* Reads how->shard and checks how it all fits; EX_GO_ON, or the status to leave with. folders: of --merge. */
 int ex_study_open(ex_study *s, const ex_study_how *how, int32_t folder_count);
-/* Adds a run; `name` begins the name of its file. False: no memory, said on stderr. */
+/* Adds a run; `name` begins the name of its file. The runs of a group come one after another, the groups in order.
+   False: no memory, said on stderr. */
 bool ex_study_add(ex_study *s, const ex_trial *trial, int32_t group, const char *name);
 /* Locks the folder and sees to it that every run of the study has its data: reads those that are there, computes or
    merges the rest. EX_GO_ON: go on to the results. EX_OK: a slice is done, there is nothing to report on. */
