@@ -23,7 +23,10 @@ case $target in
 -h | --help | help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
 deps | install) target=deps ;;
 all | demo | experiments | test | bench | fuzz | analyze | golden) ;;
-*) echo "setup: $target: no such target; deps, all, demo, experiments, test, bench, fuzz, analyze, golden" >&2; exit 2 ;;
+*)
+    echo "setup: $target: no such target; deps, all, demo, experiments, test, bench, fuzz, analyze, golden" >&2
+    exit 2
+    ;;
 esac
 for argument in "$@"; do
     case $argument in

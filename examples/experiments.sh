@@ -19,7 +19,8 @@ mkdir -p "$out" || exit 1
 index=$out/index.md.part
 trap 'rm -f "$index"' EXIT
 trap 'exit 1' HUP INT TERM
-printf '# The experiments, %s form\n\nMade by `make experiments%s`.\n' "$form" "$([ "$form" = full ] && echo ' FULL=1')" >"$index"
+printf '# The experiments, %s form\n\nMade by `make experiments%s`.\n' "$form" \
+    "$([ "$form" = full ] && echo ' FULL=1')" >"$index"
 
 # experiment NAME "what it shows" command...: runs it unless it ran before, and adds its page to the index.
 experiment()
@@ -39,7 +40,8 @@ experiment()
         cat "$out/$name.$form.txt"
         printf '```\n\n'
         for picture in "$out/$name"/*.png; do
-            if [ -f "$picture" ]; then printf '![%s](%s)\n' "$(basename "$picture" .png)" "$name/$(basename "$picture")"; fi
+            file=$(basename "$picture")
+            if [ -f "$picture" ]; then printf '![%s](%s)\n' "${file%.png}" "$name/$file"; fi
         done
     } >>"$index"
 }
