@@ -79,6 +79,7 @@ wanted()
     while read -r job; do
         case $job in
         *\**) continue ;; # a pattern that matched no file
+        test_nn_cartpole.asan) continue ;; # learns for long; the other tests have the same code instrumented
         *.asan | fuzz_*) case $without in *ASAN*) continue ;; esac ;;
         *.tsan) case $without in *TSAN*) continue ;; esac ;;
         esac

@@ -97,12 +97,12 @@ compiler clang clang c99 c11 gnu17
 compiler g++ "g++ -x c++" c++11 c++20
 compiler clang++ "clang++ -x c++" c++11 c++20
 
-# Programs and tests: C99 with POSIX, both compilers.
+# Programs: C99 with POSIX, both compilers. Tests: the one that did not build them.
 stb=${STB_DIR:-/usr/include/stb}
 for name in gcc clang; do
     have $name || continue
     for f in examples/*.c examples/common/*.c bench/*.c tests/*.c tests/fuzz/*.c; do
-        case $f in *\** | */stb*) continue ;; esac
+        case $name:$f in *\** | */stb* | gcc:tests/*) continue ;; esac
         job "$f, $name" "$name -std=c99 -D_POSIX_C_SOURCE=200809L -I. -Iexamples/common -Itests -Itests/fuzz \
 -isystem $stb $warn -fsyntax-only $f"
     done
