@@ -765,17 +765,26 @@ size_t rllb_nn_tensor_floats(int32_t rows, int32_t cols)
     return rows < 1 || cols < 1 ? 0 : (size_t)rows * (size_t)rllb_i_panels(cols) * RLLB_NN_PANEL;
 }
 
+/* A few floats: what memcpy does for lengths it does not know costs more than the copy. */
+static void rllb_i_copy(float *to, const float *from, int32_t n)
+{
+    int32_t i = 0;
+
+    for (; i + 4 <= n; i += 4) memcpy(to + i, from + i, 4 * sizeof(float));
+    for (; i < n; i++) to[i] = from[i];
+}
+
 void rllb_nn_tensor_load(const rllb_nn_tensor *t, const float *from, size_t stride)
 {
     float *to = t->data;
     int32_t p, r;
 
     for (p = 0; p < t->cols; p += RLLB_NN_PANEL) {
-        size_t width = (size_t)(t->cols - p < RLLB_NN_PANEL ? t->cols - p : RLLB_NN_PANEL) * sizeof(float);
+        int32_t width = t->cols - p < RLLB_NN_PANEL ? t->cols - p : RLLB_NN_PANEL;
         for (r = 0; r < t->rows; r++, to += RLLB_NN_PANEL) {
             const float *row = from + (size_t)r * stride + p;
             memset(to, 0, RLLB_NN_PANEL * sizeof(float));
-            memcpy(to, row, width);
+            rllb_i_copy(to, row, width);
         }
     }
 }
@@ -786,8 +795,10 @@ void rllb_nn_tensor_save(const rllb_nn_tensor *t, float *to, size_t stride)
     int32_t p, r;
 
     for (p = 0; p < t->cols; p += RLLB_NN_PANEL) {
-        size_t width = (size_t)(t->cols - p < RLLB_NN_PANEL ? t->cols - p : RLLB_NN_PANEL) * sizeof(float);
-        for (r = 0; r < t->rows; r++, from += RLLB_NN_PANEL) memcpy(to + (size_t)r * stride + (size_t)p, from, width);
+        int32_t width = t->cols - p < RLLB_NN_PANEL ? t->cols - p : RLLB_NN_PANEL;
+        for (r = 0; r < t->rows; r++, from += RLLB_NN_PANEL) {
+            rllb_i_copy(to + (size_t)r * stride + (size_t)p, from, width);
+        }
     }
 }
 
