@@ -85,7 +85,7 @@
               every machine (no fused multiply-add, one order of summation, exp, tanh and powers of our own), at the
               price of speed. Of libm only the square root, which is exact, has a part in that; log-softmax (logf),
               prioritised replay (powf), cosine schedules (cos), and normal draws (log) rest on the libm in use.
-   COST       Measured figures with the machine named: bench/README.md. A forward pass of 9-64-64-1: under 0.2 us.
+   COST       Measured figures with the machine named: README.md. A forward pass of 9-64-64-1: under 0.2 us.
    LIMITS     Little-endian machines. Dense, dueling and layer-normalised networks; float32. At most 8 hidden layers,
               65,536 units a layer, 65,536 actions.
 
