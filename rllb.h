@@ -1,8 +1,8 @@
-/* rllb.h - v0.1.0 - the ground floor of rllb: what every balancer and every learner stands on
+/* rllb.h - v0.1.0 - the ground floor of rllb: the balancer you embed, and what every learner stands on
 
    rllb is an embeddable reinforcement-learning toolkit for load balancing, in C, as three single headers:
 
-       rllb.h      status codes, memory, random numbers, statistics, fairness, classical policies   (this file)
+       rllb.h      the balancer you embed; policies, statistics, fairness, random numbers, memory   (this file)
        rllb_nn.h   tensors, networks, optimisers, replay memories, the DQN family, model files
        rllb_env.h  the worlds to learn in: the three-server cluster, arrival processes, traces
 
@@ -47,6 +47,17 @@
        >>stats     running mean and variance, decayed mean, quantiles
        >>fairness  five ways to say how even a load is
        >>policies  classical balancing policies on a load vector
+       >>scans     kernels over all servers and all samples; their template is at the end of the file
+       >>shared    the block that workers share, its words, who writes which
+       >>balancer  descriptor, layout, init, joining a block
+       >>weights   from weights to the tables of picks, published and adopted
+       >>picks     the hot path
+       >>outcomes  done, samples of running flows, reports of servers
+       >>features  reservoirs reduced to what a controller sees
+       >>rewards   what an interval was worth
+       >>control   weights found by controllers and rules, and what they are held to
+       >>keeper    the tick, the guard, changes by the operator
+       >>metrics   Prometheus text and InfluxDB lines
 
    CONFIGURATION
        RLLB_IMPLEMENTATION   implementation file    emit the functions
@@ -56,6 +67,8 @@
                                                     *_create then answers NULL
        RLLB_MALLOC(bytes)    implementation file    the pair that *_create and *_destroy use; both or neither
        RLLB_FREE(pointer)
+       RLLB_NO_SIMD          implementation file    no intrinsics: the generic kernels only
+       RLLB_FILE             implementation file    this file's name, default "rllb.h": it includes itself
    No macro changes the layout of a public struct.
 
    MEMORY     An object lives in one block that the caller owns. x_size(desc) says how large it must be, x_init(desc,
@@ -72,12 +85,21 @@
                   rllb_rng_*, rllb_stats_*, rllb_decay_*, rllb_p2_*, rllb_quantile      owner
                   rllb_carve*, rllb_policy_init, _create, _destroy                      setup
                   rllb_policy_choose, _reset                                            owner
+                  rllb_balance_*, rllb_balancer_desc_default, _size, _shared_size       const (no object)
+                  rllb_balancer_init, _create, _destroy                                 setup
+                  rllb_balancer_pick, _pick_other, _done, _sample, _report, _probe      worker
+                  rllb_balancer_tick, _observe, _act, _reward*, _add, _remove, _set_*,
+                  _resync, _query, _server, _servers, _counters, _metrics               keeper
+              "worker": one thread at a time per handle; handles that share a block are used at once by as many threads
+              and processes as there are handles. "keeper": one thread at a time per block. A handle may do both.
    DETERMINISM  The same seed and stream give the same numbers on every machine; functions that call libm
               (rllb_rng_exponential, rllb_rng_normal, rllb_fairness) give the same on every machine with the same libm.
-   LIMITS     At most 65,536 servers per policy. The ABI is not stable: build from source, in one go.
+   LIMITS     At most 65,536 servers per policy, 4,096 per balancer, 256 workers. More than one worker needs gcc or clang
+              and 64-bit words. A sample that is 48 days old is taken for a new one. The ABI is not stable: build from source, in one go.
 
    Licence: MIT or public domain, as you like; full text at the end of the file. */
 
+#ifndef RLLB_I_STAMP /* the template at the end is read with this set; everything up to it is then skipped */
 #ifndef RLLB_H
 #define RLLB_H
 
@@ -128,7 +150,9 @@ RLLB_API int32_t rllb_version(void);
     X(ERROR_SHAPE, "a tensor of the file has another shape or type than is needed")        \
     X(ERROR_UNSORTED, "times run backwards")                                               \
     X(ERROR_NOT_FINITE, "a number is not finite")                                          \
-    X(ERROR_EMPTY, "there is no data")
+    X(ERROR_EMPTY, "there is no data")                                                     \
+    X(ERROR_STATE, "the call does not fit what the object is doing")                       \
+    X(ERROR_VERSION, "the block was laid out by another version or for other sizes")
 
 typedef enum rllb_status {
 #define RLLB_I_STATUS_ENUM(name, words) RLLB_##name,
@@ -292,6 +316,11 @@ RLLB_API double rllb_fairness(rllb_fairness_kind kind, const float *values, int3
    trained agents and a user's own rule all fit it. */
 typedef int32_t (*rllb_choose_fn)(void *self, const float *observation, int32_t observations);
 
+/* The shape of whatever sets weights for a while: observation in, `actions` numbers out, once per interval. A
+   network, a table, a hand-written rule. What it writes is checked before it is used. */
+typedef void (*rllb_control_fn)(void *self, const float *observation, int32_t observations, float *action,
+                                int32_t actions);
+
 /* The classical policies: identifier, name. They see one load per server (any unit, less is better).
        ROUND_ROBIN           0, 1, 2, ... whatever the load
        WEIGHTED_ROUND_ROBIN  smooth: shares by weight, spread evenly over time
@@ -342,6 +371,360 @@ RLLB_API int32_t rllb_policy_choose(rllb_policy *p, const float *load);
 RLLB_API const char *rllb_policy_name(rllb_policy_kind kind);
 RLLB_API int32_t rllb_policy_kind_of(const char *name);
 
+/* ---- balancer ---------------------------------------------------------------------------------------------- */
+
+/* The object a load balancer embeds. Per request: pick, then done; every so often: tick.
+
+       server = rllb_balancer_pick(b, key, now_s);                   in-flight of that server + 1
+       rllb_balancer_done(b, server, started_s, now_s, outcome);     in-flight - 1, the duration is a sample
+       rllb_balancer_tick(b, now_s);                                 features, guard rails, weights in force
+
+   Time is in seconds from any start, by a clock of yours that does not run backwards. */
+
+/* How a server is picked: identifier, name. q: requests in flight at a server, as this balancer sees them (its own,
+   over all workers); w: the weight in force, the server's speed in any unit.
+     by what is in flight, all servers compared
+       SED                   argmin (q + 1) / w: shortest expected delay
+       NQ                    never queue: an idle server if there is one, else SED
+       LSQ                   argmin q: local shortest queue, "least connections"
+     in turn
+       ROUND_ROBIN
+       WEIGHTED_ROUND_ROBIN  smooth: shares by w, spread evenly; O(servers) a pick
+     by the request's key (key 0 means none: a random one is drawn)
+       ECMP                  a hash of the key over all usable servers, w ignored
+       WCMP                  a hash of the key into an alias table: shares by w
+       AWCMP                 WCMP, w moved each interval by utilisation that rllb_balancer_report told:
+                             w <- 0.5 w + 0.5 (greatest utilisation - this one's)
+       MAGLEV                consistent hashing by Maglev's table (Eisenbud et al. 2016), shares by w
+       MAGLEV_BOUNDED        the same, no server above (1 + bound) times its share of what is in flight
+                             (Mirrokni, Thorup and Zadimoghaddam 2018)
+     a few drawn, the best of them taken
+       P2C                   two distinct at random, the smaller q; shares learn nothing of w
+       P2C_WEIGHTED          two distinct at random, the smaller (q + 1) / w
+       DRAW                  d drawn with chances by w^a, smallest (q + 1) / w^gamma
+       JIQ                   join idle queue: an idle server at random, else one at random by w
+     by how long requests take
+       LEAST_TIME            argmin t (q + 1) / w, t: moving average of durations, a 20th of it the newest (nginx); more
+                             of it after more than a second without any, so that a server that healed is believed
+       PEAK_EWMA             two at random, the smaller t (q + 1) / w; t jumps up to a slower duration at once and
+                             forgets with time constant ewma_s (Finagle)
+       C3                    argmin R - s + (1 + q clients + Q)^3 s; R, s, Q: averages of durations, and of service
+                             times and queue lengths that rllb_balancer_report told (Suresh et al. 2015; no rate
+                             control)
+       PREQUAL               a pool of probe replies from rllb_balancer_report; replies with more in flight than the
+                             `hot` quantile are hot; the cold one of least latency, else the hot one of least in
+                             flight (Wydrowski et al. 2024)
+     with weights that are found while traffic runs
+       HLB                   w = softmax(-x), x: relative mean duration through a Kalman filter (Yao et al. 2022); SED
+       EQUALISE              each equalise_s every w is multiplied by (geometric mean over servers / its own)^eta of
+                             mean durations, or of stretches (duration by the server's own unloaded one)
+       LEARNED               w from the controller
+     by your own rule
+       CHOOSE                the function desc.choose; it sees (q + 1) / w of every server, infinite: not usable
+     with eyes that production does not have: desc.oracle[server], kept up to date by a simulator
+       GSQ                   argmin oracle: shortest queue over all balancers
+       SRT                   argmin oracle: shortest residual time
+       SED_ORACLE            argmin (oracle + 1) / w
+   Costs within a millionth of the least are a tie. */
+#define RLLB_BALANCE_LIST(X)                        \
+    X(SED, "sed")                                   \
+    X(NQ, "nq")                                     \
+    X(LSQ, "lsq")                                   \
+    X(ROUND_ROBIN, "round_robin")                   \
+    X(WEIGHTED_ROUND_ROBIN, "weighted_round_robin") \
+    X(ECMP, "ecmp")                                 \
+    X(WCMP, "wcmp")                                 \
+    X(AWCMP, "awcmp")                               \
+    X(MAGLEV, "maglev")                             \
+    X(MAGLEV_BOUNDED, "maglev_bounded")             \
+    X(P2C, "p2c")                                   \
+    X(P2C_WEIGHTED, "p2c_weighted")                 \
+    X(DRAW, "draw")                                 \
+    X(JIQ, "jiq")                                   \
+    X(LEAST_TIME, "least_time")                     \
+    X(PEAK_EWMA, "peak_ewma")                       \
+    X(C3, "c3")                                     \
+    X(PREQUAL, "prequal")                           \
+    X(HLB, "hlb")                                   \
+    X(EQUALISE, "equalise")                         \
+    X(LEARNED, "learned")                           \
+    X(CHOOSE, "choose")                             \
+    X(GSQ, "gsq")                                   \
+    X(SRT, "srt")                                   \
+    X(SED_ORACLE, "sed_oracle")
+
+typedef enum rllb_balance {
+#define RLLB_I_BALANCE_ENUM(id, name) RLLB_BALANCE_##id,
+    RLLB_BALANCE_LIST(RLLB_I_BALANCE_ENUM)
+#undef RLLB_I_BALANCE_ENUM
+    RLLB_BALANCE_NUM
+} rllb_balance;
+
+/* "sed" and back; NULL and -1 for what is none. rllb_balance_names: all of them, "sed, nq, ...", for an error. */
+RLLB_API const char *rllb_balance_name(rllb_balance policy);
+RLLB_API int32_t rllb_balance_of(const char *name);
+RLLB_API const char *rllb_balance_names(void);
+
+#define RLLB_BALANCER_SERVERS_MAX 4096
+#define RLLB_BALANCER_WORKERS_MAX 256
+#define RLLB_BALANCER_SLOTS_MAX 65536
+#define RLLB_BALANCER_NAME_MAX 32 /* bytes of a name, its end included */
+
+typedef enum rllb_server_state {
+    RLLB_SERVER_NONE,     /* no such server (removed, or never added) */
+    RLLB_SERVER_UP,
+    RLLB_SERVER_DRAINING, /* no new requests; those in flight may end */
+    RLLB_SERVER_DOWN,     /* your health check says so */
+    RLLB_SERVER_EJECTED,  /* the guard says so; it comes back by itself */
+    RLLB_SERVER_STATE_NUM
+} rllb_server_state;
+
+typedef struct rllb_server_desc {
+    const char *name; /* for metrics, and what Maglev hashes; copied, cut to fit. NULL: its index */
+    float weight;     /* finite and > 0: relative speed. No default */
+} rllb_server_desc;
+
+typedef enum rllb_outcome {
+    RLLB_OUTCOME_OK,
+    RLLB_OUTCOME_FAILED,   /* by the server's fault: counts towards ejection, and as no less than failure_s */
+    RLLB_OUTCOME_CANCELLED /* by nobody's: the client went away. No sample */
+} rllb_outcome;
+
+typedef enum rllb_ties {
+    RLLB_TIES_RANDOM, /* each of the tied with the same chance */
+    RLLB_TIES_ROTATE, /* the first at or after a start that moves on with every pick */
+    RLLB_TIES_FIRST   /* the lowest index: for tests */
+} rllb_ties;
+
+typedef enum rllb_form {
+    RLLB_FORM_DEFAULT, /* SED for LEARNED and HLB, DRAW for EQUALISE */
+    RLLB_FORM_SED,
+    RLLB_FORM_DRAW
+} rllb_form;
+
+/* What a controller sees. q: in flight; T: flow durations as they were sampled, those still running included
+   (rllb_balancer_sample and _done); C: durations at the end only; decayed: the sample times discount^age, plain mean;
+   discounted: the same divided by the sum of discount^age.
+       CIKM      6 a server: q, mean T, P90 T, standard deviation T, decayed mean T, decayed P90 T  (CIKM'22)
+       NEURIPS   16 + 11 a server. A server: q, then mean, standard deviation, P90, discounted mean, decayed mean of T,
+                 then of C; before them the mean of these over the servers, then the five of the times between
+                 arrivals at this balancer  (Reinforced Workload Distribution Fairness)
+       OWN       8 a server: the six, then the unloaded duration (a low quantile over a long memory, see EQUALISE),
+                 then the weight in force over the mean weight
+   Seconds, not normalised; a server without samples, or none at all at that index, has zeros. */
+typedef enum rllb_features {
+    RLLB_FEATURES_CIKM,
+    RLLB_FEATURES_NEURIPS,
+    RLLB_FEATURES_OWN,
+    RLLB_FEATURES_NUM
+} rllb_features;
+
+/* What an interval was worth: a fairness index of one feature over the servers that have samples, or minus the mean of
+   the durations (of their logarithms) of the flows that ended in it. */
+typedef enum rllb_reward {
+    RLLB_REWARD_JAIN = RLLB_FAIRNESS_JAIN,
+    RLLB_REWARD_PRODUCT = RLLB_FAIRNESS_PRODUCT,
+    RLLB_REWARD_SINE = RLLB_FAIRNESS_SINE,
+    RLLB_REWARD_VARIANCE = RLLB_FAIRNESS_VARIANCE,
+    RLLB_REWARD_LOG_VARIANCE = RLLB_FAIRNESS_LOG_VARIANCE,
+    RLLB_REWARD_MEAN = RLLB_FAIRNESS_NUM,
+    RLLB_REWARD_MEAN_LOG,
+    RLLB_REWARD_NUM
+} rllb_reward;
+
+/* The rails. Zero is the default of each; RLLB_OFF switches one off. Shares are of the servers that are neither
+   draining nor gone. */
+#define RLLB_OFF (-1.0f)
+typedef struct rllb_guard {
+    float floor, ceiling;   /* weights from a controller or rule, over their mean: 0.01 and 100 */
+    float rate;             /* and over those before, per interval: at most times, at least divided by 4 */
+    float deadline_s;       /* a controller silent for longer is stale: the fallback policy serves. 5 */
+    float eject_failures;   /* failures in a row, seen by one worker, that eject a server: 5 */
+    float eject_rate;       /* share of failures among ten or more ends of an interval that eject it: 0.5 */
+    float eject_s;          /* how long at first: 1; doubled each time up to eject_longest_s: 8; a minute without */
+    float eject_longest_s;  /* failures halves it. Coming back, the first failure ejects again */
+    float eject_share;      /* never more than this share is out at once, though always one of two or more: 0.5 */
+    float panic;            /* below this share of usable ones the ejected serve again: 0.5 */
+    float slow_start_s;     /* a new or returning server's weight grows from a tenth to all in: 5 */
+    float minimum_share;    /* a server that gets less than this of its fair share (by configured weight) is sent a
+                               request: 0.01. So is one that got none for a second in which ten were due */
+    float failure_s;        /* what a failed request counts as taking at least: 1 */
+} rllb_guard;
+
+typedef struct rllb_balancer_desc {
+    rllb_balance policy;             /* default SED */
+    const rllb_server_desc *servers; /* [count] the first ones; NULL: `count` unnamed ones of weight 1 */
+    int32_t count;                   /* 0 ... capacity */
+    int32_t capacity;                /* servers at once at most; default: count, or 64 if that is 0 */
+    const char *name;                /* of the balancer, in metrics; default "rllb" */
+    uint64_t seed, stream;           /* of its own random numbers; each worker's differ */
+    rllb_ties ties;
+
+    /* Numbers of single policies. */
+    int32_t d;              /* DRAW form: how many are drawn, 1 ... 64; default 3 */
+    float a, gamma;         /* DRAW form: exponents; a: 0 means 1, RLLB_OFF means 0; gamma: default 0 */
+    float bound;            /* MAGLEV_BOUNDED: default 0.25 */
+    int32_t table;          /* MAGLEV: a prime, how many entries; default 65537, 655373 for more than 655 servers */
+    float ewma_s;           /* PEAK_EWMA: default 10 */
+    float clients;          /* C3: how many balancers like this one share the servers; default `workers` */
+    float hot;              /* PREQUAL: default 0.84 */
+    float reply_s;          /* PREQUAL: age at which a reply is dropped; default 1 */
+    int32_t reuse;          /* PREQUAL: picks one reply may serve; default 3 */
+    bool by_stretch;        /* EQUALISE: by stretch; default by duration */
+    float eta, equalise_s;  /* EQUALISE: default 0.05 (0.02 by stretch) and 2 s */
+    rllb_form form;         /* HLB, EQUALISE, LEARNED: what the weights are used for */
+    rllb_control_fn control;/* LEARNED: called by tick. NULL: you call rllb_balancer_act */
+    void *control_self;
+    bool control_form;      /* LEARNED: three more actions after the weights: d, a, gamma of the DRAW form */
+    rllb_choose_fn choose;  /* CHOOSE */
+    void *choose_self;
+    const float *oracle;    /* GSQ, SRT, SED_ORACLE: [capacity], read at every pick. Simulators only */
+
+    /* Observation and reward, by tick. */
+    float interval_s;       /* default 0.25 */
+    int32_t slots;          /* reservoir samples per server; default 128 for HLB, EQUALISE, LEARNED, else 0: no
+                               reservoirs, no features, no reward */
+    float keep;             /* chance that a sample is taken in; default 1 */
+    float discount;         /* per second, default 0.9 */
+    bool empty_as_zero;     /* empty slots count as zeros, as the published code does; default: they do not count */
+    rllb_features features;
+    rllb_reward reward;
+    int32_t reward_field;   /* which feature of a server, from 1; default 5, the decayed mean of T */
+    float reward_newest;    /* Eq. 18: share of the newest value, the one before has the rest; default 0.9 */
+
+    /* Trust. */
+    rllb_guard guard;
+    rllb_balance fallback;  /* serves when the controller is stale, and in shadow mode; default SED */
+    bool shadow;            /* decide and count the difference, but serve by the fallback */
+    float blend;            /* weights in force: this share of those found, the rest as configured; 0 means all */
+    float smoothing;        /* share of the weights before in those that follow a controller's; default 0 */
+    rllb_logger logger;
+
+    /* Several processes or threads: each has a handle of its own on one shared block. */
+    int32_t workers;        /* how many; default 1 */
+    int32_t worker;         /* which one this handle is: 0 ... workers - 1, or -1: only looks after the block */
+    void *shared;           /* the block, aligned to 64, rllb_balancer_shared_size bytes; NULL: inside the handle */
+    size_t shared_size;
+    bool join;              /* the block is in use already: check that it fits, and take this worker's place */
+} rllb_balancer_desc;
+
+typedef struct rllb_balancer rllb_balancer;
+
+/* Setup. The block holds offsets and numbers, no pointers: map it anywhere. What servers there are, their weights and
+   everything learned live in it; the descriptor's servers count only for the first handle (join false). A worker that
+   joins after one that died takes over its place: what that one had in flight is given up and counted as lost. */
+RLLB_API void rllb_balancer_desc_default(rllb_balancer_desc *desc); /* all zero */
+RLLB_API size_t rllb_balancer_size(const rllb_balancer_desc *desc); /* bytes of a handle; 0: the descriptor is wrong */
+RLLB_API size_t rllb_balancer_shared_size(const rllb_balancer_desc *desc); /* bytes of the block */
+RLLB_API rllb_status rllb_balancer_init(const rllb_balancer_desc *desc, void *mem, size_t size, rllb_balancer **out);
+RLLB_API rllb_balancer *rllb_balancer_create(const rllb_balancer_desc *desc);
+RLLB_API void rllb_balancer_destroy(rllb_balancer *b);
+RLLB_API void rllb_balancer_query(const rllb_balancer *b, rllb_balancer_desc *resolved); /* servers: NULL */
+
+/* Worker: one thread at a time per handle; never waits, allocates, or calls the system. ----------------------------
+
+   The server for one request, or -1 if none is usable. */
+RLLB_API int32_t rllb_balancer_pick(rllb_balancer *b, uint64_t key, double now_s);
+/* Another one than those in tried[count], for a retry; least (q + 1) / w; -1 if there is none. */
+RLLB_API int32_t rllb_balancer_pick_other(rllb_balancer *b, const int32_t *tried, int32_t count, double now_s);
+/* The end of a request that this handle picked. A wrong server or a done too many changes nothing; with wrong times the
+   request ends but gives no sample. */
+RLLB_API rllb_status rllb_balancer_done(rllb_balancer *b, int32_t server, double started_s, double now_s,
+                                        rllb_outcome outcome);
+/* A flow is still running after elapsed_s: a sample of its duration so far. */
+RLLB_API rllb_status rllb_balancer_sample(rllb_balancer *b, int32_t server, double elapsed_s, double now_s);
+
+/* What a server says of itself: in a probe's reply, a header, an agent's line. NaN: not said. */
+typedef struct rllb_report {
+    float in_flight;   /* PREQUAL, C3: requests at the server, from all its clients */
+    float latency_s;   /* PREQUAL: of requests that started at that in_flight; C3: service time without queueing */
+    float utilisation; /* AWCMP: busy workers, CPU, any unit */
+} rllb_report;
+
+RLLB_API rllb_status rllb_balancer_report(rllb_balancer *b, int32_t server, const rllb_report *report, double now_s);
+/* PREQUAL: up to `most` distinct usable servers to probe now, at random. Published: three per request. */
+RLLB_API int32_t rllb_balancer_probe(rllb_balancer *b, int32_t *servers, int32_t most);
+
+/* Keeper: one handle at a time over all workers, any of them or one of its own (worker -1). -----------------------
+
+   Call tick as often as you like; it works once per interval_s and then says true: features and reward are new, the
+   weights in force are. */
+RLLB_API bool rllb_balancer_tick(rllb_balancer *b, double now_s);
+/* The observation of the last tick and how many numbers it has; NULL without slots. Valid until the next tick. */
+RLLB_API const float *rllb_balancer_observe(rllb_balancer *b, int32_t *observations);
+/* LEARNED: weights for servers 0 ... (and d, a, gamma) from outside. Checked as a whole: a number that is not finite,
+   a negative weight, a count that is not that of the servers: refused and counted, what was in force stays. */
+RLLB_API rllb_status rllb_balancer_act(rllb_balancer *b, const float *action, int32_t actions, double now_s);
+/* What the last interval was worth, and the same over several balancers: durations of the flows of all, or the mean of
+   their fairness; with fields_first the fairness of their mean feature, as the published code does. NaN without slots
+   and before there is anything to tell. */
+RLLB_API double rllb_balancer_reward(const rllb_balancer *b);
+RLLB_API double rllb_balancer_reward_shared(rllb_balancer *const *balancers, int32_t count, bool fields_first);
+
+/* Servers come and go while traffic runs; at once for new picks. A removed server's index is given to another only when
+   nothing is in flight there. */
+RLLB_API rllb_status rllb_balancer_add(rllb_balancer *b, const rllb_server_desc *server, double now_s, int32_t *index);
+RLLB_API rllb_status rllb_balancer_remove(rllb_balancer *b, int32_t server, double now_s);
+RLLB_API rllb_status rllb_balancer_set_state(rllb_balancer *b, int32_t server, rllb_server_state state, double now_s);
+RLLB_API rllb_status rllb_balancer_set_weight(rllb_balancer *b, int32_t server, float weight, double now_s);
+/* Shadow mode and blend (0 ... 1, here 0 means none) while traffic runs. */
+RLLB_API rllb_status rllb_balancer_set_trust(rllb_balancer *b, bool shadow, float blend, double now_s);
+/* A worker is dead and nobody took its place: what it had in flight is given up and counted as lost. */
+RLLB_API rllb_status rllb_balancer_resync(rllb_balancer *b, int32_t worker, double now_s);
+
+typedef struct rllb_server_info {
+    char name[RLLB_BALANCER_NAME_MAX];
+    rllb_server_state state;
+    bool usable;                         /* may be picked now: up, or ejected and panic */
+    float weight, weight_in_force;       /* configured; what picks use: over the mean, slow start included */
+    int64_t in_flight;                   /* picks = done + in_flight + lost */
+    uint64_t picks, done, failed, lost, ejections;
+    uint64_t samples;                    /* ends whose duration counted ... */
+    double duration_sum_s;               /* ... and the sum of these */
+    float duration_s, unloaded_s;        /* their mean of late (reservoir, or moving average); the low quantile */
+} rllb_server_info;
+
+RLLB_API rllb_status rllb_balancer_server(const rllb_balancer *b, int32_t server, rllb_server_info *out);
+RLLB_API int32_t rllb_balancer_servers(const rllb_balancer *b); /* one more than the highest index in use */
+
+/* What was counted over all workers: name, and what it means. */
+#define RLLB_COUNTER_LIST(X)                                                              \
+    X(no_server, "picks that found no usable server")                                     \
+    X(bad_server, "calls that named no server")                                           \
+    X(bad_time, "times that were not finite or ran backwards")                            \
+    X(stray_done, "ends of requests that were not in flight")                             \
+    X(probes, "requests sent to a server that had gone without")                          \
+    X(choose_refused, "answers of the choose function that were no usable server")        \
+    X(shadow_picks, "picks decided in shadow")                                            \
+    X(shadow_differs, "of these, how many would have gone elsewhere")                     \
+    X(controls, "actions of the controller taken")                                        \
+    X(controls_refused, "actions refused: not finite, negative, or of the wrong length")  \
+    X(controls_limited, "actions of which a weight met floor, ceiling or rate")           \
+    X(fallbacks, "times the controller was found stale")                                  \
+    X(ejections, "times a server was ejected")                                            \
+    X(ejections_spared, "times it was not, because too many were out already")            \
+    X(panics, "times ejected servers were called back because too few were left")         \
+    X(lost, "requests in flight that dead workers left")
+
+typedef struct rllb_counters {
+#define RLLB_I_COUNTER_FIELD(name, words) uint64_t name;
+    RLLB_COUNTER_LIST(RLLB_I_COUNTER_FIELD)
+#undef RLLB_I_COUNTER_FIELD
+} rllb_counters;
+
+RLLB_API void rllb_balancer_counters(const rllb_balancer *b, rllb_counters *out);
+
+typedef enum rllb_metrics_format {
+    RLLB_METRICS_PROMETHEUS, /* text exposition format 0.0.4 */
+    RLLB_METRICS_INFLUX      /* line protocol, stamped in nanoseconds; lines of several balancers may be joined */
+} rllb_metrics_format;
+
+/* Writes the state of all servers and the counters as text, ended by 0 and never cut within a line. Returns the bytes
+   that all of it takes, the 0 included: more than `size` means that not all fitted; 0 for NULL or an unknown format.
+   Prometheus: one page; serve two balancers on two. Influx: now_s is Unix time; NaN leaves the stamp out. */
+RLLB_API size_t rllb_balancer_metrics(const rllb_balancer *b, rllb_metrics_format format, double now_s, char *text,
+                                      size_t size);
+
 #ifdef __cplusplus
 }
 #endif
@@ -353,6 +736,7 @@ RLLB_API int32_t rllb_policy_kind_of(const char *name);
 #if (defined(RLLB_IMPLEMENTATION) || defined(RLLB_STATIC)) && !defined(RLLB_I_DONE)
 #define RLLB_I_DONE
 
+#include <float.h>
 #include <math.h>
 #include <string.h>
 
@@ -374,6 +758,26 @@ RLLB_API int32_t rllb_policy_kind_of(const char *name);
 #endif
 #ifdef RLLB_I_ASAN
 #include <sanitizer/asan_interface.h>
+#endif
+
+#ifndef RLLB_FILE
+#define RLLB_FILE "rllb.h"
+#endif
+
+/* ThreadSanitizer sees single accesses, not whether the processor tears them: it gets the generic kernels only. */
+#if defined(__SANITIZE_THREAD__)
+#define RLLB_I_TSAN 1
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define RLLB_I_TSAN 1
+#endif
+#endif
+#if !defined(RLLB_NO_SIMD) && !defined(RLLB_I_TSAN) && defined(__GNUC__) && (defined(__x86_64__) || defined(__i386__))
+#define RLLB_I_X86 1
+#include <immintrin.h>
+#elif !defined(RLLB_NO_SIMD) && !defined(RLLB_I_TSAN) && defined(__GNUC__) && defined(__aarch64__)
+#define RLLB_I_ARM 1
+#include <arm_neon.h>
 #endif
 
 #ifdef __cplusplus
@@ -956,11 +1360,3360 @@ int32_t rllb_policy_kind_of(const char *name)
     return -1;
 }
 
+/* ---- >>scans -----------------------------------------------------------------------------------------------
+   What runs over all servers at a pick, and over all samples at a tick: stamped once per instruction set from the
+   template at the end of the file. Every set gives the same bits. Touches only what it is handed. */
+
+#if defined(__GNUC__)
+#define RLLB_I_ATTR(x) __attribute__((x))
+#define RLLB_I_ALWAYS_INLINE inline __attribute__((always_inline))
+#define RLLB_I_ALIGNED(declaration) declaration __attribute__((aligned(64)))
+#else
+#define RLLB_I_ATTR(x)
+#define RLLB_I_ALWAYS_INLINE inline
+#define RLLB_I_ALIGNED(declaration) declaration
+#endif
+#if defined(RLLB_I_ASAN) || !defined(__GNUC__)
+#define RLLB_I_UNROLL
+#elif defined(__clang__)
+#define RLLB_I_UNROLL _Pragma("clang loop unroll(full)")
+#else
+#define RLLB_I_UNROLL _Pragma("GCC unroll 16")
+#endif
+
+/* Of the values v and their freshness f in [0, 1]. */
+typedef struct rllb_i_moments {
+    float mean, stddev; /* of v alone; stddev of the population */
+    float decayed;      /* sum(v f) / n */
+    float discounted;   /* sum(v f) / sum(f); the mean if nothing is fresh */
+} rllb_i_moments;
+
+/* Pointers are aligned to 64 bytes, arrays padded to a multiple of 16; what each does stands at the template. */
+typedef struct rllb_i_kernels {
+    const char *name;
+    int32_t (*least)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
+                     uint64_t *words);
+    int32_t (*least_idle)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
+                          uint64_t *words);
+    void (*reduce)(const float *v, const float *age_s, int32_t n, float rate, float *product, rllb_i_moments *out);
+    float (*quantile)(const float *v, int32_t n, double q);
+} rllb_i_kernels;
+
+/* Read from element 16 - r on: clear in the first r of 16 lanes, all bits but the sign in the others. */
+#define RLLB_I_16(x) x, x, x, x, x, x, x, x, x, x, x, x, x, x, x, x
+static const RLLB_I_ALIGNED(int32_t rllb_i_scan_outside[32]) = { RLLB_I_16(0), RLLB_I_16(0x7fffffff) };
+#undef RLLB_I_16
+
+static inline int32_t rllb_i_bits_of(float f)
+{
+    int32_t bits;
+    memcpy(&bits, &f, sizeof bits);
+    return bits;
+}
+
+static inline float rllb_i_float_of(int32_t bits)
+{
+    float f;
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+/* Contraction of a * b + c into a fused operation would make bits depend on the machine: off while stamping. */
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT OFF
+#elif defined(__GNUC__)
+#pragma GCC push_options
+#pragma GCC optimize("fp-contract=off", "no-math-errno")
+#endif
+
+#define RLLB_I_GENERIC 1
+#define RLLB_I_SSE2 2
+#define RLLB_I_AVX2 3
+#define RLLB_I_AVX512 4
+#define RLLB_I_NEON 5
+
+#define RLLB_I_STAMP RLLB_I_GENERIC
+#include RLLB_FILE
+#undef RLLB_I_STAMP
+#ifdef RLLB_I_X86
+#define RLLB_I_STAMP RLLB_I_SSE2
+#include RLLB_FILE
+#undef RLLB_I_STAMP
+#define RLLB_I_STAMP RLLB_I_AVX2
+#include RLLB_FILE
+#undef RLLB_I_STAMP
+#define RLLB_I_STAMP RLLB_I_AVX512
+#include RLLB_FILE
+#undef RLLB_I_STAMP
+#endif
+#ifdef RLLB_I_ARM
+#define RLLB_I_STAMP RLLB_I_NEON
+#include RLLB_FILE
+#undef RLLB_I_STAMP
+#endif
+
+#if defined(__clang__)
+#pragma STDC FP_CONTRACT DEFAULT
+#elif defined(__GNUC__)
+#pragma GCC pop_options
+#endif
+
+/* The widest that this processor and this build have. */
+static const rllb_i_kernels *rllb_i_kernels_best(void)
+{
+#ifdef RLLB_I_X86
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt")) {
+        return __builtin_cpu_supports("avx512f") ? &rllb_i_scan_kernels_avx512 : &rllb_i_scan_kernels_avx2;
+    }
+    if (__builtin_cpu_supports("sse2")) return &rllb_i_scan_kernels_sse2;
+#endif
+#ifdef RLLB_I_ARM
+    return &rllb_i_scan_kernels_neon;
+#else
+    return &rllb_i_scan_kernels_generic;
+#endif
+}
+
+/* ---- >>shared ----------------------------------------------------------------------------------------------
+   What the workers of a balancer share, word by word. Counters are written by one worker each and read by all, so a
+   load and a store that cannot tear are all that is needed. The weights in force are published under a sequence lock
+   whose readers never wait: what they cannot copy whole now they copy at a later pick. Floats travel as their bits. */
+
+#if defined(__GNUC__)
+#define RLLB_I_LOAD(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+#define RLLB_I_STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
+#define RLLB_I_LOAD_ACQUIRE(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
+#define RLLB_I_STORE_RELEASE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
+#define RLLB_I_EXCHANGE(p, v) __atomic_exchange_n((p), (v), __ATOMIC_ACQ_REL)
+#define RLLB_I_FETCH_ADD(p, v) __atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL)
+enum { RLLB_I_WORKERS = sizeof(void *) >= 8 ? RLLB_BALANCER_WORKERS_MAX : 1 }; /* 64-bit words must be atomic */
+#else
+#define RLLB_I_LOAD(p) (*(p))
+#define RLLB_I_STORE(p, v) (*(p) = (v))
+#define RLLB_I_LOAD_ACQUIRE(p) (*(p))
+#define RLLB_I_STORE_RELEASE(p, v) (*(p) = (v))
+#define RLLB_I_EXCHANGE(p, v) (*(p) = (v))
+#define RLLB_I_FETCH_ADD(p, v) (*(p))
+enum { RLLB_I_WORKERS = 1 };
+#endif
+
+enum {
+    RLLB_I_MAGIC = 0x626c6c72, /* "rllb" */
+    RLLB_I_LAYOUT = 1,         /* changes when the block's does */
+    RLLB_I_DRAWS = 64,
+    RLLB_I_STARVED = 16,
+    RLLB_I_POOL = 16,
+    RLLB_I_SET_WORDS = 5 /* of a published set, per server: see rllb_i_set */
+};
+#define RLLB_I_TICKS_PER_S 1024.0 /* of a sample's time; 32 bits of them are 48 days */
+#define RLLB_I_TIME_MAX 1e12      /* seconds either way: what is taken for a time */
+
+/* One worker's record of one server; only that worker writes it. One cache line. */
+typedef struct rllb_i_cell {
+    uint64_t picks, done, failed, lost, samples;
+    uint64_t duration_sum; /* double: of the durations taken */
+    int32_t streak;      /* failures in a row */
+    int32_t average;     /* float: moving average of durations; 0: none yet */
+    int32_t utilisation; /* float: last reported; NaN: never */
+    int32_t spare;
+} rllb_i_cell;
+
+/* One worker's record of everything else. */
+enum {
+#define RLLB_I_COUNTER_ENUM(name, words) RLLB_I_COUNT_##name,
+    RLLB_COUNTER_LIST(RLLB_I_COUNTER_ENUM)
+#undef RLLB_I_COUNTER_ENUM
+    RLLB_I_SAMPLES,  /* durations taken */
+    RLLB_I_SUM,      /* double: of them */
+    RLLB_I_LOG_SUM,  /* double: of their logarithms */
+    RLLB_I_FLOWS,    /* in flight, all servers */
+    RLLB_I_SCALARS = 24
+};
+
+/* The keeper's record of one server. */
+typedef struct rllb_i_server {
+    char name[RLLB_BALANCER_NAME_MAX];
+    int32_t state;
+    bool usable, probation;
+    float weight;           /* as configured */
+    float found;            /* by controller or rule, over the mean; starts as configured */
+    float in_force;
+    float unloaded, usual;  /* low quantile of durations; in-flight over the same long memory */
+    float duration;         /* mean of late */
+    float field, smoothed;  /* what the reward looks at; -1: no samples */
+    float kalman, kalman_variance;
+    int32_t level;          /* how often ejected of late */
+    int32_t served;         /* well, in probation */
+    double until_s, since_s, calm_since_s;
+    uint64_t ejections, seen_picks, seen_done, seen_failed;
+    double dry, picked_s;   /* picks of all since the last of its own; the tick that saw it */
+} rllb_i_server;
+
+typedef struct rllb_i_interval {
+    double sum, log_sum, count;
+} rllb_i_interval;
+
+typedef struct rllb_i_head {
+    uint32_t magic, layout;
+    uint64_t bytes, table_bytes;
+    int32_t capacity, workers, slots, features, policy;
+    uint32_t sequence;      /* of what is published; odd: being written */
+    int32_t used;           /* one more than the highest index in use */
+    int32_t table_turn;     /* which of the two tables is in force */
+    bool table_stale;
+    bool ticked, shadow, stale, panic, told; /* told: a reward is there */
+    float blend, d, a, gamma;
+    double tick_s, act_s, rule_s, reward;
+    rllb_i_interval before, latest, total; /* of ended flows: the two last intervals, and all up to the last */
+    char name[RLLB_BALANCER_NAME_MAX];
+} rllb_i_head;
+
+/* What is published: this, then two sets, what acts and what would in shadow. */
+typedef struct rllb_i_published {
+    int32_t policy, used, live, d, suspensions, starved, table_turn, shadow;
+    int32_t weight_sum; /* float: of the acting set */
+    int32_t starving[RLLB_I_STARVED];
+    int32_t spare[64 - 9 - RLLB_I_STARVED];
+} rllb_i_published;
+
+typedef struct rllb_i_alias {
+    float keep;
+    int32_t instead;
+} rllb_i_alias;
+
+/* One way to pick, as one handle sees it. The arrays lie in its copy of what is published. */
+typedef struct rllb_i_mind {
+    rllb_balance how;
+    const float *scale;        /* [stride] what (q + 1) is multiplied by; infinite: not usable. Aligned to 64 */
+    const float *weight;       /* [stride] 0: not usable */
+    const rllb_i_alias *alias; /* [used] */
+    const int32_t *live;       /* [live] the usable servers */
+    double *credit;            /* [stride] WEIGHTED_ROUND_ROBIN */
+    uint32_t turn;
+    rllb_rng rng;
+} rllb_i_mind;
+
+typedef struct rllb_i_reply {
+    int32_t server, uses;
+    float in_flight, latency_s;
+    double at_s;
+} rllb_i_reply;
+
+struct rllb_balancer {
+    /* what every pick touches */
+    rllb_i_head *head;
+    uint32_t adopted; /* sequence of what this handle has copied */
+    int32_t extras;   /* what a pick has to do besides: RLLB_I_OWED ... */
+    rllb_i_mind mind[2];
+    const rllb_i_kernels *k;
+    int32_t *in_flight, *own; /* [workers][stride]; this worker's row */
+    rllb_i_cell *cells, *mine;
+    uint64_t *scalars, *count; /* [lanes][RLLB_I_SCALARS] */
+    double now_s;
+    int32_t stride, workers, lane, used, live, d;
+
+    /* what a done touches */
+    uint64_t *slots, *ends, *arrivals; /* [lanes] [stride] [lane_slots]; the last without servers. Samples */
+    int32_t lane_slots, suspensions;
+    uint32_t keep_below;
+    float newest; /* share of the newest duration in the moving average */
+
+    /* the rest */
+    rllb_balancer_desc desc;
+    rllb_i_server *server;
+    uint16_t *table; /* [2][table] */
+    int32_t *published, *copy[2], *draft;
+    const rllb_i_published *now;
+    size_t set_words, words;
+    int32_t table_turn, owed, owing[RLLB_I_STARVED], replies;
+    float mean_average, weight_sum, *time_scale, *service, *queue, *costs;
+    double *stamp_s, arrived_s;
+    rllb_i_reply reply[RLLB_I_POOL];
+    float *value, *age, *product, *observation, *action;
+    double *share; /* this and the next three: room for building alias and Maglev tables */
+    float *keep;
+    int32_t *instead;
+    uint32_t *offset, *skip;
+    int32_t observations, padded_slots;
+    bool keeper_only;
+    char name[RLLB_BALANCER_NAME_MAX];
+    void *block;
+};
+
+enum { RLLB_I_OWED = 1, RLLB_I_SHADOW = 2, RLLB_I_ARRIVALS = 4 };
+
+static void rllb_i_add_to(uint64_t *word, uint64_t n)
+{
+    RLLB_I_STORE(word, RLLB_I_LOAD(word) + n);
+}
+
+static double rllb_i_load_double(const uint64_t *word)
+{
+    uint64_t bits = RLLB_I_LOAD(word);
+    double v;
+    memcpy(&v, &bits, sizeof v);
+    return v;
+}
+
+static void rllb_i_add_double(uint64_t *word, double v)
+{
+    uint64_t bits;
+    v += rllb_i_load_double(word);
+    memcpy(&bits, &v, sizeof bits);
+    RLLB_I_STORE(word, bits);
+}
+
+static uint64_t rllb_i_mix(uint64_t z)
+{
+    return rllb_i_splitmix64(&z);
+}
+
+/* Counted by this handle, whichever it is. */
+#define RLLB_I_TALLY(b, name) rllb_i_add_to(&(b)->count[RLLB_I_COUNT_##name], 1)
+
+static int32_t rllb_i_flows(const rllb_balancer *b, int32_t server)
+{
+    int32_t w, q = 0;
+    for (w = 0; w < b->workers; w++) q += RLLB_I_LOAD(&b->in_flight[(size_t)w * (size_t)b->stride + (size_t)server]);
+    return q;
+}
+
+/* ---- >>balancer --------------------------------------------------------------------------------------------
+   Descriptor, layout, init. A handle is local to its process and may hold pointers; the block that handles share holds
+   none. Both are laid out from the resolved descriptor alone, so nothing found in a block is trusted as an address. */
+
+const char *rllb_balance_name(rllb_balance policy)
+{
+    switch (policy) {
+#define RLLB_I_CASE(id, name) \
+    case RLLB_BALANCE_##id: return name;
+        RLLB_BALANCE_LIST(RLLB_I_CASE)
+#undef RLLB_I_CASE
+    case RLLB_BALANCE_NUM: break;
+    }
+    return NULL;
+}
+
+int32_t rllb_balance_of(const char *name)
+{
+    int32_t policy;
+
+    for (policy = 0; name && policy < (int32_t)RLLB_BALANCE_NUM; policy++) {
+        if (strcmp(name, rllb_balance_name((rllb_balance)policy)) == 0) return policy;
+    }
+    return -1;
+}
+
+const char *rllb_balance_names(void)
+{
+#define RLLB_I_COMMA(id, name) ", " name
+    static const char names[] = RLLB_BALANCE_LIST(RLLB_I_COMMA);
+#undef RLLB_I_COMMA
+    return names + 2;
+}
+
+/* Policies whose weights are found while traffic runs. */
+static bool rllb_i_finds(rllb_balance policy)
+{
+    return policy == RLLB_BALANCE_AWCMP || policy == RLLB_BALANCE_HLB || policy == RLLB_BALANCE_EQUALISE ||
+           policy == RLLB_BALANCE_LEARNED;
+}
+
+static bool rllb_i_is_maglev(rllb_balance policy)
+{
+    return policy == RLLB_BALANCE_MAGLEV || policy == RLLB_BALANCE_MAGLEV_BOUNDED;
+}
+
+static bool rllb_i_is_oracle(rllb_balance policy)
+{
+    return policy == RLLB_BALANCE_GSQ || policy == RLLB_BALANCE_SRT || policy == RLLB_BALANCE_SED_ORACLE;
+}
+
+/* The policy by whose dispatch rule `policy` picks. */
+static rllb_balance rllb_i_dispatch(const rllb_balancer_desc *d, rllb_balance policy)
+{
+    if (policy == RLLB_BALANCE_AWCMP) return RLLB_BALANCE_WCMP;
+    if (!rllb_i_finds(policy)) return policy;
+    if (d->form == RLLB_FORM_DEFAULT) return policy == RLLB_BALANCE_EQUALISE ? RLLB_BALANCE_DRAW : RLLB_BALANCE_SED;
+    return d->form == RLLB_FORM_DRAW ? RLLB_BALANCE_DRAW : RLLB_BALANCE_SED;
+}
+
+static bool rllb_i_is_prime(int32_t n)
+{
+    int32_t i;
+
+    for (i = 2; i <= n / i; i++) {
+        if (n % i == 0) return false;
+    }
+    return n > 1;
+}
+
+static bool rllb_i_weight_ok(float weight)
+{
+    return weight > 0 && rllb_i_finite((double)weight);
+}
+
+/* Takes the default if it is zero; then it must be in [least, most]. */
+static bool rllb_i_settle(float *field, float standard, float least, float most)
+{
+    if (*field == 0) *field = standard;
+    return *field >= least && *field <= most;
+}
+
+/* The same for a rail, which may also be off. */
+static bool rllb_i_settle_rail(float *field, float standard, float least, float most)
+{
+    if (*field < 0) *field = RLLB_OFF;
+    return *field < 0 || rllb_i_settle(field, standard, least, most);
+}
+
+static bool rllb_i_guard_resolve(rllb_guard *g)
+{
+    const float most = 1e9f;
+    bool ok = rllb_i_settle_rail(&g->floor, 0.01f, 0, 1) && rllb_i_settle_rail(&g->ceiling, 100, 1, most);
+
+    ok = ok && rllb_i_settle_rail(&g->rate, 4, 1, most) && rllb_i_settle_rail(&g->deadline_s, 5, 0, most);
+    ok = ok && rllb_i_settle_rail(&g->eject_failures, 5, 1, most) && rllb_i_settle_rail(&g->eject_rate, 0.5f, 0, 1);
+    ok = ok && rllb_i_settle_rail(&g->eject_s, 1, 0, most) && rllb_i_settle_rail(&g->eject_longest_s, 8, 0, most);
+    ok = ok && rllb_i_settle_rail(&g->eject_share, 0.5f, 0, 1) && rllb_i_settle_rail(&g->panic, 0.5f, 0, 1);
+    ok = ok && rllb_i_settle_rail(&g->slow_start_s, 5, 0, most) && rllb_i_settle_rail(&g->minimum_share, 0.01f, 0, 1);
+    return ok && rllb_i_settle_rail(&g->failure_s, 1, 0, most);
+}
+
+static bool rllb_i_numbers_resolve(rllb_balancer_desc *d)
+{
+    const float most = 1e9f;
+    bool by_default = d->policy == RLLB_BALANCE_HLB || d->policy == RLLB_BALANCE_EQUALISE ||
+                      d->policy == RLLB_BALANCE_LEARNED, ok;
+
+    if (d->d == 0) d->d = 3;
+    if (d->a == 0) d->a = 1;
+    else if (d->a < 0) d->a = RLLB_OFF;
+    if (d->table == 0) d->table = d->capacity > 655 ? 655373 : 65537;
+    if (d->reuse == 0) d->reuse = 3;
+    if (d->slots == 0 && by_default) d->slots = 128;
+    if (d->reward_field == 0) d->reward_field = d->features == RLLB_FEATURES_NEURIPS ? 10 : 5;
+    ok = d->d > 0 && d->d <= RLLB_I_DRAWS && (d->a < 0 || rllb_i_settle(&d->a, 1, 0, 16));
+    ok = ok && d->gamma >= 0 && d->gamma <= 16 && rllb_i_settle(&d->bound, 0.25f, 0, most) && d->reuse > 0;
+    ok = ok && d->table <= 16777213 && (!rllb_i_is_maglev(d->policy) || rllb_i_is_prime(d->table));
+    ok = ok && rllb_i_settle(&d->ewma_s, 10, 0, most) && rllb_i_settle(&d->clients, (float)d->workers, 0, most);
+    ok = ok && rllb_i_settle(&d->hot, 0.84f, 0, 1) && rllb_i_settle(&d->reply_s, 1, 0, most);
+    ok = ok && rllb_i_settle(&d->eta, d->by_stretch ? 0.02f : 0.05f, 0, 1) && rllb_i_settle(&d->equalise_s, 2, 0, most);
+    ok = ok && rllb_i_settle(&d->interval_s, 0.25f, 0, most) && d->slots >= 0 && d->slots <= RLLB_BALANCER_SLOTS_MAX;
+    ok = ok && (d->slots > 0 || !by_default) && rllb_i_settle(&d->keep, 1, 0, 1);
+    ok = ok && rllb_i_settle(&d->discount, 0.9f, 0, 1) && rllb_i_settle(&d->reward_newest, 0.9f, 0, 1);
+    ok = ok && d->reward_field > 0 && d->reward_field <= (d->features == RLLB_FEATURES_NEURIPS ? 11 :
+                                                          d->features == RLLB_FEATURES_OWN ? 8 : 6);
+    return ok && d->blend >= 0 && d->blend <= 1 && d->smoothing >= 0 && d->smoothing < 1;
+}
+
+/* Defaults filled in, and what is wrong refused. */
+static rllb_status rllb_i_balancer_resolve(const rllb_balancer_desc *desc, rllb_balancer_desc *d)
+{
+    int32_t i;
+    bool ok;
+
+    if (!desc) return RLLB_ERROR_ARGUMENT;
+    *d = *desc;
+    if (d->capacity == 0) d->capacity = d->count > 0 ? d->count : 64;
+    if (d->workers == 0) d->workers = 1;
+    if (!d->name) d->name = "rllb";
+    ok = (int)d->policy >= 0 && d->policy < RLLB_BALANCE_NUM && (int)d->fallback >= 0 && d->fallback < RLLB_BALANCE_NUM;
+    ok = ok && (int)d->ties >= 0 && d->ties <= RLLB_TIES_FIRST && (int)d->form >= 0 && d->form <= RLLB_FORM_DRAW;
+    ok = ok && (int)d->features >= 0 && d->features < RLLB_FEATURES_NUM;
+    ok = ok && (int)d->reward >= 0 && d->reward < RLLB_REWARD_NUM;
+    ok = ok && d->capacity > 0 && d->count >= 0 && d->workers > 0 && d->worker >= -1 && d->worker < d->workers;
+    if (!ok) return RLLB_ERROR_ARGUMENT;
+    if (d->capacity > RLLB_BALANCER_SERVERS_MAX || d->workers > RLLB_I_WORKERS) return RLLB_ERROR_LIMIT;
+    if (d->count > d->capacity) return RLLB_ERROR_LIMIT;
+    for (i = 0; d->servers && i < d->count; i++) {
+        if (!rllb_i_weight_ok(d->servers[i].weight)) return RLLB_ERROR_ARGUMENT;
+    }
+    ok = rllb_i_numbers_resolve(d) && rllb_i_guard_resolve(&d->guard);
+    ok = ok && (!rllb_i_is_oracle(d->policy) || d->oracle) && (d->policy != RLLB_BALANCE_CHOOSE || d->choose);
+    ok = ok && !rllb_i_finds(d->fallback) && !rllb_i_is_oracle(d->fallback) && d->fallback != RLLB_BALANCE_CHOOSE;
+    ok = ok && (!rllb_i_is_maglev(d->fallback) || rllb_i_is_maglev(d->policy));
+    return ok ? RLLB_OK : RLLB_ERROR_ARGUMENT;
+}
+
+/* The numbers that both layouts start from. */
+static void rllb_i_balancer_measure(rllb_balancer *b)
+{
+    const rllb_balancer_desc *d = &b->desc;
+    size_t per = d->features == RLLB_FEATURES_NEURIPS ? 11 : d->features == RLLB_FEATURES_OWN ? 8 : 6;
+
+    b->workers = d->workers;
+    b->stride = (d->capacity + 15) & ~15;
+    b->lane_slots = d->slots ? (d->slots + d->workers - 1) / d->workers : 0;
+    b->padded_slots = (b->lane_slots * d->workers + 15) & ~15;
+    b->set_words = (size_t)b->stride * RLLB_I_SET_WORDS;
+    b->words = sizeof(rllb_i_published) / sizeof(int32_t) + 2 * b->set_words;
+    b->observations = (int32_t)((size_t)d->capacity * per) + (d->features == RLLB_FEATURES_NEURIPS ? 16 : 0);
+}
+
+/* Carves what handles share. */
+static void rllb_i_block_layout(rllb_balancer *b, rllb_carver *c)
+{
+    const rllb_balancer_desc *d = &b->desc;
+    size_t n = (size_t)b->stride, workers = (size_t)b->workers, slots = (size_t)b->lane_slots;
+    bool more = d->features == RLLB_FEATURES_NEURIPS;
+
+    b->head = (rllb_i_head *)rllb_carve(c, 1, sizeof *b->head);
+    b->server = (rllb_i_server *)rllb_carve(c, n, sizeof *b->server);
+    b->published = (int32_t *)rllb_carve(c, b->words, sizeof *b->published);
+    b->in_flight = (int32_t *)rllb_carve(c, workers * n, sizeof *b->in_flight);
+    b->cells = (rllb_i_cell *)rllb_carve(c, workers * n, sizeof *b->cells);
+    b->scalars = (uint64_t *)rllb_carve(c, (workers + 1) * RLLB_I_SCALARS, sizeof *b->scalars);
+    b->slots = (uint64_t *)rllb_carve(c, workers * n * slots, sizeof *b->slots);
+    b->ends = (uint64_t *)rllb_carve(c, more ? workers * n * slots : 0, sizeof *b->ends);
+    b->arrivals = (uint64_t *)rllb_carve(c, more ? workers * slots : 0, sizeof *b->arrivals);
+    b->table = (uint16_t *)rllb_carve(c, rllb_i_is_maglev(d->policy) ? 2 * (size_t)d->table : 0, sizeof *b->table);
+}
+
+/* Carves what is a handle's own. */
+static rllb_balancer *rllb_i_handle_layout(rllb_balancer *b, rllb_carver *c)
+{
+    rllb_balancer *self = (rllb_balancer *)rllb_carve(c, 1, sizeof *self);
+    size_t n = (size_t)b->stride, samples = (size_t)b->padded_slots, i;
+    bool maglev = rllb_i_is_maglev(b->desc.policy), c3 = b->desc.policy == RLLB_BALANCE_C3;
+
+    for (i = 0; i < 2; i++) {
+        b->copy[i] = (int32_t *)rllb_carve(c, b->words, sizeof(int32_t));
+        b->mind[i].credit = (double *)rllb_carve(c, n, sizeof(double));
+    }
+    b->draft = (int32_t *)rllb_carve(c, b->words, sizeof(int32_t));
+    b->time_scale = (float *)rllb_carve(c, n, sizeof(float));
+    b->stamp_s = (double *)rllb_carve(c, n, sizeof(double));
+    b->service = (float *)rllb_carve(c, c3 ? n : 0, sizeof(float));
+    b->queue = (float *)rllb_carve(c, c3 ? n : 0, sizeof(float));
+    b->costs = (float *)rllb_carve(c, n, sizeof(float));
+    b->value = (float *)rllb_carve(c, samples, sizeof(float));
+    b->age = (float *)rllb_carve(c, samples, sizeof(float));
+    b->product = (float *)rllb_carve(c, samples, sizeof(float));
+    b->observation = (float *)rllb_carve(c, b->desc.slots ? (size_t)b->observations : 0, sizeof(float));
+    b->action = (float *)rllb_carve(c, n + 3, sizeof(float));
+    b->share = (double *)rllb_carve(c, n, sizeof(double));
+    b->keep = (float *)rllb_carve(c, n, sizeof(float));
+    b->instead = (int32_t *)rllb_carve(c, n, sizeof(int32_t));
+    b->offset = (uint32_t *)rllb_carve(c, maglev ? n : 0, sizeof(uint32_t));
+    b->skip = (uint32_t *)rllb_carve(c, maglev ? n : 0, sizeof(uint32_t));
+    return self;
+}
+
+void rllb_balancer_desc_default(rllb_balancer_desc *desc)
+{
+    memset(desc, 0, sizeof *desc);
+}
+
+size_t rllb_balancer_size(const rllb_balancer_desc *desc)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_balancer plan;
+
+    memset(&plan, 0, sizeof plan);
+    if (rllb_i_balancer_resolve(desc, &plan.desc) != RLLB_OK) return 0;
+    rllb_i_balancer_measure(&plan);
+    rllb_i_handle_layout(&plan, &c);
+    if (!plan.desc.shared) rllb_i_block_layout(&plan, &c);
+    return rllb_carver_size(&c);
+}
+
+size_t rllb_balancer_shared_size(const rllb_balancer_desc *desc)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_balancer plan;
+
+    memset(&plan, 0, sizeof plan);
+    if (rllb_i_balancer_resolve(desc, &plan.desc) != RLLB_OK) return 0;
+    rllb_i_balancer_measure(&plan);
+    rllb_i_block_layout(&plan, &c);
+    return rllb_carver_size(&c);
+}
+
+static void rllb_i_copy_name(char out[RLLB_BALANCER_NAME_MAX], const char *name, int32_t index)
+{
+    char digits[RLLB_BALANCER_NAME_MAX];
+    int32_t i = RLLB_BALANCER_NAME_MAX - 1;
+
+    memset(out, 0, RLLB_BALANCER_NAME_MAX);
+    digits[i] = 0;
+    if (!name) {
+        do digits[--i] = (char)('0' + index % 10);
+        while (index /= 10);
+        name = digits + i;
+    }
+    for (i = 0; i < RLLB_BALANCER_NAME_MAX - 1 && name[i]; i++) out[i] = name[i];
+}
+
+/* A server starts its life at an index. What its cells counted before stays: sums over all that lived there. */
+static void rllb_i_server_start(rllb_balancer *b, int32_t index, const rllb_server_desc *desc, double since_s)
+{
+    rllb_i_server *s = &b->server[index];
+    uint64_t picks = s->seen_picks, done = s->seen_done, failed = s->seen_failed;
+
+    memset(s, 0, sizeof *s);
+    rllb_i_copy_name(s->name, desc ? desc->name : NULL, index);
+    s->weight = desc ? desc->weight : 1;
+    s->since_s = since_s;
+    s->calm_since_s = -HUGE_VAL;
+    s->kalman = 0.5f;
+    s->kalman_variance = 100;
+    s->seen_picks = picks;
+    s->seen_done = done;
+    s->seen_failed = failed;
+    s->field = -1;
+    s->state = RLLB_SERVER_UP;
+    if (b->head->used <= index) b->head->used = index + 1;
+}
+
+static void rllb_i_publish(rllb_balancer *b, double now_s);
+
+/* What must agree before a handle may join a block. */
+static void rllb_i_head_fill(const rllb_balancer *b, rllb_i_head *h)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_balancer plan = *b;
+
+    memset(h, 0, sizeof *h);
+    rllb_i_block_layout(&plan, &c);
+    h->magic = RLLB_I_MAGIC;
+    h->layout = RLLB_I_LAYOUT;
+    h->bytes = rllb_carver_size(&c);
+    h->table_bytes = rllb_i_is_maglev(b->desc.policy) ? (uint64_t)b->desc.table : 0;
+    h->capacity = b->desc.capacity;
+    h->workers = b->workers;
+    h->slots = b->desc.slots;
+    h->features = (int32_t)b->desc.features;
+    h->policy = (int32_t)b->desc.policy;
+}
+
+static void rllb_i_block_start(rllb_balancer *b)
+{
+    rllb_i_head *h = b->head;
+    int32_t i, n = b->stride * b->workers;
+    float never = (float)NAN;
+
+    rllb_i_head_fill(b, h);
+    rllb_i_copy_name(h->name, b->desc.name, 0);
+    h->shadow = b->desc.shadow;
+    h->blend = b->desc.blend > 0 ? b->desc.blend : 1;
+    h->d = (float)b->desc.d;
+    h->a = b->desc.a;
+    h->gamma = b->desc.gamma;
+    h->reward = (double)NAN;
+    h->table_stale = true;
+    for (i = 0; i < n; i++) b->cells[i].utilisation = rllb_i_bits_of(never);
+    for (i = 0; i < b->desc.count; i++) {
+        rllb_i_server_start(b, i, b->desc.servers ? &b->desc.servers[i] : NULL, -HUGE_VAL);
+    }
+    rllb_i_publish(b, 0);
+}
+
+/* What a worker left in flight is given up. Its in-flight counts may lag its other counters by the one step at which it
+   died, so the loss is what is missing between these. */
+static void rllb_i_give_up(rllb_balancer *b, int32_t worker)
+{
+    uint64_t *scalars = b->scalars + (size_t)worker * RLLB_I_SCALARS, all = 0;
+    int32_t j;
+
+    for (j = 0; j < b->stride; j++) {
+        size_t at = (size_t)worker * (size_t)b->stride + (size_t)j;
+        rllb_i_cell *cell = &b->cells[at];
+        uint64_t lost = RLLB_I_LOAD(&cell->picks) - RLLB_I_LOAD(&cell->done) - RLLB_I_LOAD(&cell->lost);
+        RLLB_I_STORE(&b->in_flight[at], 0);
+        rllb_i_add_to(&cell->lost, lost);
+        all += lost;
+    }
+    RLLB_I_STORE(&scalars[RLLB_I_FLOWS], 0);
+    rllb_i_add_to(&scalars[RLLB_I_COUNT_lost], all);
+}
+
+/* The pointers and numbers of a handle that do not come from the layout. */
+static void rllb_i_handle_start(rllb_balancer *b)
+{
+    int32_t i, lane = b->desc.worker < 0 ? b->workers : b->desc.worker;
+    uint64_t stream = rllb_i_mix(b->desc.stream) + (uint64_t)(int64_t)lane, generation;
+
+    b->k = rllb_i_kernels_best();
+    b->keeper_only = b->desc.worker < 0;
+    b->lane = lane;
+    b->count = b->scalars + (size_t)lane * RLLB_I_SCALARS;
+    if (!b->keeper_only) {
+        b->own = b->in_flight + (size_t)lane * (size_t)b->stride;
+        b->mine = b->cells + (size_t)lane * (size_t)b->stride;
+    }
+    generation = RLLB_I_LOAD(&b->count[RLLB_I_COUNT_lost]) + RLLB_I_LOAD(&b->count[RLLB_I_SAMPLES]);
+    for (i = 0; i < 2; i++) {
+        rllb_rng_init(&b->mind[i].rng, b->desc.seed ^ rllb_i_mix(generation), 2 * stream + (uint64_t)i);
+        b->mind[i].turn = (uint32_t)lane;
+    }
+    b->keep_below = b->desc.keep >= 1 ? 0xffffffffu : (uint32_t)((double)b->desc.keep * 4294967296.0);
+    b->newest = b->desc.policy == RLLB_BALANCE_LEAST_TIME ? 0.05f : b->desc.policy == RLLB_BALANCE_C3 ? 0.9f : 0.1f;
+    b->adopted = 1; /* odd: never what is in force */
+    b->now_s = -HUGE_VAL;
+    b->arrived_s = (double)NAN;
+    for (i = 0; i < b->stride; i++) b->stamp_s[i] = -HUGE_VAL;
+    rllb_i_copy_name(b->name, b->head->name, 0);
+    b->desc.name = b->name;
+    b->desc.servers = NULL;
+}
+
+/* Servers as a keeper may have left them that died while it changed them. */
+static void rllb_i_mend(rllb_balancer *b)
+{
+    rllb_i_head *h = b->head;
+    int32_t j;
+
+    if (h->used < 0 || h->used > b->desc.capacity) h->used = b->desc.capacity;
+    for (j = 0; j < b->stride; j++) {
+        rllb_i_server *s = &b->server[j];
+        s->name[RLLB_BALANCER_NAME_MAX - 1] = 0;
+        if (s->state < 0 || s->state >= RLLB_SERVER_STATE_NUM) s->state = RLLB_SERVER_DOWN;
+        if (!rllb_i_weight_ok(s->weight)) s->weight = 1;
+        if (!rllb_i_weight_ok(s->found)) s->found = 0;
+        if (s->state != RLLB_SERVER_NONE && h->used <= j) h->used = j + 1;
+    }
+}
+
+rllb_status rllb_balancer_init(const rllb_balancer_desc *desc, void *mem, size_t size, rllb_balancer **out)
+{
+    rllb_carver c = { NULL, 0 }, block = { NULL, 0 };
+    rllb_balancer plan, *b;
+    rllb_i_head expected;
+    rllb_status status;
+
+    memset(&plan, 0, sizeof plan);
+    if (!out) return RLLB_ERROR_ARGUMENT;
+    status = rllb_i_balancer_resolve(desc, &plan.desc);
+    if (status != RLLB_OK) return status;
+    if (!desc->shared && (plan.workers > 1 || plan.desc.workers > 1 || desc->join)) return RLLB_ERROR_ARGUMENT;
+    rllb_i_balancer_measure(&plan);
+    if (desc->shared) {
+        if ((uintptr_t)desc->shared % RLLB_I_ALIGN) return RLLB_ERROR_ARGUMENT;
+        if (desc->shared_size < rllb_balancer_shared_size(desc)) return RLLB_ERROR_MEMORY_SIZE;
+    }
+    status = rllb_carver_open(&c, mem, size, rllb_balancer_size(desc));
+    if (status != RLLB_OK) return status;
+    if (desc->join) {
+        block.base = (unsigned char *)desc->shared;
+        rllb_i_head_fill(&plan, &expected);
+        if (memcmp(desc->shared, &expected, offsetof(rllb_i_head, sequence)) != 0) return RLLB_ERROR_VERSION;
+    } else if (desc->shared) {
+        status = rllb_carver_open(&block, desc->shared, desc->shared_size, rllb_balancer_shared_size(desc));
+        if (status != RLLB_OK) return status;
+    }
+    b = rllb_i_handle_layout(&plan, &c);
+    rllb_i_block_layout(&plan, desc->shared ? &block : &c);
+    *b = plan;
+    b->k = rllb_i_kernels_best();
+    if (!desc->join) rllb_i_block_start(b);
+    else if (desc->worker >= 0) rllb_i_give_up(b, desc->worker);
+    else rllb_i_mend(b);
+    rllb_i_handle_start(b);
+    *out = b;
+    return RLLB_OK;
+}
+
+rllb_balancer *rllb_balancer_create(const rllb_balancer_desc *desc)
+{
+    size_t size = rllb_balancer_size(desc);
+    void *block = rllb_block_alloc(size);
+    rllb_balancer *b = NULL;
+
+    if (block && rllb_balancer_init(desc, block, size, &b) == RLLB_OK) {
+        b->block = block;
+        return b;
+    }
+    rllb_block_free(block);
+    return NULL;
+}
+
+void rllb_balancer_destroy(rllb_balancer *b)
+{
+    if (b) rllb_block_free(b->block);
+}
+
+void rllb_balancer_query(const rllb_balancer *b, rllb_balancer_desc *resolved)
+{
+    *resolved = b->desc;
+    resolved->count = b->head->used;
+    resolved->shadow = b->head->shadow;
+    resolved->blend = b->head->blend;
+}
+
+/* ---- >>weights ---------------------------------------------------------------------------------------------
+   From servers and weights to what picks need: the keeper drafts it, publishes it under the sequence lock, and each
+   handle copies it when it sees a new sequence. A handle whose copy was torn keeps its old one until the next pick. */
+
+enum { RLLB_I_HEAD_WORDS = sizeof(rllb_i_published) / sizeof(int32_t) };
+
+/* The set `which` inside a draft or copy: scale, weight, live, alias. */
+static float *rllb_i_set(const rllb_balancer *b, int32_t *words, int32_t which)
+{
+    return (float *)(void *)(words + RLLB_I_HEAD_WORDS + (size_t)which * b->set_words);
+}
+
+/* Share of its weight that a server has now. */
+static float rllb_i_ramp(const rllb_balancer *b, const rllb_i_server *s, double now_s)
+{
+    double share;
+
+    if (b->desc.guard.slow_start_s < 0) return 1;
+    share = (now_s - s->since_s) / (double)b->desc.guard.slow_start_s;
+    return share >= 1 ? 1 : share > 0.1 ? (float)share : 0.1f; /* NaN: just begun */
+}
+
+static float rllb_i_power_of(float base, float exponent)
+{
+    return exponent == 0 ? 1 : exponent == 1 ? base : powf(base, exponent);
+}
+
+/* Interleaves an alias table, and closes what rounding may have left open: a column of weight 0 must never stay. */
+static void rllb_i_build_alias(rllb_balancer *b, const float *weight, int32_t n, rllb_i_alias *alias)
+{
+    double total = 0;
+    int32_t j, heaviest = 0;
+
+    for (j = 0; j < n; j++) {
+        total += (double)weight[j];
+        if (weight[j] > weight[heaviest]) heaviest = j;
+    }
+    if (!(total > 0)) return;
+    rllb_i_alias_build(weight, total, n, b->keep, b->instead, b->share);
+    for (j = 0; j < n; j++) {
+        bool open = weight[j] <= 0 && b->keep[j] > 0;
+        alias[j].keep = open ? 0 : b->keep[j];
+        alias[j].instead = open ? heaviest : b->instead[j];
+    }
+}
+
+/* How servers differ for `policy`, with the weights found or those configured. */
+static void rllb_i_build_set(rllb_balancer *b, int32_t *words, int32_t which, rllb_balance policy, bool found,
+                             double mean, double now_s)
+{
+    const rllb_i_head *h = b->head;
+    rllb_balance how = rllb_i_dispatch(&b->desc, policy);
+    bool counts = how == RLLB_BALANCE_LSQ || how == RLLB_BALANCE_P2C || how == RLLB_BALANCE_JIQ ||
+                  how == RLLB_BALANCE_GSQ || how == RLLB_BALANCE_SRT, steady = rllb_i_is_maglev(how);
+    int32_t j, live = 0, n = h->used, padded = (n + 15) & ~15;
+    float *scale = rllb_i_set(b, words, which), *weight = scale + b->stride;
+    int32_t *index = (int32_t *)(void *)(weight + b->stride);
+
+    for (j = 0; j < padded; j++) {
+        rllb_i_server *s = &b->server[j];
+        float ramp, w;
+        scale[j] = INFINITY;
+        weight[j] = 0;
+        if (which == 0) s->in_force = 0;
+        if (j >= n || !s->usable) continue;
+        index[live++] = j;
+        ramp = steady ? 1 : rllb_i_ramp(b, s, now_s);
+        w = (float)((double)s->weight / mean);
+        if (found) w = h->blend * s->found + (1 - h->blend) * w;
+        weight[j] = how == RLLB_BALANCE_DRAW ? rllb_i_power_of(w, h->a < 0 ? 0 : h->a) * ramp : w * ramp;
+        scale[j] = 1 / ((counts ? 1 : how == RLLB_BALANCE_DRAW ? rllb_i_power_of(w, h->gamma) : w) * ramp);
+        if (!(scale[j] < INFINITY)) scale[j] = FLT_MAX / 1e9f; /* usable, however slow */
+        if (which == 0) s->in_force = w * ramp;
+    }
+    rllb_i_build_alias(b, weight, n, (rllb_i_alias *)(void *)(index + b->stride));
+}
+
+static uint64_t rllb_i_hash_name(const char *name)
+{
+    uint64_t h = 0xcbf29ce484222325u; /* FNV-1a, mixed */
+    for (; *name; name++) h = (h ^ (unsigned char)*name) * 0x100000001b3u;
+    return rllb_i_mix(h);
+}
+
+/* Maglev's table (Eisenbud et al. 2016, 3.4): servers take turns, in proportion to their weight, at the next entry of
+   their own permutation that is still free. The permutation depends on the name alone, so that a server that leaves
+   moves next to nothing but its own keys. */
+static void rllb_i_build_maglev(rllb_balancer *b, const float *weight)
+{
+    int32_t j, n = b->head->used, turn = b->head->table_turn ^ 1, heaviest = -1;
+    uint32_t size = (uint32_t)b->desc.table, filled;
+    uint16_t *table = b->table + (size_t)turn * size;
+    const uint16_t free_entry = 0xffff;
+
+    for (j = 0; j < n; j++) {
+        uint64_t hash = rllb_i_hash_name(b->server[j].name);
+        b->offset[j] = (uint32_t)((hash >> 32) % size);
+        b->skip[j] = (uint32_t)((hash & 0xffffffffu) % (size - 1)) + 1;
+        b->share[j] = 0;
+        if (weight[j] > 0 && (heaviest < 0 || weight[j] > weight[heaviest])) heaviest = j;
+    }
+    for (filled = 0; filled < size; filled++) RLLB_I_STORE(&table[filled], free_entry);
+    for (filled = 0; heaviest >= 0 && filled < size;) {
+        for (j = 0; j < n && filled < size; j++) {
+            if (!(weight[j] > 0)) continue;
+            b->share[j] += (double)weight[j] / (double)weight[heaviest];
+            if (b->share[j] < 1) continue;
+            b->share[j] -= 1;
+            while (RLLB_I_LOAD(&table[b->offset[j]]) != free_entry) {
+                b->offset[j] += b->skip[j];
+                if (b->offset[j] >= size) b->offset[j] -= size;
+            }
+            RLLB_I_STORE(&table[b->offset[j]], (uint16_t)j);
+            filled++;
+        }
+    }
+    b->head->table_turn = turn;
+}
+
+/* Who may be picked: what is up; what is ejected too, once too little is up. */
+static void rllb_i_judge(rllb_balancer *b, int32_t *ejected, int32_t *counted)
+{
+    rllb_i_head *h = b->head;
+    int32_t j, up = 0, out = 0, all = 0;
+    bool panic;
+
+    for (j = 0; j < h->used; j++) {
+        int32_t state = b->server[j].state;
+        up += state == RLLB_SERVER_UP;
+        out += state == RLLB_SERVER_EJECTED;
+        all += state == RLLB_SERVER_UP || state == RLLB_SERVER_EJECTED || state == RLLB_SERVER_DOWN;
+    }
+    panic = (double)up < (double)b->desc.guard.panic * (double)all; /* never if that rail is off */
+    panic = out > 0 && (up == 0 || panic);
+    if (panic && !h->panic) RLLB_I_TALLY(b, panics);
+    h->panic = panic;
+    for (j = 0; j < h->used; j++) {
+        rllb_i_server *s = &b->server[j];
+        bool usable = s->state == RLLB_SERVER_UP || (panic && s->state == RLLB_SERVER_EJECTED);
+        if (usable != s->usable) h->table_stale = true;
+        s->usable = usable;
+    }
+    *ejected = out;
+    *counted = all;
+}
+
+/* How many servers may be out at once. */
+static int32_t rllb_i_most_ejected(const rllb_balancer *b, int32_t counted)
+{
+    float share = b->desc.guard.eject_share < 0 ? 1 : b->desc.guard.eject_share;
+    int32_t most = (int32_t)((double)share * (double)counted);
+
+    return most < 1 && counted > 1 ? 1 : most;
+}
+
+/* Policies that pass no server over, whatever they see. */
+static bool rllb_i_is_blind(rllb_balance how)
+{
+    return how == RLLB_BALANCE_ROUND_ROBIN || how == RLLB_BALANCE_WEIGHTED_ROUND_ROBIN || how == RLLB_BALANCE_ECMP ||
+           how == RLLB_BALANCE_WCMP || rllb_i_is_maglev(how);
+}
+
+/* Servers that policies which look at what they see could pass over for ever. */
+static void rllb_i_list_starving(rllb_balancer *b, rllb_i_published *p)
+{
+    rllb_balance how = rllb_i_dispatch(&b->desc, b->desc.policy);
+    double total = 0;
+    int32_t j;
+
+    if (rllb_i_is_blind(how) || rllb_i_is_oracle(how)) return;
+    for (j = 0; j < b->head->used; j++) total += b->server[j].usable ? (double)b->server[j].weight : 0;
+    for (j = 0; j < b->head->used && p->starved < RLLB_I_STARVED; j++) {
+        const rllb_i_server *s = &b->server[j];
+        double due = s->dry * (double)s->weight / total; /* picks that a fair share would have been */
+        bool long_ago = b->head->tick_s - s->picked_s >= 1 && due >= 10;
+        if (s->usable && (long_ago || due * (double)b->desc.guard.minimum_share >= 1)) p->starving[p->starved++] = j;
+    }
+}
+
+static void rllb_i_send_words(int32_t *to, const int32_t *from, size_t words)
+{
+    size_t i;
+    for (i = 0; i < words; i++) RLLB_I_STORE(&to[i], from[i]);
+}
+
+static void rllb_i_fetch_words(int32_t *to, const int32_t *from, size_t words)
+{
+    size_t i;
+    for (i = 0; i < words; i++) to[i] = RLLB_I_LOAD(&from[i]);
+}
+
+/* Both ways: the parts of both sets that `used` servers need. */
+static void rllb_i_copy_sets(const rllb_balancer *b, int32_t *to, const int32_t *from, int32_t used, bool shadow,
+                             void (*copy)(int32_t *, const int32_t *, size_t))
+{
+    size_t padded = (size_t)((used + 15) & ~15), stride = (size_t)b->stride, which, part, base;
+
+    for (which = 0; which < (shadow ? 2u : 1u); which++) {
+        base = RLLB_I_HEAD_WORDS + which * b->set_words;
+        for (part = 0; part < 3; part++) copy(to + base + part * stride, from + base + part * stride, padded);
+        copy(to + base + 3 * stride, from + base + 3 * stride, 2 * padded);
+    }
+}
+
+static void rllb_i_publish(rllb_balancer *b, double now_s)
+{
+    rllb_i_head *h = b->head;
+    rllb_i_published *p = (rllb_i_published *)(void *)b->draft;
+    bool finds = rllb_i_finds(b->desc.policy), acts = !h->shadow && !h->stale;
+    int32_t j, ejected, counted;
+    double total = 0, usable = 0;
+    float sum = 0, *weight;
+    uint32_t sequence;
+
+    memset(p, 0, sizeof *p);
+    rllb_i_judge(b, &ejected, &counted);
+    for (j = 0; j < h->used; j++) {
+        if (!b->server[j].usable) continue;
+        total += (double)b->server[j].weight;
+        usable += 1;
+    }
+    for (j = 0; j < h->used; j++) {
+        rllb_i_server *s = &b->server[j];
+        if (!(s->found > 0)) s->found = usable > 0 ? (float)((double)s->weight * usable / total) : 1;
+    }
+    p->policy = (int32_t)(acts ? b->desc.policy : b->desc.fallback);
+    p->used = h->used;
+    p->live = (int32_t)usable;
+    p->d = (int32_t)h->d;
+    p->suspensions = rllb_i_most_ejected(b, counted) - ejected;
+    p->shadow = h->shadow;
+    rllb_i_build_set(b, b->draft, 0, (rllb_balance)p->policy, finds && acts, usable > 0 ? total / usable : 1, now_s);
+    if (h->shadow) rllb_i_build_set(b, b->draft, 1, b->desc.policy, finds, usable > 0 ? total / usable : 1, now_s);
+    weight = rllb_i_set(b, b->draft, 0) + b->stride;
+    for (j = 0; j < h->used; j++) sum += weight[j];
+    p->weight_sum = rllb_i_bits_of(sum);
+    if (b->desc.guard.minimum_share >= 0) rllb_i_list_starving(b, p);
+    if (rllb_i_is_maglev(b->desc.policy) && h->table_stale) rllb_i_build_maglev(b, weight);
+    h->table_stale = false;
+    p->table_turn = h->table_turn;
+
+    sequence = RLLB_I_LOAD(&h->sequence) | 1; /* odd already if a keeper died here */
+    (void)RLLB_I_EXCHANGE(&h->sequence, sequence);
+    rllb_i_send_words(b->published, b->draft, RLLB_I_HEAD_WORDS);
+    rllb_i_copy_sets(b, b->published, b->draft, h->used, h->shadow, rllb_i_send_words);
+    RLLB_I_STORE_RELEASE(&h->sequence, sequence + 1);
+}
+
+/* Points a mind at its set in the newest copy. */
+static void rllb_i_open_mind(rllb_balancer *b, int32_t *words, int32_t which, rllb_balance policy)
+{
+    rllb_i_mind *m = &b->mind[which];
+
+    m->how = rllb_i_dispatch(&b->desc, policy);
+    m->scale = rllb_i_set(b, words, which);
+    m->weight = m->scale + b->stride;
+    m->live = (const int32_t *)(const void *)(m->weight + b->stride);
+    m->alias = (const rllb_i_alias *)(const void *)(m->live + b->stride);
+}
+
+/* LEAST_TIME and its kin: a server not yet measured counts as the mean of those that are. */
+static void rllb_i_open_times(rllb_balancer *b)
+{
+    int32_t j, measured = 0;
+    float sum = 0;
+
+    for (j = 0; j < b->used; j++) {
+        float average = rllb_i_float_of(b->mine[j].average);
+        if (!(average > 0) || !(b->mind[0].weight[j] > 0)) continue;
+        sum += average;
+        measured++;
+    }
+    b->mean_average = measured ? sum / (float)measured : 1;
+    for (j = 0; j < ((b->used + 15) & ~15); j++) {
+        float average = j < b->used ? rllb_i_float_of(b->mine[j].average) : 0;
+        b->time_scale[j] = b->mind[0].scale[j] * (average > 0 ? average : b->mean_average);
+    }
+}
+
+/* Takes over what is newly in force, if it can be had whole. */
+static void rllb_i_adopt(rllb_balancer *b)
+{
+    uint32_t sequence = RLLB_I_LOAD_ACQUIRE(&b->head->sequence);
+    int32_t *words = b->copy[0], i;
+    const rllb_i_published *p = (const rllb_i_published *)(const void *)words;
+
+    if (sequence & 1) return;
+    rllb_i_fetch_words(words, b->published, RLLB_I_HEAD_WORDS);
+    if (p->used < 0 || p->used > b->desc.capacity) return;
+    rllb_i_copy_sets(b, words, b->published, p->used, p->shadow != 0, rllb_i_fetch_words);
+    if (RLLB_I_FETCH_ADD(&b->head->sequence, 0) != sequence) return; /* orders the copy before this look */
+    b->copy[0] = b->copy[1];
+    b->copy[1] = words;
+    b->now = p;
+    b->adopted = sequence;
+    b->used = p->used;
+    b->live = p->live;
+    b->d = p->d;
+    b->suspensions = p->suspensions;
+    b->table_turn = p->table_turn;
+    b->weight_sum = rllb_i_float_of(p->weight_sum);
+    for (b->owed = 0, i = 0; i < p->starved; i++) { /* one worker each, another one next time */
+        if (((sequence >> 1) + (uint32_t)i) % (uint32_t)b->workers == (uint32_t)b->lane) {
+            b->owing[b->owed++] = p->starving[i];
+        }
+    }
+    rllb_i_open_mind(b, words, 0, (rllb_balance)p->policy);
+    if (p->shadow) rllb_i_open_mind(b, words, 1, b->desc.policy);
+    rllb_i_open_times(b);
+    b->extras = (b->owed ? RLLB_I_OWED : 0) | (p->shadow ? RLLB_I_SHADOW : 0) |
+                (b->desc.features == RLLB_FEATURES_NEURIPS && b->desc.slots ? RLLB_I_ARRIVALS : 0);
+}
+
+/* ---- >>picks -----------------------------------------------------------------------------------------------
+   The hot path: one server per request, from the handle's copy and the counters. Writes nothing but this worker's own
+   counters and the handle. */
+
+/* Index of the lowest bit that is set; one is. */
+static int32_t rllb_i_lowest(uint64_t word)
+{
+#if defined(__GNUC__)
+    return __builtin_ctzll(word);
+#else
+    int32_t i = 0;
+    while (!(word >> i & 1)) i++;
+    return i;
+#endif
+}
+
+static int32_t rllb_i_ones(uint64_t word)
+{
+    int32_t n = 0;
+    for (; word; word &= word - 1) n++;
+    return n;
+}
+
+/* One of the tied. */
+static int32_t rllb_i_break_tie(const rllb_balancer *b, rllb_i_mind *m, const uint64_t *words, int32_t tied)
+{
+    int32_t skip = 0, i = 0, start = 0;
+    uint64_t word;
+
+    if (tied < 1) return -1;
+    if (tied > 1 && b->desc.ties == RLLB_TIES_RANDOM) skip = rllb_rng_below(&m->rng, tied);
+    if (b->desc.ties == RLLB_TIES_ROTATE) {
+        start = (int32_t)(m->turn++ % (uint32_t)b->used);
+        if (tied > 1) { /* the first at or after start, else the first of all */
+            i = start / 64;
+            word = words[i] & (~(uint64_t)0 << (start % 64));
+            while (!word && ++i < (b->used + 63) / 64) word = words[i];
+            if (word) return 64 * i + rllb_i_lowest(word);
+            i = 0;
+        }
+    }
+    for (;; skip -= rllb_i_ones(words[i]), i++) {
+        if (words[i] && (skip == 0 || skip < rllb_i_ones(words[i]))) break;
+    }
+    for (word = words[i]; skip > 0; skip--) word &= word - 1;
+    return 64 * i + rllb_i_lowest(word);
+}
+
+/* argmin (q + 1) scale; busy servers only if none is idle, when `idle_first`. */
+static int32_t rllb_i_scan(const rllb_balancer *b, rllb_i_mind *m, const float *scale, bool idle_first)
+{
+    uint64_t words[RLLB_BALANCER_SERVERS_MAX / 64];
+    int32_t padded = (b->used + 15) & ~15, tied;
+
+    if (padded == 0) return -1;
+    tied = (idle_first ? b->k->least_idle : b->k->least)(b->in_flight, (size_t)b->stride, b->workers, scale, padded,
+                                                         words);
+    return rllb_i_break_tie(b, m, words, tied);
+}
+
+/* The same over costs that are not products: C3, oracles. Few use it, so it is plain. */
+static int32_t rllb_i_scan_costs(const rllb_balancer *b, rllb_i_mind *m, const float *cost)
+{
+    uint64_t words[RLLB_BALANCER_SERVERS_MAX / 64];
+    float least = INFINITY, limit;
+    int32_t j, tied = 0;
+
+    for (j = 0; j < b->used; j++) {
+        if (cost[j] < least) least = cost[j];
+    }
+    limit = least + fabsf(least) * (1.0f / 1048576.0f);
+    for (j = 0; j < b->used; j++) {
+        uint64_t tie = least < INFINITY && cost[j] <= limit;
+        if (j % 64 == 0) words[j / 64] = 0;
+        words[j / 64] |= tie << (j % 64);
+        tied += (int32_t)tie;
+    }
+    return rllb_i_break_tie(b, m, words, tied);
+}
+
+static int32_t rllb_i_draw_column(const rllb_i_mind *m, int32_t used, uint64_t random)
+{
+    int32_t column = (int32_t)(((random >> 32) * (uint64_t)used) >> 32);
+    float chance = (float)(int32_t)(random & 0xffffff) * (1.0f / 16777216.0f);
+
+    return chance < m->alias[column].keep ? column : m->alias[column].instead;
+}
+
+static int32_t rllb_i_draw(const rllb_balancer *b, rllb_i_mind *m)
+{
+    int32_t i, best = -1;
+    float least = INFINITY;
+
+    if (b->live < 1) return -1;
+    for (i = 0; i < b->d; i++) {
+        int32_t s = rllb_i_draw_column(m, b->used, rllb_rng_u64(&m->rng));
+        float cost = (float)(rllb_i_flows(b, s) + 1) * m->scale[s];
+        if (cost < least) {
+            least = cost;
+            best = s;
+        }
+    }
+    return best;
+}
+
+static float rllb_i_peak(const rllb_balancer *b, int32_t s)
+{
+    float average = rllb_i_float_of(b->mine[s].average);
+    double age = b->now_s - b->stamp_s[s];
+
+    return average > 0 ? average * (float)exp(-(age > 0 ? age : 0) / (double)b->desc.ewma_s) : b->mean_average;
+}
+
+/* Two distinct ones, the better of them. */
+static int32_t rllb_i_two(const rllb_balancer *b, rllb_i_mind *m, bool peak)
+{
+    int32_t i, j, s, t;
+    float one, other;
+
+    if (b->live < 1) return -1;
+    if (b->live == 1) return m->live[0];
+    i = rllb_rng_below(&m->rng, b->live);
+    j = rllb_rng_below(&m->rng, b->live - 1);
+    j += j >= i;
+    s = m->live[i];
+    t = m->live[j];
+    one = (float)(rllb_i_flows(b, s) + 1) * m->scale[s] * (peak ? rllb_i_peak(b, s) : 1);
+    other = (float)(rllb_i_flows(b, t) + 1) * m->scale[t] * (peak ? rllb_i_peak(b, t) : 1);
+    return other < one ? t : s; /* the first drawn of equals: random already */
+}
+
+static int32_t rllb_i_smooth(const rllb_balancer *b, rllb_i_mind *m)
+{
+    double total = 0;
+    int32_t i, best = -1;
+
+    for (i = 0; i < b->live; i++) {
+        int32_t s = m->live[i];
+        m->credit[s] += (double)m->weight[s];
+        total += (double)m->weight[s];
+        if (best < 0 || m->credit[s] > m->credit[best] + 1e-9) best = s; /* weights that are thirds add up to ties */
+    }
+    if (best >= 0) m->credit[best] -= total;
+    return best;
+}
+
+static int32_t rllb_i_c3(const rllb_balancer *b, rllb_i_mind *m)
+{
+    int32_t j;
+
+    for (j = 0; j < b->used; j++) {
+        float response = rllb_i_float_of(b->mine[j].average), service = b->service[j], line;
+        if (!(response > 0)) response = b->mean_average;
+        if (!(service > 0)) service = response;
+        line = 1 + (float)rllb_i_flows(b, j) * b->desc.clients + b->queue[j];
+        b->costs[j] = m->scale[j] < INFINITY ? response - service + line * line * line * service : INFINITY;
+    }
+    return rllb_i_scan_costs(b, m, b->costs);
+}
+
+static int32_t rllb_i_oracle(const rllb_balancer *b, rllb_i_mind *m)
+{
+    bool sed = m->how == RLLB_BALANCE_SED_ORACLE;
+    int32_t j;
+
+    for (j = 0; j < b->used; j++) {
+        float seen = b->desc.oracle[j];
+        b->costs[j] = m->scale[j] < INFINITY ? (sed ? (seen + 1) * m->scale[j] : seen) : INFINITY;
+    }
+    return rllb_i_scan_costs(b, m, b->costs);
+}
+
+static int32_t rllb_i_choose(rllb_balancer *b, rllb_i_mind *m)
+{
+    int32_t j, s;
+
+    if (b->live < 1) return -1;
+    for (j = 0; j < b->used; j++) b->costs[j] = (float)(rllb_i_flows(b, j) + 1) * m->scale[j];
+    s = b->desc.choose(b->desc.choose_self, b->costs, b->used);
+    if (s >= 0 && s < b->used && m->scale[s] < INFINITY) return s;
+    RLLB_I_TALLY(b, choose_refused);
+    return rllb_i_scan(b, m, m->scale, false);
+}
+
+/* The reply to serve by, or -1 if fewer than two are left. */
+static int32_t rllb_i_best_reply(rllb_balancer *b, const rllb_i_mind *m)
+{
+    float in_flight[RLLB_I_POOL], limit;
+    int32_t i, kept = 0, best = 0;
+
+    for (i = 0; i < b->replies; i++) {
+        rllb_i_reply *r = &b->reply[i];
+        bool good = r->uses < b->desc.reuse && !(b->now_s - r->at_s > (double)b->desc.reply_s);
+        if (good && m->scale[r->server] < INFINITY) b->reply[kept++] = *r;
+    }
+    b->replies = kept;
+    if (kept < 2) return -1;
+    for (i = 0; i < kept; i++) in_flight[i] = b->reply[i].in_flight;
+    limit = rllb_quantile(in_flight, kept, (double)b->desc.hot);
+    for (i = 1; i < kept; i++) {
+        const rllb_i_reply *r = &b->reply[i], *old = &b->reply[best];
+        bool hot = r->in_flight > limit, old_hot = old->in_flight > limit;
+        if (hot != old_hot ? old_hot : hot ? r->in_flight < old->in_flight : r->latency_s < old->latency_s) best = i;
+    }
+    return best;
+}
+
+static int32_t rllb_i_prequal(rllb_balancer *b, rllb_i_mind *m)
+{
+    int32_t best = b->live < 1 ? -2 : rllb_i_best_reply(b, m);
+
+    if (best == -2) return -1;
+    if (best < 0) return m->live[rllb_rng_below(&m->rng, b->live)];
+    if (m == &b->mind[0]) { /* in shadow nothing is sent */
+        b->reply[best].uses++;
+        b->reply[best].in_flight += 1;
+    }
+    return b->reply[best].server;
+}
+
+static int32_t rllb_i_table_entry(const rllb_balancer *b, uint32_t at)
+{
+    return (int32_t)RLLB_I_LOAD(&b->table[(size_t)b->table_turn * (uint32_t)b->desc.table + at]);
+}
+
+/* Onwards from the key's entry to the first server that has room. */
+static int32_t rllb_i_bounded(const rllb_balancer *b, rllb_i_mind *m, uint32_t at)
+{
+    int32_t w, step, all = 0, size = b->desc.table;
+    double room;
+
+    for (w = 0; w < b->workers; w++) {
+        all += (int32_t)RLLB_I_LOAD(&b->scalars[(size_t)w * RLLB_I_SCALARS + RLLB_I_FLOWS]);
+    }
+    room = (1 + (double)b->desc.bound) * (all + 1.0) / (double)b->weight_sum;
+    for (step = 0; step < size && step < 4096; step++) {
+        int32_t s = rllb_i_table_entry(b, at);
+        if (s < b->used && m->scale[s] < INFINITY && rllb_i_flows(b, s) < ceil(room * (double)m->weight[s])) return s;
+        if (++at == (uint32_t)size) at = 0;
+    }
+    return rllb_i_scan(b, m, m->scale, false);
+}
+
+static int32_t rllb_i_by_key(rllb_balancer *b, rllb_i_mind *m, uint64_t key)
+{
+    uint64_t hash = key ? rllb_i_mix(key) : rllb_rng_u64(&m->rng);
+    uint32_t at;
+    int32_t s;
+
+    if (b->live < 1) return -1;
+    if (m->how == RLLB_BALANCE_ECMP) return m->live[((hash >> 32) * (uint64_t)b->live) >> 32];
+    if (m->how == RLLB_BALANCE_WCMP) return rllb_i_draw_column(m, b->used, hash);
+    at = (uint32_t)(((hash >> 32) * (uint64_t)b->desc.table) >> 32);
+    if (m->how == RLLB_BALANCE_MAGLEV_BOUNDED) return rllb_i_bounded(b, m, at);
+    s = rllb_i_table_entry(b, at);
+    return s < b->used ? s : -1;
+}
+
+static int32_t rllb_i_decide(rllb_balancer *b, rllb_i_mind *m, uint64_t key)
+{
+    int32_t s = -1;
+
+    switch (m->how) {
+    case RLLB_BALANCE_SED:
+    case RLLB_BALANCE_LSQ: return rllb_i_scan(b, m, m->scale, false);
+    case RLLB_BALANCE_NQ: return rllb_i_scan(b, m, m->scale, true);
+    case RLLB_BALANCE_LEAST_TIME: return rllb_i_scan(b, m, b->time_scale, false);
+    case RLLB_BALANCE_C3: return rllb_i_c3(b, m);
+    case RLLB_BALANCE_CHOOSE: return rllb_i_choose(b, m);
+    case RLLB_BALANCE_GSQ:
+    case RLLB_BALANCE_SRT:
+    case RLLB_BALANCE_SED_ORACLE: return rllb_i_oracle(b, m);
+    case RLLB_BALANCE_ROUND_ROBIN: s = b->live < 1 ? -1 : m->live[m->turn++ % (uint32_t)b->live]; break;
+    case RLLB_BALANCE_WEIGHTED_ROUND_ROBIN: s = rllb_i_smooth(b, m); break;
+    case RLLB_BALANCE_P2C:
+    case RLLB_BALANCE_P2C_WEIGHTED: s = rllb_i_two(b, m, false); break;
+    case RLLB_BALANCE_PEAK_EWMA: s = rllb_i_two(b, m, true); break;
+    case RLLB_BALANCE_DRAW: s = rllb_i_draw(b, m); break;
+    case RLLB_BALANCE_JIQ:
+        s = rllb_i_scan(b, m, m->scale, true);
+        if (s >= 0 && rllb_i_flows(b, s) > 0) s = rllb_i_draw_column(m, b->used, rllb_rng_u64(&m->rng));
+        break;
+    case RLLB_BALANCE_PREQUAL: s = rllb_i_prequal(b, m); break;
+    case RLLB_BALANCE_ECMP:
+    case RLLB_BALANCE_WCMP:
+    case RLLB_BALANCE_MAGLEV:
+    case RLLB_BALANCE_MAGLEV_BOUNDED: s = rllb_i_by_key(b, m, key); break;
+    case RLLB_BALANCE_AWCMP:
+    case RLLB_BALANCE_HLB:
+    case RLLB_BALANCE_EQUALISE:
+    case RLLB_BALANCE_LEARNED:
+    case RLLB_BALANCE_NUM: break;
+    }
+    /* Suspended since the tables were made: the best of the others. */
+    return s >= 0 && m->scale[s] < INFINITY ? s : rllb_i_scan(b, m, m->scale, false);
+}
+
+/* Time that is no number or runs backwards stands still; a clock set back by more than a minute is followed. */
+static void rllb_i_hear_time(rllb_balancer *b, double now_s)
+{
+    if (now_s >= b->now_s && now_s < RLLB_I_TIME_MAX) {
+        b->now_s = now_s;
+        return;
+    }
+    RLLB_I_TALLY(b, bad_time);
+    if (now_s > -RLLB_I_TIME_MAX && now_s < b->now_s - 60) b->now_s = now_s;
+}
+
+/* Algorithm 2 of the CIKM'22 paper: with some chance, into a slot at random. There one random number decides both, and
+   where 1 / p and K share a divisor only some slots are ever used; here they are independent, as the paper's own
+   E = lambda p ((K - p) / K)^(lambda T) has it. */
+static void rllb_i_put_sample(rllb_balancer *b, uint64_t *slots, float value)
+{
+    uint64_t random = rllb_rng_u64(&b->mind[1].rng);
+    uint32_t at = (uint32_t)(((random >> 32) * (uint64_t)(uint32_t)b->lane_slots) >> 32), bits, tick;
+
+    if ((uint32_t)random > b->keep_below || b->now_s < -RLLB_I_TIME_MAX) return;
+    bits = (uint32_t)rllb_i_bits_of(value > FLT_MIN ? value : FLT_MIN); /* 0 marks an empty slot */
+    tick = (uint32_t)(int64_t)(b->now_s * RLLB_I_TICKS_PER_S);
+    RLLB_I_STORE(&slots[at], ((uint64_t)tick << 32) | bits);
+}
+
+/* What few picks, or few balancers, have to do. */
+static int32_t rllb_i_decide_more(rllb_balancer *b, uint64_t key)
+{
+    int32_t s = -1, other;
+
+    if (b->extras & RLLB_I_ARRIVALS) {
+        double gap = b->now_s - b->arrived_s;
+        b->arrived_s = b->now_s;
+        if (gap >= 0) {
+            rllb_i_put_sample(b, b->arrivals + (size_t)b->lane * (size_t)b->lane_slots, (float)gap);
+        }
+    }
+    while (b->owed > 0 && s < 0) {
+        s = b->owing[--b->owed];
+        if (!(b->mind[0].scale[s] < INFINITY)) s = -1;
+        else RLLB_I_TALLY(b, probes);
+    }
+    if (b->owed == 0) b->extras &= ~RLLB_I_OWED;
+    if (s < 0) s = rllb_i_decide(b, &b->mind[0], key);
+    if (b->extras & RLLB_I_SHADOW) {
+        other = rllb_i_decide(b, &b->mind[1], key);
+        RLLB_I_TALLY(b, shadow_picks);
+        if (other != s) RLLB_I_TALLY(b, shadow_differs);
+    }
+    return s;
+}
+
+static int32_t rllb_i_take(rllb_balancer *b, int32_t s)
+{
+    if (s < 0) {
+        RLLB_I_TALLY(b, no_server);
+        return -1;
+    }
+    RLLB_I_STORE(&b->own[s], b->own[s] + 1);
+    RLLB_I_STORE(&b->mine[s].picks, b->mine[s].picks + 1);
+    RLLB_I_STORE(&b->count[RLLB_I_FLOWS], b->count[RLLB_I_FLOWS] + 1);
+    return s;
+}
+
+int32_t rllb_balancer_pick(rllb_balancer *b, uint64_t key, double now_s)
+{
+    if (!b || b->keeper_only) return -1;
+    rllb_i_hear_time(b, now_s);
+    if (RLLB_I_LOAD_ACQUIRE(&b->head->sequence) != b->adopted) rllb_i_adopt(b);
+    if (!b->now) return rllb_i_take(b, -1);
+    return rllb_i_take(b, b->extras ? rllb_i_decide_more(b, key) : rllb_i_decide(b, &b->mind[0], key));
+}
+
+int32_t rllb_balancer_pick_other(rllb_balancer *b, const int32_t *tried, int32_t count, double now_s)
+{
+    const float *scale;
+    int32_t i, j;
+
+    if (!b || b->keeper_only || count < 0 || (count && !tried)) return -1;
+    rllb_i_hear_time(b, now_s);
+    if (RLLB_I_LOAD_ACQUIRE(&b->head->sequence) != b->adopted) rllb_i_adopt(b);
+    if (!b->now) return rllb_i_take(b, -1);
+    scale = b->mind[0].scale;
+    for (j = 0; j < b->used; j++) b->costs[j] = (float)(rllb_i_flows(b, j) + 1) * scale[j];
+    for (i = 0; i < count; i++) {
+        if (tried[i] >= 0 && tried[i] < b->used) b->costs[tried[i]] = INFINITY;
+    }
+    return rllb_i_take(b, rllb_i_scan_costs(b, &b->mind[0], b->costs));
+}
+
+/* ---- >>outcomes --------------------------------------------------------------------------------------------
+   What comes back: ends of requests, samples of running ones, reports of servers. Writes this worker's own cells and
+   samples; each sample is one word, its time and its value together. */
+
+/* The moving average that this policy goes by. */
+static void rllb_i_average(rllb_balancer *b, int32_t server, float elapsed_s)
+{
+    float old = rllb_i_float_of(b->mine[server].average), newest = b->newest, average;
+
+    if (b->desc.policy == RLLB_BALANCE_PEAK_EWMA) {
+        double age = b->now_s - b->stamp_s[server];
+        newest = elapsed_s > old ? 1 : 1 - (float)exp(-(age > 0 ? age : 0) / (double)b->desc.ewma_s);
+        b->stamp_s[server] = b->now_s;
+    } else if (b->desc.policy == RLLB_BALANCE_LEAST_TIME) {
+        double age = b->now_s - b->stamp_s[server];
+        if (age > 1) newest = 1 - 0.95f * (float)exp(-(age - 1) / 2); /* what nobody checked for long counts less */
+        b->stamp_s[server] = b->now_s;
+    }
+    average = old > 0 ? old + newest * (elapsed_s - old) : elapsed_s;
+    if (average < FLT_MIN) average = FLT_MIN; /* 0 means none yet */
+    RLLB_I_STORE(&b->mine[server].average, rllb_i_bits_of(average));
+    if (b->desc.policy == RLLB_BALANCE_LEAST_TIME && b->now && server < b->used) {
+        b->time_scale[server] = b->mind[0].scale[server] * average;
+    }
+}
+
+static void rllb_i_take_duration(rllb_balancer *b, int32_t server, float elapsed_s)
+{
+    size_t at = ((size_t)b->lane * (size_t)b->stride + (size_t)server) * (size_t)b->lane_slots;
+
+    if (b->lane_slots) {
+        rllb_i_put_sample(b, b->slots + at, elapsed_s);
+        if (b->desc.features == RLLB_FEATURES_NEURIPS) rllb_i_put_sample(b, b->ends + at, elapsed_s);
+    }
+    rllb_i_average(b, server, elapsed_s);
+    rllb_i_add_double(&b->mine[server].duration_sum, (double)elapsed_s);
+    rllb_i_add_to(&b->mine[server].samples, 1);
+    rllb_i_add_double(&b->count[RLLB_I_SUM], (double)elapsed_s);
+    rllb_i_add_to(&b->count[RLLB_I_SAMPLES], 1);
+    if (b->desc.reward == RLLB_REWARD_MEAN_LOG) {
+        rllb_i_add_double(&b->count[RLLB_I_LOG_SUM], log(elapsed_s > 1e-9f ? (double)elapsed_s : 1e-9));
+    }
+}
+
+/* Too many failures in a row: out of this handle's sight until the keeper has looked at it. */
+static void rllb_i_suspend(rllb_balancer *b, int32_t server)
+{
+    float *scale;
+
+    if (!b->now || server >= b->used || b->suspensions < 1 || !(b->mind[0].scale[server] < INFINITY)) return;
+    if (b->now->live < 2 && b->live < 2) return;
+    scale = rllb_i_set(b, b->copy[1], 0);
+    scale[server] = INFINITY;
+    b->time_scale[server] = INFINITY;
+    b->suspensions--;
+}
+
+static void rllb_i_fail(rllb_balancer *b, int32_t server)
+{
+    rllb_i_cell *cell = &b->mine[server];
+    float most = b->desc.guard.eject_failures;
+
+    rllb_i_add_to(&cell->failed, 1);
+    if (cell->streak < INT32_MAX) RLLB_I_STORE(&cell->streak, cell->streak + 1);
+    if (most >= 0 && (float)cell->streak >= most) rllb_i_suspend(b, server);
+}
+
+static rllb_status rllb_i_server_check(rllb_balancer *b, int32_t server)
+{
+    if (!b || b->keeper_only) return RLLB_ERROR_ARGUMENT;
+    if (server >= 0 && server < b->desc.capacity) return RLLB_OK;
+    RLLB_I_TALLY(b, bad_server);
+    return RLLB_ERROR_ARGUMENT;
+}
+
+rllb_status rllb_balancer_done(rllb_balancer *b, int32_t server, double started_s, double now_s, rllb_outcome outcome)
+{
+    rllb_status status = rllb_i_server_check(b, server);
+    double elapsed = now_s - started_s;
+
+    if (status != RLLB_OK) return status;
+    if (b->own[server] <= 0) {
+        RLLB_I_TALLY(b, stray_done);
+        return RLLB_ERROR_STATE;
+    }
+    RLLB_I_STORE(&b->own[server], b->own[server] - 1);
+    RLLB_I_STORE(&b->mine[server].done, b->mine[server].done + 1);
+    RLLB_I_STORE(&b->count[RLLB_I_FLOWS], b->count[RLLB_I_FLOWS] - 1);
+    rllb_i_hear_time(b, now_s);
+    if (outcome == RLLB_OUTCOME_FAILED) rllb_i_fail(b, server);
+    else if (outcome == RLLB_OUTCOME_OK && b->mine[server].streak) RLLB_I_STORE(&b->mine[server].streak, 0);
+    if (outcome == RLLB_OUTCOME_CANCELLED) return RLLB_OK;
+    if (!(elapsed >= 0) || !(elapsed < RLLB_I_TIME_MAX)) {
+        RLLB_I_TALLY(b, bad_time);
+        return elapsed < 0 ? RLLB_ERROR_UNSORTED : RLLB_ERROR_NOT_FINITE;
+    }
+    if (outcome == RLLB_OUTCOME_FAILED && elapsed < (double)b->desc.guard.failure_s) {
+        elapsed = (double)b->desc.guard.failure_s;
+    }
+    rllb_i_take_duration(b, server, (float)elapsed);
+    return RLLB_OK;
+}
+
+rllb_status rllb_balancer_sample(rllb_balancer *b, int32_t server, double elapsed_s, double now_s)
+{
+    rllb_status status = rllb_i_server_check(b, server);
+
+    if (status != RLLB_OK) return status;
+    if (!(elapsed_s >= 0) || !(elapsed_s < RLLB_I_TIME_MAX) || !rllb_i_finite(now_s)) {
+        RLLB_I_TALLY(b, bad_time);
+        return elapsed_s < 0 ? RLLB_ERROR_UNSORTED : RLLB_ERROR_NOT_FINITE;
+    }
+    rllb_i_hear_time(b, now_s);
+    if (b->lane_slots) {
+        size_t at = ((size_t)b->lane * (size_t)b->stride + (size_t)server) * (size_t)b->lane_slots;
+        rllb_i_put_sample(b, b->slots + at, (float)elapsed_s);
+    }
+    return RLLB_OK;
+}
+
+static void rllb_i_take_reply(rllb_balancer *b, int32_t server, const rllb_report *report)
+{
+    int32_t i, at = b->replies;
+
+    for (i = 0; i < b->replies; i++) {
+        if (b->reply[i].server == server) at = i;
+    }
+    if (at == RLLB_I_POOL) { /* full: the oldest makes room */
+        for (at = 0, i = 1; i < RLLB_I_POOL; i++) {
+            if (b->reply[i].at_s < b->reply[at].at_s) at = i;
+        }
+    } else if (at == b->replies) {
+        b->replies++;
+    }
+    b->reply[at].server = server;
+    b->reply[at].uses = 0;
+    b->reply[at].in_flight = report->in_flight;
+    b->reply[at].latency_s = report->latency_s;
+    b->reply[at].at_s = b->now_s;
+}
+
+rllb_status rllb_balancer_report(rllb_balancer *b, int32_t server, const rllb_report *report, double now_s)
+{
+    rllb_status status = rllb_i_server_check(b, server);
+    bool flight, latency;
+
+    if (status != RLLB_OK) return status;
+    if (!report) return RLLB_ERROR_ARGUMENT;
+    if (report->in_flight < 0 || report->latency_s < 0 || report->utilisation < 0) return RLLB_ERROR_ARGUMENT;
+    rllb_i_hear_time(b, now_s);
+    flight = report->in_flight < INFINITY;
+    latency = report->latency_s < INFINITY;
+    if (report->utilisation < INFINITY) {
+        RLLB_I_STORE(&b->mine[server].utilisation, rllb_i_bits_of(report->utilisation));
+    }
+    if (b->desc.policy == RLLB_BALANCE_C3) {
+        float *service = &b->service[server], *queue = &b->queue[server];
+        if (flight) *queue += b->newest * (report->in_flight - *queue);
+        if (latency && *service > 0) *service += b->newest * (report->latency_s - *service);
+        else if (latency) *service = report->latency_s;
+    }
+    if (b->desc.policy == RLLB_BALANCE_PREQUAL && flight && latency) rllb_i_take_reply(b, server, report);
+    return RLLB_OK;
+}
+
+int32_t rllb_balancer_probe(rllb_balancer *b, int32_t *servers, int32_t most)
+{
+    int32_t i, j, n = 0;
+
+    if (!b || b->keeper_only || !servers) return 0;
+    if (RLLB_I_LOAD_ACQUIRE(&b->head->sequence) != b->adopted) rllb_i_adopt(b);
+    if (!b->now) return 0;
+    /* Floyd's sampling: the i-th round draws from the first i, and takes i itself where that is taken already. */
+    for (i = b->live - (most < b->live ? most : b->live); i < b->live; i++) {
+        int32_t s = b->mind[0].live[rllb_rng_below(&b->mind[1].rng, i + 1)];
+        for (j = 0; j < n && servers[j] != s; j++) {}
+        servers[n] = j < n ? b->mind[0].live[i] : s;
+        n++;
+    }
+    return n;
+}
+
+/* ---- >>features --------------------------------------------------------------------------------------------
+   What a tick sees: the reservoirs of all workers together, reduced to a few numbers a server. */
+
+/* Gathers the samples in `slots` (lane after lane, `step` words apart) into value and age; how many count. */
+static int32_t rllb_i_gather(rllb_balancer *b, const uint64_t *slots, size_t step, double now_s)
+{
+    uint32_t now = (uint32_t)(int64_t)(now_s * RLLB_I_TICKS_PER_S);
+    int32_t w, i, n = 0, all = b->lane_slots * b->workers;
+
+    for (w = 0; w < b->workers; w++) {
+        for (i = 0; i < b->lane_slots; i++) {
+            uint64_t word = RLLB_I_LOAD(&slots[(size_t)w * step + (size_t)i]);
+            int32_t age = (int32_t)(now - (uint32_t)(word >> 32));
+            b->value[n] = rllb_i_float_of((int32_t)(uint32_t)word);
+            b->age[n] = age > 0 ? (float)age * (float)(1 / RLLB_I_TICKS_PER_S) : 0;
+            n += word != 0;
+        }
+    }
+    for (i = n; i < b->padded_slots; i++) b->value[i] = b->age[i] = 0;
+    return b->desc.empty_as_zero ? all : n;
+}
+
+typedef struct rllb_i_summary {
+    rllb_i_moments moments;
+    float p90, decayed_p90, p10;
+    int32_t count;
+} rllb_i_summary;
+
+static void rllb_i_summarise(rllb_balancer *b, const uint64_t *slots, size_t step, double now_s, bool low,
+                             rllb_i_summary *out)
+{
+    float rate = -log2f(b->desc.discount);
+
+    memset(out, 0, sizeof *out);
+    out->count = rllb_i_gather(b, slots, step, now_s);
+    if (out->count < 1) return;
+    b->k->reduce(b->value, b->age, out->count, rate, b->product, &out->moments);
+    out->p90 = b->k->quantile(b->value, out->count, 0.9);
+    if (b->desc.features != RLLB_FEATURES_NEURIPS) out->decayed_p90 = b->k->quantile(b->product, out->count, 0.9);
+    if (low) out->p10 = b->k->quantile(b->value, out->count, 0.1);
+}
+
+/* How long requests take here when there is no queue: a low quantile that falls within seconds and rises within
+   minutes, and then only while no more than usual is in flight. Congestion lifts every quantile of durations; a server
+   that drowns must not pass for one that is slow by nature. */
+static void rllb_i_remember_unloaded(rllb_i_server *s, float p10, float in_flight, double elapsed_s)
+{
+    float fall = 1 - (float)exp(-elapsed_s / 10), rise = 1 - (float)exp(-elapsed_s / 300);
+
+    if (!(s->unloaded > 0)) {
+        s->unloaded = p10;
+        s->usual = in_flight;
+    }
+    if (p10 < s->unloaded) s->unloaded += fall * (p10 - s->unloaded);
+    else if (in_flight <= s->usual) s->unloaded += rise * (p10 - s->unloaded);
+    s->usual += rise * (in_flight - s->usual);
+}
+
+/* Five numbers in the order of the NEURIPS features. */
+static void rllb_i_put_five(const rllb_i_summary *m, float *out)
+{
+    out[0] = m->moments.mean;
+    out[1] = m->moments.stddev;
+    out[2] = m->p90;
+    out[3] = m->moments.discounted;
+    out[4] = m->moments.decayed;
+}
+
+static void rllb_i_observe_server(rllb_balancer *b, int32_t j, double now_s, double elapsed_s, float *out)
+{
+    rllb_i_server *s = &b->server[j];
+    size_t at = (size_t)j * (size_t)b->lane_slots, step = (size_t)b->stride * (size_t)b->lane_slots;
+    float in_flight = (float)rllb_i_flows(b, j);
+    rllb_i_summary durations, ends;
+
+    rllb_i_summarise(b, b->slots + at, step, now_s, true, &durations);
+    if (durations.count > 15) rllb_i_remember_unloaded(s, durations.p10, in_flight, elapsed_s);
+    s->duration = durations.moments.mean;
+    out[0] = in_flight;
+    if (b->desc.features == RLLB_FEATURES_NEURIPS) {
+        rllb_i_summarise(b, b->ends + at, step, now_s, false, &ends);
+        rllb_i_put_five(&durations, out + 1);
+        rllb_i_put_five(&ends, out + 6);
+    } else {
+        out[1] = durations.moments.mean;
+        out[2] = durations.p90;
+        out[3] = durations.moments.stddev;
+        out[4] = durations.moments.decayed;
+        out[5] = durations.decayed_p90;
+    }
+    if (b->desc.features == RLLB_FEATURES_OWN) {
+        out[6] = s->unloaded;
+        out[7] = s->in_force;
+    }
+    s->smoothed = s->field = durations.count ? out[b->desc.reward_field - 1] : -1;
+}
+
+/* All features; each server's reward field, smoothed with the one before (Eq. 18). */
+static void rllb_i_observe_all(rllb_balancer *b, double now_s, double elapsed_s)
+{
+    int32_t j, i, n = b->head->used, seen = 0;
+    bool more = b->desc.features == RLLB_FEATURES_NEURIPS;
+    int32_t per = more ? 11 : b->desc.features == RLLB_FEATURES_OWN ? 8 : 6;
+    float *out = b->observation + (more ? 16 : 0), newest = b->desc.reward_newest;
+    rllb_i_summary arrivals;
+
+    memset(b->observation, 0, (size_t)b->observations * sizeof(float));
+    for (j = 0; j < n; j++, out += per) {
+        rllb_i_server *s = &b->server[j];
+        float before = s->field;
+        if (s->state == RLLB_SERVER_NONE) {
+            s->smoothed = s->field = -1;
+            continue;
+        }
+        seen++;
+        rllb_i_observe_server(b, j, now_s, elapsed_s, out);
+        if (s->field >= 0 && before >= 0) s->smoothed = (1 - newest) * before + newest * s->field;
+        for (i = 0; more && i < 11; i++) b->observation[i] += out[i];
+    }
+    if (!more) return;
+    for (i = 0; i < 11 && seen; i++) b->observation[i] /= (float)seen;
+    rllb_i_summarise(b, b->arrivals, (size_t)b->lane_slots, now_s, false, &arrivals);
+    rllb_i_put_five(&arrivals, b->observation + 11);
+}
+
+/* ---- >>rewards ---------------------------------------------------------------------------------------------
+   What an interval was worth. Fields come from the features, durations from the workers' sums. */
+
+static double rllb_i_fairness_of(const rllb_balancer *b, const float *fields, int32_t n)
+{
+    return n < 1 ? (double)NAN : rllb_fairness((rllb_fairness_kind)(int)b->desc.reward, fields, n);
+}
+
+static bool rllb_i_rewards_durations(const rllb_balancer *b)
+{
+    return b->desc.reward == RLLB_REWARD_MEAN || b->desc.reward == RLLB_REWARD_MEAN_LOG;
+}
+
+/* Minus the mean over the flows of an interval; NaN if there were none. */
+static double rllb_i_mean_reward(const rllb_balancer *b, const rllb_i_interval *i)
+{
+    double sum = b->desc.reward == RLLB_REWARD_MEAN_LOG ? i->log_sum : i->sum;
+    return i->count > 0 ? -sum / i->count : (double)NAN;
+}
+
+static double rllb_i_mix_rewards(const rllb_balancer *b, double before, double latest)
+{
+    double newest = (double)b->desc.reward_newest;
+    if (latest != latest) return before;
+    return before != before ? latest : (1 - newest) * before + newest * latest;
+}
+
+static void rllb_i_close_interval(rllb_balancer *b)
+{
+    rllb_i_head *h = b->head;
+    rllb_i_interval total = { 0, 0, 0 };
+    int32_t lane;
+
+    for (lane = 0; lane < b->workers; lane++) {
+        const uint64_t *scalars = b->scalars + (size_t)lane * RLLB_I_SCALARS;
+        total.sum += rllb_i_load_double(&scalars[RLLB_I_SUM]);
+        total.log_sum += rllb_i_load_double(&scalars[RLLB_I_LOG_SUM]);
+        total.count += (double)RLLB_I_LOAD(&scalars[RLLB_I_SAMPLES]);
+    }
+    if (h->latest.count > 0) h->before = h->latest;
+    h->latest.sum = total.sum - h->total.sum;
+    h->latest.log_sum = total.log_sum - h->total.log_sum;
+    h->latest.count = total.count - h->total.count;
+    h->total = total;
+}
+
+static void rllb_i_reward_update(rllb_balancer *b)
+{
+    rllb_i_head *h = b->head;
+    float *fields = b->costs;
+    int32_t j, n = 0;
+    double reward;
+
+    if (rllb_i_rewards_durations(b)) {
+        reward = rllb_i_mix_rewards(b, rllb_i_mean_reward(b, &h->before), rllb_i_mean_reward(b, &h->latest));
+    } else {
+        for (j = 0; j < h->used; j++) {
+            if (b->server[j].smoothed >= 0) fields[n++] = b->server[j].smoothed;
+        }
+        reward = rllb_i_fairness_of(b, fields, n);
+    }
+    if (reward == reward) h->reward = reward; /* nothing ended: nothing new to tell */
+}
+
+double rllb_balancer_reward(const rllb_balancer *b)
+{
+    return b && b->desc.slots ? b->head->reward : (double)NAN;
+}
+
+static void rllb_i_interval_add(rllb_i_interval *to, const rllb_i_interval *from)
+{
+    to->sum += from->sum;
+    to->log_sum += from->log_sum;
+    to->count += from->count;
+}
+
+double rllb_balancer_reward_shared(rllb_balancer *const *balancers, int32_t count, bool fields_first)
+{
+    rllb_i_interval before = { 0, 0, 0 }, latest = { 0, 0, 0 };
+    rllb_balancer *first;
+    double sum = 0;
+    int32_t i, j, told = 0, n = 0, used = 0;
+
+    if (!balancers || count < 1) return (double)NAN;
+    for (i = 0; i < count; i++) {
+        const rllb_balancer *b = balancers[i];
+        double reward = rllb_balancer_reward(b);
+        if (!b || !b->desc.slots || b->desc.reward != balancers[0]->desc.reward) return (double)NAN;
+        rllb_i_interval_add(&before, &b->head->before);
+        rllb_i_interval_add(&latest, &b->head->latest);
+        if (b->head->used > used) used = b->head->used;
+        if (reward != reward) continue;
+        sum += reward;
+        told++;
+    }
+    first = balancers[0];
+    if (rllb_i_rewards_durations(first)) {
+        return rllb_i_mix_rewards(first, rllb_i_mean_reward(first, &before), rllb_i_mean_reward(first, &latest));
+    }
+    if (!fields_first) return told ? sum / told : (double)NAN;
+    for (j = 0; j < used && j < first->stride; j++) {
+        double field = 0;
+        for (told = 0, i = 0; i < count; i++) {
+            if (j >= balancers[i]->head->used || balancers[i]->server[j].smoothed < 0) continue;
+            field += (double)balancers[i]->server[j].smoothed;
+            told++;
+        }
+        if (told) first->costs[n++] = (float)(field / told);
+    }
+    return rllb_i_fairness_of(first, first->costs, n);
+}
+
+/* ---- >>control ---------------------------------------------------------------------------------------------
+   Weights found while traffic runs, by a controller or a rule, and what they are held to. */
+
+/* Takes weights over: as a whole or not at all. */
+static rllb_status rllb_i_take_weights(rllb_balancer *b, const float *weights, bool smooth)
+{
+    const rllb_guard *g = &b->desc.guard;
+    double total = 0, mean;
+    int32_t j, n = b->head->used, counted = 0;
+    bool limited = false;
+
+    for (j = 0; j < n; j++) {
+        if (!rllb_i_finite((double)weights[j]) || weights[j] < 0) return RLLB_ERROR_NOT_FINITE;
+        if (b->server[j].state == RLLB_SERVER_NONE) continue;
+        total += (double)weights[j];
+        counted++;
+    }
+    if (!(total > 0)) return RLLB_ERROR_ARGUMENT;
+    mean = total / counted;
+    for (j = 0; j < n; j++) {
+        rllb_i_server *s = &b->server[j];
+        float old = s->found, w = (float)((double)weights[j] / mean), wanted;
+        if (s->state == RLLB_SERVER_NONE) continue;
+        if (smooth) w = b->desc.smoothing * old + (1 - b->desc.smoothing) * w;
+        wanted = w;
+        if (g->rate >= 0 && w > old * g->rate) w = old * g->rate;
+        if (g->rate >= 0 && w < old / g->rate) w = old / g->rate;
+        if (g->floor >= 0 && w < g->floor) w = g->floor;
+        if (g->ceiling >= 0 && w > g->ceiling) w = g->ceiling;
+        if (!(w > FLT_MIN)) w = FLT_MIN * 2; /* without a floor: still a weight */
+        limited = limited || w < wanted || w > wanted;
+        s->found = w;
+    }
+    if (limited) RLLB_I_TALLY(b, controls_limited);
+    return RLLB_OK;
+}
+
+static rllb_status rllb_i_take_action(rllb_balancer *b, const float *action, int32_t actions, double now_s)
+{
+    rllb_i_head *h = b->head;
+    int32_t n = h->used, wanted = n + (b->desc.control_form ? 3 : 0);
+    const float *form = action + n;
+    rllb_status status = action && actions == wanted && n > 0 ? RLLB_OK : RLLB_ERROR_ARGUMENT;
+
+    if (status == RLLB_OK && b->desc.control_form) {
+        bool ok = form[0] >= 1 && form[0] <= (float)RLLB_I_DRAWS && form[1] >= 0 && form[1] <= 16;
+        if (!ok || !(form[2] >= 0 && form[2] <= 16)) status = RLLB_ERROR_NOT_FINITE;
+    }
+    if (status == RLLB_OK) status = rllb_i_take_weights(b, action, true);
+    if (status != RLLB_OK) {
+        RLLB_I_TALLY(b, controls_refused);
+        rllb_log(&b->desc.logger, status, "action");
+        return status;
+    }
+    if (b->desc.control_form) {
+        h->d = floorf(form[0] + 0.5f);
+        h->a = form[1];
+        h->gamma = form[2];
+    }
+    h->act_s = now_s;
+    h->stale = false;
+    RLLB_I_TALLY(b, controls);
+    return RLLB_OK;
+}
+
+/* w <- softmax(-x), x the Kalman estimate of each server's mean duration over the mean of all (HLB). */
+static void rllb_i_hlb(rllb_balancer *b)
+{
+    const float process = 0.01f * 0.01f, sensor = 0.4f * 0.4f;
+    int32_t j, n = b->head->used, measured = 0;
+    double mean = 0;
+
+    for (j = 0; j < n; j++) {
+        if (b->server[j].field < 0) continue;
+        mean += (double)b->server[j].duration;
+        measured++;
+    }
+    if (!(mean > 0)) return;
+    mean /= measured;
+    for (j = 0; j < n; j++) {
+        rllb_i_server *s = &b->server[j];
+        float gain;
+        if (s->field >= 0) {
+            s->kalman_variance += process;
+            gain = s->kalman_variance / (s->kalman_variance + sensor);
+            s->kalman += gain * (s->duration / (float)mean - s->kalman);
+            s->kalman_variance *= 1 - gain;
+        }
+        b->action[j] = expf(-(s->kalman < 80 ? s->kalman : 80));
+    }
+    rllb_i_take_weights(b, b->action, false);
+}
+
+/* A server's moving average over the workers that have one. */
+static float rllb_i_average_of(const rllb_balancer *b, int32_t j)
+{
+    float sum = 0;
+    int32_t w, n = 0;
+
+    for (w = 0; w < b->workers; w++) {
+        float average = rllb_i_float_of(RLLB_I_LOAD(&b->cells[(size_t)w * (size_t)b->stride + (size_t)j].average));
+        if (!(average > 0)) continue;
+        sum += average;
+        n++;
+    }
+    return n ? sum / (float)n : 0;
+}
+
+static void rllb_i_equalise(rllb_balancer *b)
+{
+    int32_t j, n = b->head->used, measured = 0;
+    double log_sum = 0;
+    float *level = b->costs;
+
+    for (j = 0; j < n; j++) {
+        const rllb_i_server *s = &b->server[j];
+        level[j] = rllb_i_average_of(b, j);
+        if (b->desc.by_stretch) level[j] = s->unloaded > 0 ? level[j] / s->unloaded : 0;
+        if (!s->usable || !(level[j] > 0)) level[j] = 0;
+        if (!(level[j] > 0)) continue;
+        log_sum += log((double)level[j]);
+        measured++;
+    }
+    for (j = 0; j < n; j++) {
+        double ratio = level[j] > 0 ? exp(log_sum / measured) / (double)level[j] : 1;
+        b->action[j] = b->server[j].found * (float)pow(ratio, (double)b->desc.eta);
+    }
+    if (measured > 1) rllb_i_take_weights(b, b->action, false);
+}
+
+static void rllb_i_awcmp(rllb_balancer *b)
+{
+    float *told = b->costs, greatest = 0;
+    int32_t j, w, n = b->head->used, known = 0;
+
+    for (j = 0; j < n; j++) { /* the greatest any worker was told: all are told of the same server */
+        told[j] = -1;
+        for (w = 0; w < b->workers; w++) {
+            float u = rllb_i_float_of(RLLB_I_LOAD(&b->cells[(size_t)w * (size_t)b->stride + (size_t)j].utilisation));
+            if (u > told[j]) told[j] = u;
+        }
+        known += told[j] >= 0;
+        if (told[j] > greatest) greatest = told[j];
+    }
+    if (known < 2 || !(greatest > 0)) return;
+    for (j = 0; j < n; j++) {
+        float old = b->server[j].found;
+        b->action[j] = told[j] >= 0 ? 0.5f * old + 0.5f * (greatest - told[j]) : old;
+    }
+    rllb_i_take_weights(b, b->action, false);
+}
+
+static void rllb_i_control(rllb_balancer *b, double now_s)
+{
+    rllb_i_head *h = b->head;
+    int32_t actions = h->used + (b->desc.control_form ? 3 : 0), observations;
+
+    switch (b->desc.policy) {
+    case RLLB_BALANCE_AWCMP: rllb_i_awcmp(b); return;
+    case RLLB_BALANCE_HLB: rllb_i_hlb(b); return;
+    case RLLB_BALANCE_EQUALISE:
+        if (now_s - h->rule_s < (double)b->desc.equalise_s - 1e-9) return;
+        h->rule_s = now_s;
+        rllb_i_equalise(b);
+        return;
+    case RLLB_BALANCE_LEARNED: break;
+    default: return;
+    }
+    if (b->desc.control && h->used > 0) {
+        const float *observation = rllb_balancer_observe(b, &observations);
+        memset(b->action, 0xff, (size_t)actions * sizeof(float)); /* NaN: what is not written is refused */
+        b->desc.control(b->desc.control_self, observation, observations, b->action, actions);
+        rllb_i_take_action(b, b->action, actions, now_s);
+    }
+    if (b->desc.guard.deadline_s < 0 || h->stale || now_s - h->act_s <= (double)b->desc.guard.deadline_s) return;
+    h->stale = true;
+    RLLB_I_TALLY(b, fallbacks);
+    rllb_log(&b->desc.logger, RLLB_ERROR_STATE, "the controller is stale");
+}
+
+/* ---- >>keeper ----------------------------------------------------------------------------------------------
+   The tick, the guard's verdicts on servers, and what an operator may change. Writes head, servers and what is
+   published; reads the workers' counters. */
+
+typedef struct rllb_i_ends {
+    uint64_t picks, done, failed, lost;
+    int32_t streak;
+} rllb_i_ends;
+
+static void rllb_i_ends_of(const rllb_balancer *b, int32_t j, rllb_i_ends *out)
+{
+    int32_t w;
+
+    memset(out, 0, sizeof *out);
+    for (w = 0; w < b->workers; w++) {
+        const rllb_i_cell *cell = &b->cells[(size_t)w * (size_t)b->stride + (size_t)j];
+        int32_t streak = RLLB_I_LOAD(&cell->streak);
+        out->done += RLLB_I_LOAD(&cell->done); /* before picks, so that done never seems the greater */
+        out->failed += RLLB_I_LOAD(&cell->failed);
+        out->lost += RLLB_I_LOAD(&cell->lost);
+        out->picks += RLLB_I_LOAD(&cell->picks);
+        if (streak > out->streak) out->streak = streak;
+    }
+}
+
+static void rllb_i_eject(rllb_balancer *b, rllb_i_server *s, double now_s)
+{
+    const rllb_guard *g = &b->desc.guard;
+    double period = (double)(g->eject_s < 0 ? 0 : g->eject_s) * ldexp(1, s->level < 30 ? s->level : 30);
+
+    if (g->eject_longest_s >= 0 && period > (double)g->eject_longest_s) period = (double)g->eject_longest_s;
+    if (s->level < 30) s->level++;
+    s->state = RLLB_SERVER_EJECTED;
+    s->until_s = now_s + period;
+    s->probation = false;
+    s->ejections++;
+    RLLB_I_TALLY(b, ejections);
+}
+
+/* Is what ended in this interval reason to eject? Failed and done are of the interval. */
+static bool rllb_i_is_bad(const rllb_balancer *b, const rllb_i_server *s, uint64_t failed, uint64_t done,
+                          int32_t streak)
+{
+    const rllb_guard *g = &b->desc.guard;
+
+    if (!failed) return false;
+    if (g->eject_failures >= 0 && ((float)streak >= g->eject_failures || s->probation)) return true;
+    return g->eject_rate >= 0 && done >= 10 && (double)failed >= (double)g->eject_rate * (double)done;
+}
+
+/* One server's interval: comes back, is ejected, or has been calm. `room`: how many more may be ejected. */
+static void rllb_i_watch(rllb_balancer *b, int32_t j, const rllb_i_ends *ends, double now_s, int32_t *room)
+{
+    rllb_i_server *s = &b->server[j];
+    uint64_t failed = ends->failed - s->seen_failed, done = ends->done - s->seen_done;
+
+    if (s->state == RLLB_SERVER_EJECTED && now_s >= s->until_s) {
+        s->state = RLLB_SERVER_UP;
+        s->since_s = now_s;
+        s->probation = true;
+        s->served = 0;
+        (*room)++;
+        return;
+    }
+    if (s->state != RLLB_SERVER_UP) return;
+    if (rllb_i_is_bad(b, s, failed, done, ends->streak)) {
+        if (*room > 0) {
+            (*room)--;
+            rllb_i_eject(b, s, now_s);
+        } else {
+            RLLB_I_TALLY(b, ejections_spared);
+        }
+    }
+    if (failed) s->calm_since_s = now_s;
+    if (s->level > 0 && now_s - s->calm_since_s >= 60) {
+        s->level /= 2;
+        s->calm_since_s = now_s;
+    }
+    if (s->probation && done > failed) {
+        s->served += (int32_t)(done - failed < 1000 ? done - failed : 1000);
+        if ((float)s->served >= b->desc.guard.eject_failures) s->probation = false;
+    }
+}
+
+static void rllb_i_watch_all(rllb_balancer *b, double now_s)
+{
+    rllb_i_head *h = b->head;
+    int32_t j, ejected, counted, room;
+    uint64_t picks = 0;
+    rllb_i_ends ends;
+
+    rllb_i_judge(b, &ejected, &counted);
+    room = rllb_i_most_ejected(b, counted) - ejected;
+    for (j = 0; j < h->used; j++) {
+        rllb_i_server *s = &b->server[j];
+        rllb_i_ends_of(b, j, &ends);
+        rllb_i_watch(b, j, &ends, now_s, &room);
+        if (ends.picks != s->seen_picks) {
+            s->dry = 0;
+            s->picked_s = now_s;
+        }
+        picks += ends.picks - s->seen_picks;
+        s->seen_picks = ends.picks;
+        s->seen_done = ends.done;
+        s->seen_failed = ends.failed;
+        if (!b->desc.slots) s->duration = rllb_i_average_of(b, j);
+    }
+    for (j = 0; j < h->used; j++) {
+        if (b->server[j].picked_s < now_s) b->server[j].dry += (double)picks;
+    }
+}
+
+bool rllb_balancer_tick(rllb_balancer *b, double now_s)
+{
+    rllb_i_head *h;
+    double elapsed;
+
+    if (!b) return false;
+    h = b->head;
+    if (!(now_s > -RLLB_I_TIME_MAX && now_s < RLLB_I_TIME_MAX) || (h->ticked && now_s < h->tick_s - 60)) {
+        RLLB_I_TALLY(b, bad_time);
+        if (now_s < h->tick_s) h->tick_s = h->act_s = h->rule_s = now_s; /* the clock was set back: start from here */
+        return false;
+    }
+    if (!h->ticked) h->act_s = h->rule_s = now_s;
+    elapsed = h->ticked ? now_s - h->tick_s : (double)b->desc.interval_s;
+    if (elapsed < 0) RLLB_I_TALLY(b, bad_time);
+    if (elapsed < (double)b->desc.interval_s - 1e-9) return false;
+    h->ticked = true;
+    h->tick_s = now_s;
+    rllb_i_watch_all(b, now_s);
+    if (b->desc.slots) {
+        rllb_i_observe_all(b, now_s, elapsed);
+        rllb_i_close_interval(b);
+        rllb_i_reward_update(b);
+    }
+    rllb_i_control(b, now_s);
+    rllb_i_publish(b, now_s);
+    return true;
+}
+
+const float *rllb_balancer_observe(rllb_balancer *b, int32_t *observations)
+{
+    int32_t n = 0;
+    bool there = b && b->desc.slots > 0;
+
+    if (there) {
+        n = b->head->used * (b->desc.features == RLLB_FEATURES_OWN ? 8 : 6);
+        if (b->desc.features == RLLB_FEATURES_NEURIPS) n = 16 + 11 * b->head->used;
+    }
+    if (observations) *observations = n;
+    return there ? b->observation : NULL;
+}
+
+rllb_status rllb_balancer_act(rllb_balancer *b, const float *action, int32_t actions, double now_s)
+{
+    rllb_status status;
+
+    if (!b || b->desc.policy != RLLB_BALANCE_LEARNED) return RLLB_ERROR_ARGUMENT;
+    if (!(now_s > -RLLB_I_TIME_MAX && now_s < RLLB_I_TIME_MAX)) {
+        RLLB_I_TALLY(b, bad_time);
+        return RLLB_ERROR_NOT_FINITE;
+    }
+    status = rllb_i_take_action(b, action, actions, now_s);
+    if (status == RLLB_OK) rllb_i_publish(b, now_s);
+    return status;
+}
+
+/* Time for what an operator does: a wrong one must not keep a server in. */
+static double rllb_i_keeper_time(rllb_balancer *b, double now_s)
+{
+    if (now_s > -RLLB_I_TIME_MAX && now_s < RLLB_I_TIME_MAX) return now_s;
+    RLLB_I_TALLY(b, bad_time);
+    return b->head->ticked ? b->head->tick_s : 0;
+}
+
+static rllb_i_server *rllb_i_server_at(rllb_balancer *b, int32_t server)
+{
+    if (!b) return NULL;
+    if (server >= 0 && server < b->head->used && b->server[server].state != RLLB_SERVER_NONE) return &b->server[server];
+    RLLB_I_TALLY(b, bad_server);
+    return NULL;
+}
+
+rllb_status rllb_balancer_add(rllb_balancer *b, const rllb_server_desc *server, double now_s, int32_t *index)
+{
+    int32_t j;
+
+    if (!b || !server || !index || !rllb_i_weight_ok(server->weight)) return RLLB_ERROR_ARGUMENT;
+    for (j = 0; j < b->desc.capacity; j++) {
+        if (b->server[j].state == RLLB_SERVER_NONE && rllb_i_flows(b, j) == 0) break;
+    }
+    if (j == b->desc.capacity) return RLLB_ERROR_LIMIT;
+    now_s = rllb_i_keeper_time(b, now_s);
+    rllb_i_server_start(b, j, server, now_s);
+    b->head->table_stale = true;
+    rllb_i_publish(b, now_s);
+    *index = j;
+    return RLLB_OK;
+}
+
+rllb_status rllb_balancer_remove(rllb_balancer *b, int32_t server, double now_s)
+{
+    rllb_i_server *s = rllb_i_server_at(b, server);
+
+    if (!s) return RLLB_ERROR_ARGUMENT;
+    s->state = RLLB_SERVER_NONE;
+    while (b->head->used > 0 && b->server[b->head->used - 1].state == RLLB_SERVER_NONE) b->head->used--;
+    rllb_i_publish(b, rllb_i_keeper_time(b, now_s));
+    return RLLB_OK;
+}
+
+rllb_status rllb_balancer_set_state(rllb_balancer *b, int32_t server, rllb_server_state state, double now_s)
+{
+    rllb_i_server *s = rllb_i_server_at(b, server);
+    bool known = state == RLLB_SERVER_UP || state == RLLB_SERVER_DRAINING || state == RLLB_SERVER_DOWN;
+
+    if (!s || !known) return RLLB_ERROR_ARGUMENT;
+    now_s = rllb_i_keeper_time(b, now_s);
+    if (state == RLLB_SERVER_UP && s->state == RLLB_SERVER_EJECTED) return RLLB_OK; /* the guard's to decide */
+    if (state == RLLB_SERVER_UP && s->state != RLLB_SERVER_UP) s->since_s = now_s;
+    s->state = (int32_t)state;
+    rllb_i_publish(b, now_s);
+    return RLLB_OK;
+}
+
+rllb_status rllb_balancer_set_weight(rllb_balancer *b, int32_t server, float weight, double now_s)
+{
+    rllb_i_server *s = rllb_i_server_at(b, server);
+
+    if (!s || !rllb_i_weight_ok(weight)) return RLLB_ERROR_ARGUMENT;
+    s->weight = weight;
+    b->head->table_stale = true;
+    rllb_i_publish(b, rllb_i_keeper_time(b, now_s));
+    return RLLB_OK;
+}
+
+rllb_status rllb_balancer_set_trust(rllb_balancer *b, bool shadow, float blend, double now_s)
+{
+    if (!b || !(blend >= 0 && blend <= 1)) return RLLB_ERROR_ARGUMENT;
+    b->head->shadow = shadow;
+    b->head->blend = blend;
+    b->head->table_stale = true;
+    rllb_i_publish(b, rllb_i_keeper_time(b, now_s));
+    return RLLB_OK;
+}
+
+rllb_status rllb_balancer_resync(rllb_balancer *b, int32_t worker, double now_s)
+{
+    if (!b || worker < 0 || worker >= b->workers) return RLLB_ERROR_ARGUMENT;
+    rllb_i_give_up(b, worker);
+    rllb_i_mend(b);
+    b->head->table_stale = true;
+    rllb_i_publish(b, rllb_i_keeper_time(b, now_s));
+    return RLLB_OK;
+}
+
+int32_t rllb_balancer_servers(const rllb_balancer *b)
+{
+    return b ? b->head->used : 0;
+}
+
+rllb_status rllb_balancer_server(const rllb_balancer *b, int32_t server, rllb_server_info *out)
+{
+    const rllb_i_server *s;
+    rllb_i_ends ends;
+    int32_t w;
+
+    if (!b || !out || server < 0 || server >= b->desc.capacity) return RLLB_ERROR_ARGUMENT;
+    memset(out, 0, sizeof *out);
+    s = &b->server[server];
+    out->in_flight = rllb_i_flows(b, server);
+    rllb_i_ends_of(b, server, &ends);
+    memcpy(out->name, s->name, sizeof out->name);
+    out->state = (rllb_server_state)s->state;
+    out->usable = s->usable && server < b->head->used;
+    out->weight = s->weight;
+    out->weight_in_force = s->in_force;
+    out->picks = ends.picks;
+    out->done = ends.done;
+    out->failed = ends.failed;
+    out->lost = ends.lost;
+    out->ejections = s->ejections;
+    for (w = 0; w < b->workers; w++) {
+        const rllb_i_cell *cell = &b->cells[(size_t)w * (size_t)b->stride + (size_t)server];
+        out->samples += RLLB_I_LOAD(&cell->samples);
+        out->duration_sum_s += rllb_i_load_double(&cell->duration_sum);
+    }
+    out->duration_s = s->duration;
+    out->unloaded_s = s->unloaded;
+    return RLLB_OK;
+}
+
+void rllb_balancer_counters(const rllb_balancer *b, rllb_counters *out)
+{
+    int32_t lane;
+
+    memset(out, 0, sizeof *out);
+    for (lane = 0; lane <= b->workers; lane++) {
+        const uint64_t *scalars = b->scalars + (size_t)lane * RLLB_I_SCALARS;
+#define RLLB_I_COUNTER_SUM(name, words) out->name += RLLB_I_LOAD(&scalars[RLLB_I_COUNT_##name]);
+        RLLB_COUNTER_LIST(RLLB_I_COUNTER_SUM)
+#undef RLLB_I_COUNTER_SUM
+    }
+}
+
+/* ---- >>metrics ---------------------------------------------------------------------------------------------
+   What the balancer tells of itself, as text. Stands on its public functions only. Writes its numbers itself, because
+   printf follows the locale. */
+
+typedef struct rllb_i_teller {
+    bool influx;
+    double now_s;
+    char *text;
+    size_t size, used;             /* used: bytes so far, whether they fitted or not */
+    size_t whole;                  /* where the last line ends that fitted, room for the 0 after it included */
+    const char *balancer, *server; /* whose figures; server NULL: the balancer's own */
+    int32_t index;                 /* of the server */
+    int32_t figure, wanted;        /* the next figure; Prometheus: the one whose family is being written ... */
+    bool headed;                   /* ... and whether its head is */
+} rllb_i_teller;
+
+static void rllb_i_tell_byte(rllb_i_teller *t, char c)
+{
+    if (t->used < t->size) t->text[t->used] = c;
+    t->used++;
+    if (c == '\n' && t->used < t->size) t->whole = t->used;
+}
+
+static void rllb_i_tell_text(rllb_i_teller *t, const char *a, const char *b, const char *c)
+{
+    while (*a) rllb_i_tell_byte(t, *a++);
+    while (*b) rllb_i_tell_byte(t, *b++);
+    while (*c) rllb_i_tell_byte(t, *c++);
+}
+
+static void rllb_i_put_whole(rllb_i_teller *t, int64_t v)
+{
+    uint64_t rest = v < 0 ? 0 - (uint64_t)v : (uint64_t)v;
+    char digit[20];
+    int32_t n = 0;
+
+    if (v < 0) rllb_i_tell_byte(t, '-');
+    do digit[n++] = (char)('0' + rest % 10);
+    while (rest /= 10);
+    while (n > 0) rllb_i_tell_byte(t, digit[--n]);
+}
+
+/* Rounded to so many digits, an integer times 10^-places: 9 tell a float from its neighbours, 15 a double is good for.
+   Written with a point unless it is far from 1. */
+static void rllb_i_put_real(rllb_i_teller *t, double v, int32_t digits)
+{
+    double size = fabs(v);
+    int32_t power = size > 0 && rllb_i_finite(v) ? (int32_t)floor(log10(size)) : 0, places = digits - 1 - power;
+    int64_t rest, unit = 1, i;
+    bool far;
+
+    if (!rllb_i_finite(v)) {
+        rllb_i_tell_text(t, size > 0 ? (v < 0 ? "-Inf" : "+Inf") : "NaN", "", "");
+        return;
+    }
+    if (v < 0) rllb_i_tell_byte(t, '-');
+    if (places > 300) size *= 1e300; /* 10^places may be no double */
+    size = places < 0 ? size / pow(10, -places) : size * pow(10, places > 300 ? places - 300 : places);
+    for (rest = (int64_t)(size + 0.5); places > 0 && rest % 10 == 0; places--) rest /= 10;
+    far = places < 0 || places > 17;
+    for (i = 0; i < places && !far; i++) unit *= 10;
+    rllb_i_put_whole(t, rest / unit);
+    if (far) {
+        rllb_i_tell_byte(t, 'e');
+        rllb_i_put_whole(t, -places);
+    }
+    if (unit > 1) rllb_i_tell_byte(t, '.');
+    while (unit > 1) {
+        rest %= unit;
+        unit /= 10;
+        rllb_i_tell_byte(t, (char)('0' + rest / unit));
+    }
+}
+
+/* Bytes of the UTF-8 character that text begins with, 0 if it is none. */
+static int32_t rllb_i_utf8(const char *text)
+{
+    const unsigned char *c = (const unsigned char *)text;
+    int32_t n = c[0] < 0x80 ? 1 : c[0] < 0xc2 ? 0 : c[0] < 0xe0 ? 2 : c[0] < 0xf0 ? 3 : c[0] < 0xf5 ? 4 : 0, i;
+
+    for (i = 1; i < n; i++) {
+        if ((c[i] & 0xc0) != 0x80) return 0;
+    }
+    if ((c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xf0 && c[1] < 0x90)) return 0; /* longer than need be */
+    return (c[0] == 0xed && c[1] > 0x9f) || (c[0] == 0xf4 && c[1] > 0x8f) ? 0 : n; /* a surrogate, out of range */
+}
+
+/* '_' stands for what would spoil more than the name: a byte that is no UTF-8 (a name cut inside a character), for
+   which Prometheus refuses the whole page; a control character; and in line protocol nothing at all, which it forbids,
+   and a backslash, of which each reader makes something else. */
+static void rllb_i_put_name(rllb_i_teller *t, const char *name)
+{
+    int32_t bytes, i;
+
+    if (!*name) rllb_i_tell_byte(t, '_');
+    for (; *name; name += bytes ? bytes : 1) {
+        bytes = rllb_i_utf8(name);
+        if (*name == '\n' && !t->influx) rllb_i_tell_text(t, "\\n", "", "");
+        else if (!bytes || (unsigned char)*name < ' ' || *name == 127 || (*name == '\\' && t->influx)) {
+            rllb_i_tell_byte(t, '_');
+        } else {
+            if (strchr(t->influx ? ", =" : "\\\"", *name)) rllb_i_tell_byte(t, '\\');
+            for (i = 0; i < bytes; i++) rllb_i_tell_byte(t, name[i]);
+        }
+    }
+}
+
+static void rllb_i_put_who(rllb_i_teller *t)
+{
+    rllb_i_tell_text(t, t->influx ? ",balancer=" : "{balancer=\"", "", "");
+    rllb_i_put_name(t, t->balancer);
+    if (!t->server) return;
+    rllb_i_tell_text(t, t->influx ? "" : "\"", ",index=", t->influx ? "" : "\"");
+    rllb_i_put_whole(t, t->index);
+    rllb_i_tell_text(t, t->influx ? "" : "\"", ",server=", t->influx ? "" : "\"");
+    rllb_i_put_name(t, t->server);
+}
+
+/* All that stands before a value. The figures of a server are one line of line protocol, but a figure of all servers is
+   one family of Prometheus: there it answers false for the figures whose turn it is not. The index keeps apart servers
+   whose names are alike, as long ones are that were cut. */
+static bool rllb_i_tell(rllb_i_teller *t, const char *type, const char *figure, const char *words)
+{
+    const char *scope = t->server ? "rllb_server_" : "rllb_balancer_";
+    int32_t number = t->figure++;
+
+    if (t->influx) rllb_i_tell_text(t, number ? "," : " ", figure, "=");
+    if (t->influx || number != t->wanted) return t->influx;
+    if (!t->headed) {
+        t->headed = true;
+        rllb_i_tell_text(t, "# HELP ", scope, figure);
+        rllb_i_tell_text(t, " ", words, "\n# TYPE ");
+        rllb_i_tell_text(t, scope, figure, " ");
+        rllb_i_tell_text(t, type, "\n", "");
+    }
+    rllb_i_tell_text(t, scope, figure, "");
+    rllb_i_put_who(t);
+    return true;
+}
+
+static void rllb_i_tell_whole(rllb_i_teller *t, const char *type, const char *figure, int64_t v, const char *words)
+{
+    if (!rllb_i_tell(t, type, figure, words)) return;
+    if (!t->influx) rllb_i_tell_text(t, "\"} ", "", "");
+    rllb_i_put_whole(t, v);
+    rllb_i_tell_byte(t, t->influx ? 'i' : '\n');
+}
+
+/* Line protocol cannot say that a number is not finite. */
+static void rllb_i_tell_real(rllb_i_teller *t, const char *type, const char *figure, double v, int32_t digits,
+                             const char *words)
+{
+    if ((t->influx && !rllb_i_finite(v)) || !rllb_i_tell(t, type, figure, words)) return;
+    if (!t->influx) rllb_i_tell_text(t, "\"} ", "", "");
+    rllb_i_put_real(t, v, digits);
+    if (!t->influx) rllb_i_tell_byte(t, '\n');
+}
+
+/* Prometheus knows numbers only: one for each state, 1 for the one that is. */
+static void rllb_i_tell_state(rllb_i_teller *t, rllb_server_state state)
+{
+    static const char *const name[RLLB_SERVER_STATE_NUM] = { "none", "up", "draining", "down", "ejected" };
+    int32_t i, figure = t->figure;
+
+    for (i = RLLB_SERVER_UP; i < RLLB_SERVER_STATE_NUM; i++) {
+        bool is = i == (int32_t)state;
+        t->figure = figure;
+        if ((t->influx && !is) || !rllb_i_tell(t, "gauge", "state", "1 for the state that the server is in")) continue;
+        if (t->influx) rllb_i_tell_text(t, "\"", name[i], "\"");
+        else rllb_i_tell_text(t, "\",state=\"", name[i], is ? "\"} 1\n" : "\"} 0\n");
+    }
+}
+
+static void rllb_i_tell_server(rllb_i_teller *t, const rllb_server_info *info)
+{
+#define RLLB_I_COUNT(field, words) rllb_i_tell_whole(t, "counter", #field "_total", (int64_t)info->field, words);
+    RLLB_I_COUNT(picks, "requests sent to the server")
+    RLLB_I_COUNT(done, "requests that ended")
+    RLLB_I_COUNT(failed, "requests that ended by the server's fault")
+    RLLB_I_COUNT(lost, "requests in flight that dead workers left")
+    RLLB_I_COUNT(samples, "requests whose duration was taken")
+    RLLB_I_COUNT(ejections, "times the server was ejected")
+#undef RLLB_I_COUNT
+    rllb_i_tell_real(t, "counter", "duration_seconds_total", info->duration_sum_s, 15,
+                     "durations added up, of the requests that ended and gave a sample");
+    rllb_i_tell_real(t, "gauge", "recent_duration_seconds", (double)info->duration_s, 9, "mean duration of late");
+    rllb_i_tell_real(t, "gauge", "unloaded_duration_seconds", (double)info->unloaded_s, 9,
+                     "low quantile of the durations, over a long memory");
+    rllb_i_tell_whole(t, "gauge", "in_flight", info->in_flight, "requests sent that have not ended");
+    rllb_i_tell_real(t, "gauge", "weight", (double)info->weight, 9, "weight as configured");
+    rllb_i_tell_real(t, "gauge", "weight_in_force", (double)info->weight_in_force, 9,
+                     "weight that picks use, over the mean of the usable servers");
+    rllb_i_tell_whole(t, "gauge", "usable", info->usable, "1 if the server may be picked");
+    rllb_i_tell_state(t, info->state);
+}
+
+static void rllb_i_tell_balancer(rllb_i_teller *t, const rllb_balancer *b)
+{
+    rllb_counters counters;
+
+    rllb_balancer_counters(b, &counters);
+#define RLLB_I_COUNT(name, words) rllb_i_tell_whole(t, "counter", #name "_total", (int64_t)counters.name, words);
+    RLLB_COUNTER_LIST(RLLB_I_COUNT)
+#undef RLLB_I_COUNT
+    rllb_i_tell_real(t, "gauge", "reward", rllb_balancer_reward(b), 15, "what the last interval was worth");
+}
+
+/* A line of line protocol is closed by its time in nanoseconds; int64_t holds those until 2262. */
+static void rllb_i_put_stamp(rllb_i_teller *t)
+{
+    double second = floor(t->now_s);
+
+    if (fabs(second) < 9.2e9) {
+        rllb_i_tell_byte(t, ' ');
+        rllb_i_put_whole(t, (int64_t)second * 1000000000 + (int64_t)((t->now_s - second) * 1e9 + 0.5));
+    }
+    rllb_i_tell_byte(t, '\n');
+}
+
+/* Servers first ... end - 1; -1 is the balancer itself. */
+static void rllb_i_tell_all(rllb_i_teller *t, const rllb_balancer *b, int32_t first, int32_t end)
+{
+    rllb_server_info info;
+    int32_t i;
+
+    t->wanted = 0;
+    do {
+        t->headed = false;
+        t->figure = 0;
+        for (i = first; i < end; i++) {
+            if (i >= 0 && rllb_balancer_server(b, i, &info) != RLLB_OK) continue;
+            if (i >= 0 && info.state == RLLB_SERVER_NONE) continue;
+            t->index = i;
+            t->server = i >= 0 ? info.name : NULL;
+            t->figure = 0;
+            if (t->influx) {
+                rllb_i_tell_text(t, i >= 0 ? "rllb_server" : "rllb_balancer", "", "");
+                rllb_i_put_who(t);
+            }
+            if (i >= 0) rllb_i_tell_server(t, &info);
+            else rllb_i_tell_balancer(t, b);
+            if (t->influx) rllb_i_put_stamp(t);
+        }
+    } while (!t->influx && ++t->wanted < t->figure);
+}
+
+size_t rllb_balancer_metrics(const rllb_balancer *b, rllb_metrics_format format, double now_s, char *text, size_t size)
+{
+    rllb_balancer_desc resolved;
+    rllb_i_teller t;
+
+    memset(&t, 0, sizeof t);
+    t.text = text;
+    t.size = text ? size : 0;
+    if (t.size) text[0] = 0;
+    if (!b || (format != RLLB_METRICS_PROMETHEUS && format != RLLB_METRICS_INFLUX)) return 0;
+    rllb_balancer_query(b, &resolved);
+    t.influx = format == RLLB_METRICS_INFLUX;
+    t.now_s = now_s;
+    t.balancer = resolved.name;
+    rllb_i_tell_all(&t, b, -1, 0);
+    rllb_i_tell_all(&t, b, 0, rllb_balancer_servers(b));
+    if (t.size) text[t.whole] = 0;
+    return t.used + 1;
+}
+
 #ifdef __cplusplus
 }
 #endif
 
 #endif /* RLLB_I_DONE */
+
+#else /* RLLB_I_STAMP */
+
+/* ================================================================================================================
+   >>scans, the template: this part of the file is read once per instruction set, by the implementation above, with
+   RLLB_I_STAMP set to one of RLLB_I_GENERIC ... . Everything is said in a few vector operations:
+
+       V, VI            VW floats, VW int32            COUNTS(p)      VW counters, which other threads may be changing
+       MINU(a, b)       of int32 taken as unsigned     MINC(a, b)     the same where both are bits of floats >= 0
+       BELOW(i, j)      bit k: i[k] < j[k]             ABOVE(i, j, c) c + 1 where i > j, else c
+       BUSY(i)          2^40 where i > 1, else 1       WITHOUT(m, a)  a, but 0 where m has all bits but the sign set
+       POW2(t)          2^n for t = n + 1.5 * 2^23
+
+   Sums of floats run over 16 lanes and then by halves, whatever the width, and nothing is fused: every set gives the
+   same bits. The generic set reads counters by atomic loads. The others use vector loads, of which the language knows
+   nothing, but which on these processors never tear an aligned counter; each is read once, so that what is decided
+   later rests on one reading. */
+
+#if RLLB_I_STAMP == RLLB_I_SSE2
+#define RLLB_I_NAME(f) rllb_i_scan_##f##_sse2
+#define RLLB_I_SET "sse2"
+#define RLLB_I_TARGET RLLB_I_ATTR(target("sse2"))
+#elif RLLB_I_STAMP == RLLB_I_AVX2
+#define RLLB_I_NAME(f) rllb_i_scan_##f##_avx2
+#define RLLB_I_SET "avx2"
+#define RLLB_I_TARGET RLLB_I_ATTR(target("avx2,popcnt"))
+#elif RLLB_I_STAMP == RLLB_I_AVX512
+#define RLLB_I_NAME(f) rllb_i_scan_##f##_avx512
+#define RLLB_I_SET "avx512"
+#define RLLB_I_TARGET RLLB_I_ATTR(target("avx512f,avx2,popcnt"))
+#elif RLLB_I_STAMP == RLLB_I_NEON
+#define RLLB_I_NAME(f) rllb_i_scan_##f##_neon
+#define RLLB_I_SET "neon"
+#define RLLB_I_TARGET
+#else
+#define RLLB_I_NAME(f) rllb_i_scan_##f##_generic
+#define RLLB_I_SET "generic"
+#define RLLB_I_TARGET
+#endif
+
+#define KERNEL static RLLB_I_TARGET
+#define INLINE static RLLB_I_ALWAYS_INLINE RLLB_I_TARGET
+#define NAME(f) RLLB_I_NAME(f)
+#define UNROLL RLLB_I_UNROLL
+
+#if RLLB_I_STAMP == RLLB_I_AVX512
+/* The maskz forms compute the same; the plain ones make gcc 12 warn of its own headers in C++. */
+#define V __m512
+#define VI __m512i
+#define VW 16
+#define LD(p) _mm512_load_ps(p)
+#define ST(p, a) _mm512_store_ps(p, a)
+#define SET1(x) _mm512_set1_ps(x)
+#define ADDV(a, b) _mm512_add_ps(a, b)
+#define SUBV(a, b) _mm512_sub_ps(a, b)
+#define MUL(a, b) _mm512_mul_ps(a, b)
+#define MAXV(a, b) _mm512_maskz_max_ps(0xffff, a, b)
+#define COUNTS(p) _mm512_load_si512(p)
+#define LDI(p) _mm512_loadu_si512(p)
+#define STI(p, a) _mm512_store_si512(p, a)
+#define SET1I(x) _mm512_set1_epi32(x)
+#define ADDI(a, b) _mm512_add_epi32(a, b)
+#define SUBI(a, b) _mm512_sub_epi32(a, b)
+#define ORI(a, b) _mm512_or_si512(a, b)
+#define MINU(a, b) _mm512_maskz_min_epu32(0xffff, a, b)
+#define ABOVE(i, j, c) _mm512_mask_add_epi32(c, _mm512_cmpgt_epi32_mask(i, j), c, _mm512_set1_epi32(1))
+#define TO_FLOAT(i) _mm512_maskz_cvtepi32_ps(0xffff, i)
+#define AS_INT(a) _mm512_castps_si512(a)
+#define AS_FLOAT(i) _mm512_castsi512_ps(i)
+#define SHIFT23(i) _mm512_maskz_slli_epi32(0xffff, i, 23)
+#define WITHOUT(m, a) AS_FLOAT(_mm512_maskz_andnot_epi32(0xffff, m, AS_INT(a)))
+#define MINC(a, b) MINU(a, b)
+#define BELOW(i, j) ((uint32_t)_mm512_cmpgt_epi32_mask(j, i))
+#define BUSY(i) \
+    AS_FLOAT(_mm512_mask_mov_epi32(SET1I(0x3f800000), _mm512_cmpgt_epi32_mask(i, SET1I(1)), SET1I(0x53800000)))
+#elif RLLB_I_STAMP == RLLB_I_AVX2
+#define V __m256
+#define VI __m256i
+#define VW 8
+#define LD(p) _mm256_load_ps(p)
+#define ST(p, a) _mm256_store_ps(p, a)
+#define SET1(x) _mm256_set1_ps(x)
+#define ADDV(a, b) _mm256_add_ps(a, b)
+#define SUBV(a, b) _mm256_sub_ps(a, b)
+#define MUL(a, b) _mm256_mul_ps(a, b)
+#define MAXV(a, b) _mm256_max_ps(a, b)
+#define COUNTS(p) _mm256_load_si256((const __m256i *)(const void *)(p))
+#define LDI(p) _mm256_loadu_si256((const __m256i *)(const void *)(p))
+#define STI(p, a) _mm256_store_si256((__m256i *)(void *)(p), a)
+#define SET1I(x) _mm256_set1_epi32(x)
+#define ADDI(a, b) _mm256_add_epi32(a, b)
+#define SUBI(a, b) _mm256_sub_epi32(a, b)
+#define ORI(a, b) _mm256_or_si256(a, b)
+#define MINU(a, b) _mm256_min_epu32(a, b)
+#define ABOVE(i, j, c) _mm256_sub_epi32(c, _mm256_cmpgt_epi32(i, j))
+#define TO_FLOAT(i) _mm256_cvtepi32_ps(i)
+#define AS_INT(a) _mm256_castps_si256(a)
+#define AS_FLOAT(i) _mm256_castsi256_ps(i)
+#define SHIFT23(i) _mm256_slli_epi32(i, 23)
+#define WITHOUT(m, a) _mm256_andnot_ps(AS_FLOAT(m), a)
+#define MINC(a, b) MINU(a, b)
+#define BELOW(i, j) ((uint32_t)_mm256_movemask_ps(AS_FLOAT(_mm256_cmpgt_epi32(j, i))))
+#define BUSY(i)                                                                                                     \
+    AS_FLOAT(_mm256_add_epi32(SET1I(0x3f800000), _mm256_and_si256(_mm256_cmpgt_epi32(i, SET1I(1)), \
+                                                                  SET1I(0x14000000))))
+#elif RLLB_I_STAMP == RLLB_I_SSE2
+#define V __m128
+#define VI __m128i
+#define VW 4
+#define LD(p) _mm_load_ps(p)
+#define ST(p, a) _mm_store_ps(p, a)
+#define SET1(x) _mm_set1_ps(x)
+#define ADDV(a, b) _mm_add_ps(a, b)
+#define SUBV(a, b) _mm_sub_ps(a, b)
+#define MUL(a, b) _mm_mul_ps(a, b)
+#define MAXV(a, b) _mm_max_ps(a, b)
+#define COUNTS(p) _mm_load_si128((const __m128i *)(const void *)(p))
+#define LDI(p) _mm_loadu_si128((const __m128i *)(const void *)(p))
+#define STI(p, a) _mm_store_si128((__m128i *)(void *)(p), a)
+#define SET1I(x) _mm_set1_epi32(x)
+#define ADDI(a, b) _mm_add_epi32(a, b)
+#define SUBI(a, b) _mm_sub_epi32(a, b)
+#define ORI(a, b) _mm_or_si128(a, b)
+#define MINU(a, b) NAME(minu)(a, b)
+#define ABOVE(i, j, c) _mm_sub_epi32(c, _mm_cmpgt_epi32(i, j))
+#define TO_FLOAT(i) _mm_cvtepi32_ps(i)
+#define AS_INT(a) _mm_castps_si128(a)
+#define AS_FLOAT(i) _mm_castsi128_ps(i)
+#define SHIFT23(i) _mm_slli_epi32(i, 23)
+#define WITHOUT(m, a) _mm_andnot_ps(AS_FLOAT(m), a)
+#define MINC(a, b) AS_INT(_mm_min_ps(AS_FLOAT(a), AS_FLOAT(b)))
+#define BELOW(i, j) ((uint32_t)_mm_movemask_ps(AS_FLOAT(_mm_cmplt_epi32(i, j))))
+#define BUSY(i)                                                                                               \
+    AS_FLOAT(_mm_add_epi32(SET1I(0x3f800000), _mm_and_si128(_mm_cmpgt_epi32(i, SET1I(1)), \
+                                                            SET1I(0x14000000))))
+#elif RLLB_I_STAMP == RLLB_I_NEON
+#define V float32x4_t
+#define VI int32x4_t
+#define VW 4
+#define LD(p) vld1q_f32(p)
+#define ST(p, a) vst1q_f32(p, a)
+#define SET1(x) vdupq_n_f32(x)
+#define ADDV(a, b) vaddq_f32(a, b)
+#define SUBV(a, b) vsubq_f32(a, b)
+#define MUL(a, b) vmulq_f32(a, b)
+#define MAXV(a, b) vmaxq_f32(a, b)
+#define COUNTS(p) vld1q_s32(p)
+#define LDI(p) vld1q_s32(p)
+#define STI(p, a) vst1q_s32(p, a)
+#define SET1I(x) vdupq_n_s32(x)
+#define ADDI(a, b) vaddq_s32(a, b)
+#define SUBI(a, b) vsubq_s32(a, b)
+#define ORI(a, b) vorrq_s32(a, b)
+#define MINU(a, b) vreinterpretq_s32_u32(vminq_u32(vreinterpretq_u32_s32(a), vreinterpretq_u32_s32(b)))
+#define ABOVE(i, j, c) vsubq_s32(c, vreinterpretq_s32_u32(vcgtq_s32(i, j)))
+#define TO_FLOAT(i) vcvtq_f32_s32(i)
+#define AS_INT(a) vreinterpretq_s32_f32(a)
+#define AS_FLOAT(i) vreinterpretq_f32_s32(i)
+#define SHIFT23(i) vshlq_n_s32(i, 23)
+#define WITHOUT(m, a) AS_FLOAT(vbicq_s32(AS_INT(a), m))
+#define MINC(a, b) MINU(a, b)
+#define BELOW(i, j) NAME(below)(i, j)
+#define BUSY(i) \
+    AS_FLOAT(vaddq_s32(SET1I(0x3f800000), vandq_s32(vreinterpretq_s32_u32(vcgtq_s32(i, SET1I(1))), SET1I(0x14000000))))
+#else
+#define V float
+#define VI int32_t
+#define VW 1
+#define LD(p) (*(p))
+#define ST(p, a) ((void)(*(p) = (a)))
+#define SET1(x) (x)
+#define ADDV(a, b) ((a) + (b))
+#define SUBV(a, b) ((a) - (b))
+#define MUL(a, b) ((a) * (b))
+#define MAXV(a, b) ((a) > (b) ? (a) : (b))
+#if defined(__GNUC__)
+#define COUNTS(p) __atomic_load_n(p, __ATOMIC_RELAXED)
+#else
+#define COUNTS(p) (*(const volatile int32_t *)(p))
+#endif
+#define LDI(p) (*(p))
+#define STI(p, a) ((void)(*(p) = (a)))
+#define SET1I(x) ((int32_t)(x))
+#define ADDI(a, b) ((int32_t)((uint32_t)(a) + (uint32_t)(b)))
+#define SUBI(a, b) ((int32_t)((uint32_t)(a) - (uint32_t)(b)))
+#define ORI(a, b) ((a) | (b))
+#define MINU(a, b) ((uint32_t)(a) < (uint32_t)(b) ? (a) : (b))
+#define ABOVE(i, j, c) ((c) + ((i) > (j)))
+#define TO_FLOAT(i) ((float)(i))
+#define AS_INT(a) rllb_i_bits_of(a)
+#define AS_FLOAT(i) rllb_i_float_of(i)
+#define SHIFT23(i) ((int32_t)((uint32_t)(i) << 23))
+#define WITHOUT(m, a) ((m) ? 0.0f : (a))
+#define MINC(a, b) MINU(a, b)
+#define BELOW(i, j) ((uint32_t)((i) < (j)))
+#define BUSY(i) ((i) > 1 ? 1099511627776.0f : 1.0f)
+#endif
+
+#define VECTORS (16 / VW) /* of 16 lanes */
+#define POW2(t) AS_FLOAT(ADDI(SHIFT23(AS_INT(t)), SET1I(0x3f800000)))
+
+/* ---- across the lanes of a vector ------------------------------------------------------------------------------ */
+
+#if RLLB_I_STAMP == RLLB_I_AVX512
+INLINE VI NAME(least_cost)(VI a)
+{
+    a = MINU(a, _mm512_maskz_shuffle_i32x4(0xffff, a, a, 0x4e));
+    a = MINU(a, _mm512_maskz_shuffle_i32x4(0xffff, a, a, 0xb1));
+    a = MINU(a, _mm512_maskz_shuffle_epi32(0xffff, a, _MM_PERM_BADC));
+    return MINU(a, _mm512_maskz_shuffle_epi32(0xffff, a, _MM_PERM_CDAB));
+}
+
+INLINE int32_t NAME(first)(VI a)
+{
+    return _mm_cvtsi128_si32(_mm512_maskz_extracti32x4_epi32(0xf, a, 0));
+}
+
+INLINE int32_t NAME(sum_i)(VI a)
+{
+    __m256i e = _mm256_add_epi32(_mm512_maskz_extracti64x4_epi64(0xff, a, 0),
+                                 _mm512_maskz_extracti64x4_epi64(0xff, a, 1));
+    __m128i q = _mm_add_epi32(_mm256_castsi256_si128(e), _mm256_extracti128_si256(e, 1));
+    q = _mm_add_epi32(q, _mm_shuffle_epi32(q, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(q, _mm_shuffle_epi32(q, 0xb1)));
+}
+
+INLINE uint32_t NAME(least_u)(VI a)
+{
+    __m256i e = _mm256_min_epu32(_mm512_maskz_extracti64x4_epi64(0xff, a, 0),
+                                 _mm512_maskz_extracti64x4_epi64(0xff, a, 1));
+    __m128i q = _mm_min_epu32(_mm256_castsi256_si128(e), _mm256_extracti128_si256(e, 1));
+    q = _mm_min_epu32(q, _mm_shuffle_epi32(q, 0x4e));
+    return (uint32_t)_mm_cvtsi128_si32(_mm_min_epu32(q, _mm_shuffle_epi32(q, 0xb1)));
+}
+#elif RLLB_I_STAMP == RLLB_I_AVX2
+INLINE VI NAME(least_cost)(VI a)
+{
+    a = MINU(a, _mm256_permute2x128_si256(a, a, 1));
+    a = MINU(a, _mm256_shuffle_epi32(a, 0x4e));
+    return MINU(a, _mm256_shuffle_epi32(a, 0xb1));
+}
+
+INLINE int32_t NAME(first)(VI a)
+{
+    return _mm256_cvtsi256_si32(a);
+}
+
+INLINE int32_t NAME(sum_i)(VI a)
+{
+    __m128i q = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    q = _mm_add_epi32(q, _mm_shuffle_epi32(q, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(q, _mm_shuffle_epi32(q, 0xb1)));
+}
+
+INLINE uint32_t NAME(least_u)(VI a)
+{
+    __m128i q = _mm_min_epu32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
+    q = _mm_min_epu32(q, _mm_shuffle_epi32(q, 0x4e));
+    return (uint32_t)_mm_cvtsi128_si32(_mm_min_epu32(q, _mm_shuffle_epi32(q, 0xb1)));
+}
+#elif RLLB_I_STAMP == RLLB_I_SSE2
+INLINE VI NAME(minu)(VI a, VI b)
+{
+    VI sign = _mm_set1_epi32(INT32_MIN), less = _mm_cmpgt_epi32(_mm_xor_si128(b, sign), _mm_xor_si128(a, sign));
+    return _mm_or_si128(_mm_and_si128(less, a), _mm_andnot_si128(less, b));
+}
+
+INLINE VI NAME(least_cost)(VI a)
+{
+    a = MINC(a, _mm_shuffle_epi32(a, 0x4e));
+    return MINC(a, _mm_shuffle_epi32(a, 0xb1));
+}
+
+INLINE int32_t NAME(first)(VI a)
+{
+    return _mm_cvtsi128_si32(a);
+}
+
+INLINE int32_t NAME(sum_i)(VI a)
+{
+    a = _mm_add_epi32(a, _mm_shuffle_epi32(a, 0x4e));
+    return _mm_cvtsi128_si32(_mm_add_epi32(a, _mm_shuffle_epi32(a, 0xb1)));
+}
+
+INLINE uint32_t NAME(least_u)(VI a)
+{
+    a = MINU(a, _mm_shuffle_epi32(a, 0x4e));
+    return (uint32_t)_mm_cvtsi128_si32(MINU(a, _mm_shuffle_epi32(a, 0xb1)));
+}
+#elif RLLB_I_STAMP == RLLB_I_NEON
+INLINE uint32_t NAME(below)(VI i, VI j)
+{
+    static const uint32_t bit[4] = { 1, 2, 4, 8 };
+    return vaddvq_u32(vandq_u32(vcltq_s32(i, j), vld1q_u32(bit)));
+}
+
+INLINE VI NAME(least_cost)(VI a)
+{
+    return vdupq_n_s32(vminvq_s32(a));
+}
+
+INLINE int32_t NAME(first)(VI a)
+{
+    return vgetq_lane_s32(a, 0);
+}
+
+INLINE int32_t NAME(sum_i)(VI a)
+{
+    return vaddvq_s32(a);
+}
+
+INLINE uint32_t NAME(least_u)(VI a)
+{
+    return vminvq_u32(vreinterpretq_u32_s32(a));
+}
+#else
+INLINE VI NAME(least_cost)(VI a)
+{
+    return a;
+}
+
+INLINE int32_t NAME(first)(VI a)
+{
+    return a;
+}
+
+INLINE int32_t NAME(sum_i)(VI a)
+{
+    return a;
+}
+
+INLINE uint32_t NAME(least_u)(VI a)
+{
+    return (uint32_t)a;
+}
+#endif
+
+/* The sum of 16 lanes by halves: j and j + 8, then j and j + 4, ... */
+INLINE float NAME(sum)(const V *v)
+{
+    RLLB_I_ALIGNED(float s[16]);
+    int i, half;
+
+    for (i = 0; i < VECTORS; i++) ST(s + i * VW, v[i]);
+    for (half = 8; half >= 1; half /= 2) {
+        for (i = 0; i < half; i++) s[i] = s[i] + s[i + half];
+    }
+    return s[0];
+}
+
+INLINE int32_t NAME(ones)(uint64_t word)
+{
+#if RLLB_I_STAMP == RLLB_I_AVX2 || RLLB_I_STAMP == RLLB_I_AVX512 || RLLB_I_STAMP == RLLB_I_NEON
+    return __builtin_popcountll(word);
+#else
+    word -= (word >> 1) & 0x5555555555555555u;
+    word = (word & 0x3333333333333333u) + ((word >> 2) & 0x3333333333333333u);
+    return (int32_t)((((word + (word >> 4)) & 0x0f0f0f0f0f0f0f0fu) * 0x0101010101010101u) >> 56);
+#endif
+}
+
+/* ---- least cost ------------------------------------------------------------------------------------------------
+
+   cost[j] = (in flight over all workers + 1) * scale[j]; idle_first: 2^40 times as much if any is in flight. scale is
+   >= 0, infinite: not usable. In `words` bit j % 64 of word j / 64 says that cost[j] ties with the least: it is at most
+   8 floats away, 2^-21 to 2^-20 of it. Answers how many bits are set: none if the least is infinite, or as near to
+   that. n is a multiple of 16, at most 4096.
+   Costs are kept as bits, which order as they do, because integers compare faster. */
+
+/* Costs of `vectors` vectors of servers, and the least of them lane by lane. */
+INLINE VI NAME(costs)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int vectors,
+                      int idle_first, VI *cost)
+{
+    VI in_flight[64 / VW], least;
+    int32_t w;
+    int i;
+
+    UNROLL
+    for (i = 0; i < vectors; i++) in_flight[i] = ADDI(COUNTS(counts + i * VW), SET1I(1));
+    for (w = 1; w < workers; w++) {
+        counts += stride;
+        UNROLL
+        for (i = 0; i < vectors; i++) in_flight[i] = ADDI(in_flight[i], COUNTS(counts + i * VW));
+    }
+    UNROLL
+    for (i = 0; i < vectors; i++) {
+        V product = MUL(TO_FLOAT(in_flight[i]), LD(scale + i * VW));
+        if (idle_first) product = MUL(product, BUSY(in_flight[i]));
+        cost[i] = AS_INT(product);
+    }
+    least = cost[0];
+    UNROLL
+    for (i = 1; i < vectors; i++) least = MINC(least, cost[i]);
+    return least;
+}
+
+INLINE uint64_t NAME(tied)(const VI *cost, VI limit, int vectors)
+{
+    uint64_t word = 0;
+    int i;
+
+    UNROLL
+    for (i = 0; i < vectors; i++) word |= (uint64_t)BELOW(cost[i], limit) << (i * VW);
+    return word;
+}
+
+/* Up to 64 servers: all costs stay in registers. */
+INLINE int32_t NAME(least_few)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int vectors,
+                               int idle_first, uint64_t *words)
+{
+    VI cost[64 / VW], limit = NAME(costs)(counts, stride, workers, scale, vectors, idle_first, cost);
+
+    limit = ADDI(NAME(least_cost)(limit), SET1I(9));
+    words[0] = NAME(first)(limit) > 0x7f800000 ? 0 : NAME(tied)(cost, limit, vectors);
+    return NAME(ones)(words[0]);
+}
+
+/* More: costs are kept on the stack, and only blocks of 64 whose least is within the limit are looked at again. */
+INLINE int32_t NAME(least_many)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
+                                int idle_first, uint64_t *words)
+{
+    RLLB_I_ALIGNED(int32_t costs[4096]);
+    VI least_of[64], limit = SET1I(0x7f800000), cost[64 / VW];
+    int32_t blocks = (n + 63) / 64, b, j, ties = 0;
+    int i;
+
+    for (b = 0, j = 0; j + 64 <= n; b++, j += 64) {
+        least_of[b] = NAME(costs)(counts + j, stride, workers, scale + j, 64 / VW, idle_first, cost);
+        UNROLL
+        for (i = 0; i < 64 / VW; i++) STI(costs + j + i * VW, cost[i]);
+        limit = MINC(least_of[b], limit);
+    }
+    if (b < blocks) {
+        least_of[b] = SET1I(0x7f800000);
+        for (; j < n; j += 16) {
+            VI least = NAME(costs)(counts + j, stride, workers, scale + j, VECTORS, idle_first, cost);
+            least_of[b] = MINC(least, least_of[b]);
+            for (i = 0; i < VECTORS; i++) STI(costs + j + i * VW, cost[i]);
+        }
+        limit = MINC(least_of[b], limit);
+        for (; j < blocks * 64; j += VW) STI(costs + j, SET1I(0x7f800000));
+    }
+    limit = ADDI(NAME(least_cost)(limit), SET1I(9));
+    if (NAME(first)(limit) > 0x7f800000) limit = SET1I(0);
+    for (b = 0; b < blocks; b++) {
+        words[b] = 0;
+        if (!BELOW(least_of[b], limit)) continue;
+        UNROLL
+        for (i = 0; i < 64 / VW; i++) cost[i] = LDI(costs + b * 64 + i * VW);
+        words[b] = NAME(tied)(cost, limit, 64 / VW);
+        ties += NAME(ones)(words[b]);
+    }
+    return ties;
+}
+
+INLINE int32_t NAME(least_any)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
+                               int idle_first, uint64_t *words)
+{
+    switch (n) {
+    case 16: return NAME(least_few)(counts, stride, workers, scale, VECTORS, idle_first, words);
+    case 32: return NAME(least_few)(counts, stride, workers, scale, 2 * VECTORS, idle_first, words);
+    case 48: return NAME(least_few)(counts, stride, workers, scale, 3 * VECTORS, idle_first, words);
+    default: return NAME(least_few)(counts, stride, workers, scale, 4 * VECTORS, idle_first, words);
+    }
+}
+
+/* Apart, so that few servers need no frame for many. */
+KERNEL RLLB_I_ATTR(noinline) int32_t NAME(least_of_many)(const int32_t *counts, size_t stride, int32_t workers,
+                                                         const float *scale, int32_t n, uint64_t *words)
+{
+    return NAME(least_many)(counts, stride, workers, scale, n, 0, words);
+}
+
+KERNEL RLLB_I_ATTR(noinline) int32_t NAME(least_idle_of_many)(const int32_t *counts, size_t stride, int32_t workers,
+                                                              const float *scale, int32_t n, uint64_t *words)
+{
+    return NAME(least_many)(counts, stride, workers, scale, n, 1, words);
+}
+
+KERNEL int32_t NAME(least)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
+                           uint64_t *words)
+{
+    if (n > 64) return NAME(least_of_many)(counts, stride, workers, scale, n, words);
+    return NAME(least_any)(counts, stride, workers, scale, n, 0, words);
+}
+
+KERNEL int32_t NAME(least_idle)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
+                                uint64_t *words)
+{
+    if (n > 64) return NAME(least_idle_of_many)(counts, stride, workers, scale, n, words);
+    return NAME(least_any)(counts, stride, workers, scale, n, 1, words);
+}
+
+/* ---- moments --------------------------------------------------------------------------------------------------- */
+
+/* 2^x for x <= 0, off by less than 2e-7 of it; 0 from x = -100 on down. x = n + r, |r| <= 1/2, and 2^r - 1 by a minimax
+   polynomial without constant term, so that 2^0 is 1. */
+INLINE V NAME(pow2)(V x)
+{
+    V least = SET1(-100.0f), t, r, p;
+
+    x = MAXV(x, least);
+    t = ADDV(x, SET1(12582912.0f));
+    r = SUBV(x, SUBV(t, SET1(12582912.0f)));
+    p = ADDV(MUL(SET1(1.3264739e-3f), r), SET1(9.67151672e-3f));
+    p = ADDV(MUL(p, r), SET1(5.55073358e-2f));
+    p = ADDV(MUL(p, r), SET1(2.40222424e-1f));
+    p = ADDV(MUL(p, r), SET1(6.93147004e-1f));
+    p = MUL(ADDV(MUL(p, r), SET1(1.0f)), POW2(t));
+#if RLLB_I_STAMP == RLLB_I_AVX512
+    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, least, _CMP_GT_OQ), p);
+#elif RLLB_I_STAMP == RLLB_I_AVX2
+    return _mm256_and_ps(_mm256_cmp_ps(x, least, _CMP_GT_OQ), p);
+#elif RLLB_I_STAMP == RLLB_I_SSE2
+    return _mm_and_ps(_mm_cmpgt_ps(x, least), p);
+#elif RLLB_I_STAMP == RLLB_I_NEON
+    return vreinterpretq_f32_u32(vandq_u32(vcgtq_f32(x, least), vreinterpretq_u32_f32(p)));
+#else
+    return x > least ? p : 0.0f;
+#endif
+}
+
+/* Moments of v[n] with f = 2^(-rate age), rate and age >= 0; product = v f, padding included. v is zero past n. */
+KERNEL void NAME(reduce)(const float *v, const float *age_s, int32_t n, float rate, float *product,
+                         rllb_i_moments *out)
+{
+    V sum[VECTORS], fresh[VECTORS], both[VECTORS], mean;
+    const int32_t *outside;
+    float fresh_sum, both_sum;
+    int32_t at;
+    int i;
+
+    for (i = 0; i < VECTORS; i++) sum[i] = fresh[i] = both[i] = SET1(0.0f);
+    for (at = 0; at < n; at += 16) {
+        outside = rllb_i_scan_outside + 16 - (n - at < 16 ? n - at : 16);
+        UNROLL
+        for (i = 0; i < VECTORS; i++) {
+            V x = LD(v + at + i * VW), f = NAME(pow2)(MUL(LD(age_s + at + i * VW), SET1(-rate)));
+            f = WITHOUT(LDI(outside + i * VW), f);
+            sum[i] = ADDV(sum[i], x);
+            fresh[i] = ADDV(fresh[i], f);
+            f = MUL(x, f);
+            both[i] = ADDV(both[i], f);
+            ST(product + at + i * VW, f);
+        }
+    }
+    out->mean = NAME(sum)(sum) / (float)n;
+    fresh_sum = NAME(sum)(fresh);
+    both_sum = NAME(sum)(both);
+    out->decayed = both_sum / (float)n;
+    out->discounted = fresh_sum > 0 ? both_sum / fresh_sum : out->mean;
+    mean = SET1(out->mean);
+    for (i = 0; i < VECTORS; i++) sum[i] = SET1(0.0f);
+    for (at = 0; at < n; at += 16) {
+        outside = rllb_i_scan_outside + 16 - (n - at < 16 ? n - at : 16);
+        UNROLL
+        for (i = 0; i < VECTORS; i++) {
+            V d = WITHOUT(LDI(outside + i * VW), SUBV(LD(v + at + i * VW), mean));
+            sum[i] = ADDV(sum[i], MUL(d, d));
+        }
+    }
+    out->stddev = sqrtf(NAME(sum)(sum) / (float)n);
+}
+
+/* ---- quantile --------------------------------------------------------------------------------------------------
+
+   Bits of non-negative floats order as integers. v is never moved: a pass counts what is <= a pivot, and finds the
+   values next to it on both sides, until those around the rank in question are neighbours. */
+
+/* How many of v are <= pivot; the greatest of them and the least of the others. There must be both. */
+INLINE int32_t NAME(rank)(const float *v, int32_t n, int32_t pivot, int32_t *below, int32_t *above)
+{
+    VI p = SET1I(pivot), after = SET1I(pivot + 1), greater[VECTORS], down[VECTORS], up[VECTORS];
+    int32_t at;
+    int i;
+
+    for (i = 0; i < VECTORS; i++) {
+        greater[i] = SET1I(0);
+        down[i] = up[i] = SET1I(-1);
+    }
+    for (at = 0; at < n; at += 16) {
+        const int32_t *outside = rllb_i_scan_outside + 16 - (n - at < 16 ? n - at : 16);
+        UNROLL
+        for (i = 0; i < VECTORS; i++) {
+            VI x = ORI(AS_INT(LD(v + at + i * VW)), LDI(outside + i * VW));
+            greater[i] = ABOVE(x, p, greater[i]);
+            down[i] = MINU(SUBI(p, x), down[i]); /* on the other side the difference wraps around */
+            up[i] = MINU(SUBI(x, after), up[i]);
+        }
+    }
+    for (i = 1; i < VECTORS; i++) {
+        greater[0] = ADDI(greater[0], greater[i]);
+        down[0] = MINU(down[0], down[i]);
+        up[0] = MINU(up[0], up[i]);
+    }
+    *below = pivot - (int32_t)NAME(least_u)(down[0]);
+    *above = pivot + 1 + (int32_t)NAME(least_u)(up[0]);
+    return (n + 15) / 16 * 16 - NAME(sum_i)(greater[0]);
+}
+
+/* The least and the greatest of v. */
+INLINE void NAME(range)(const float *v, int32_t n, int32_t *least, int32_t *greatest)
+{
+    VI down[VECTORS], up[VECTORS], all = SET1I(0x7fffffff);
+    int32_t at;
+    int i;
+
+    for (i = 0; i < VECTORS; i++) down[i] = up[i] = all;
+    for (at = 0; at < n; at += 16) {
+        const int32_t *outside = rllb_i_scan_outside + 16 - (n - at < 16 ? n - at : 16);
+        UNROLL
+        for (i = 0; i < VECTORS; i++) {
+            VI x = AS_INT(LD(v + at + i * VW)), out = LDI(outside + i * VW);
+            down[i] = MINU(ORI(x, out), down[i]);
+            up[i] = MINU(ORI(SUBI(all, x), out), up[i]);
+        }
+    }
+    for (i = 1; i < VECTORS; i++) {
+        down[0] = MINU(down[0], down[i]);
+        up[0] = MINU(up[0], up[i]);
+    }
+    *least = (int32_t)NAME(least_u)(down[0]);
+    *greatest = 0x7fffffff - (int32_t)NAME(least_u)(up[0]);
+}
+
+/* As rllb_quantile, for v[n] >= 0 and finite, n >= 1. Pivots come from interpolation and, every third time, from
+   halving the interval of bits, which bounds their number. */
+KERNEL float NAME(quantile)(const float *v, int32_t n, double q)
+{
+    double at = (q > 0 ? (q < 1 ? q : 1) : 0) * (double)(n - 1);
+    int32_t k = (int32_t)at, first, last, next, under = 0, upto = n, pass, pivot, below, above, count;
+    float low, high;
+
+    NAME(range)(v, n, &first, &last); /* v[k] in order is in [first, last]; `under` are less, `upto` are <= last */
+    next = last;                      /* what comes after `last` */
+    for (pass = 1; first != last; pass++) {
+        low = rllb_i_float_of(first);
+        high = rllb_i_float_of(last);
+        pivot = rllb_i_bits_of(low + (high - low) * ((float)(k - under) / (float)(upto - 1 - under)));
+        if (pass % 3 == 0) pivot = first + (last - first) / 2;
+        if (pivot < first) pivot = first;
+        if (pivot >= last) pivot = last - 1;
+        count = NAME(rank)(v, n, pivot, &below, &above);
+        if (count > k) {
+            last = below;
+            next = above;
+            upto = count;
+        } else {
+            first = above;
+            under = count;
+        }
+    }
+    low = rllb_i_float_of(last);
+    high = upto > k + 1 ? low : rllb_i_float_of(next);
+    return (float)((double)low + (at - k) * ((double)high - (double)low));
+}
+
+static const rllb_i_kernels NAME(kernels) = { RLLB_I_SET, NAME(least), NAME(least_idle), NAME(reduce), NAME(quantile) };
+
+#undef ABOVE
+#undef ADDI
+#undef ADDV
+#undef AS_FLOAT
+#undef AS_INT
+#undef BELOW
+#undef BUSY
+#undef COUNTS
+#undef INLINE
+#undef KERNEL
+#undef LD
+#undef LDI
+#undef MAXV
+#undef MINC
+#undef MINU
+#undef MUL
+#undef NAME
+#undef ORI
+#undef POW2
+#undef RLLB_I_NAME
+#undef RLLB_I_SET
+#undef RLLB_I_TARGET
+#undef SET1
+#undef SET1I
+#undef SHIFT23
+#undef ST
+#undef STI
+#undef SUBI
+#undef SUBV
+#undef TO_FLOAT
+#undef UNROLL
+#undef V
+#undef VECTORS
+#undef VI
+#undef VW
+#undef WITHOUT
+
+#endif /* RLLB_I_STAMP */
 
 /* ----------------------------------------------------------------------------------------------------------------
    This software is available under two licences; choose the one you prefer.
