@@ -94,8 +94,9 @@
               and processes as there are handles. "keeper": one thread at a time per block. A handle may do both.
    DETERMINISM  The same seed and stream give the same numbers on every machine; functions that call libm
               (rllb_rng_exponential, rllb_rng_normal, rllb_fairness) give the same on every machine with the same libm.
-   LIMITS     At most 65,536 servers per policy, 4,096 per balancer, 256 workers. More than one worker needs gcc or clang
-              and 64-bit words. A sample that is 48 days old is taken for a new one. The ABI is not stable: build from source, in one go.
+   LIMITS     At most 65,536 servers per policy, 4,096 per balancer, 256 workers. More than one worker needs gcc or
+              clang and 64-bit words. A sample that is 48 days old is taken for a new one. The ABI is not stable: build
+              from source, in one go.
 
    Licence: MIT or public domain, as you like; full text at the end of the file. */
 
@@ -394,7 +395,7 @@ RLLB_API int32_t rllb_policy_kind_of(const char *name);
        ECMP                  a hash of the key over all usable servers, w ignored
        WCMP                  a hash of the key into an alias table: shares by w
        AWCMP                 WCMP, w moved each interval by utilisation that rllb_balancer_report told:
-                             w <- 0.5 w + 0.5 (greatest utilisation - this one's)
+                             w <- 0.5 w + 0.5 (greatest utilisation - this one's) / (mean of these differences)
        MAGLEV                consistent hashing by Maglev's table (Eisenbud et al. 2016), shares by w
        MAGLEV_BOUNDED        the same, no server above (1 + bound) times its share of what is in flight
                              (Mirrokni, Thorup and Zadimoghaddam 2018)
@@ -404,18 +405,19 @@ RLLB_API int32_t rllb_policy_kind_of(const char *name);
        DRAW                  d drawn with chances by w^a, smallest (q + 1) / w^gamma
        JIQ                   join idle queue: an idle server at random, else one at random by w
      by how long requests take
-       LEAST_TIME            argmin t (q + 1) / w, t: moving average of durations, a 20th of it the newest (nginx); more
-                             of it after more than a second without any, so that a server that healed is believed
+       LEAST_TIME            argmin t (q + 1) / w, t: moving average of durations, a 20th of it the newest (nginx), or
+                             1 - exp(-pause / 2 s) if that is more, so that a server that healed is believed
        PEAK_EWMA             two at random, the smaller t (q + 1) / w; t jumps up to a slower duration at once and
                              forgets with time constant ewma_s (Finagle)
        C3                    argmin R - s + (1 + q clients + Q)^3 s; R, s, Q: averages of durations, and of service
                              times and queue lengths that rllb_balancer_report told (Suresh et al. 2015; no rate
                              control)
        PREQUAL               a pool of probe replies from rllb_balancer_report; replies with more in flight than the
-                             `hot` quantile are hot; the cold one of least latency, else the hot one of least in
-                             flight (Wydrowski et al. 2024)
+                             `hot` quantile of the last 64 are hot; the cold one of least latency, else the hot one
+                             of least in flight; at random with fewer than two (Wydrowski et al. 2024)
      with weights that are found while traffic runs
-       HLB                   w = softmax(-x), x: relative mean duration through a Kalman filter (Yao et al. 2022); SED
+       HLB                   w = softmax(-x), x: relative mean duration (discounted by age) through a Kalman filter
+                             (Yao et al. 2022); SED
        EQUALISE              each equalise_s every w is multiplied by (geometric mean over servers / its own)^eta of
                              mean durations, or of stretches (duration by the server's own unloaded one)
        LEARNED               w from the controller
@@ -425,7 +427,8 @@ RLLB_API int32_t rllb_policy_kind_of(const char *name);
        GSQ                   argmin oracle: shortest queue over all balancers
        SRT                   argmin oracle: shortest residual time
        SED_ORACLE            argmin (oracle + 1) / w
-   Costs within a millionth of the least are a tie. */
+   Where all servers are compared, costs within a millionth of the least are a tie; of a few drawn, the first drawn of
+   equals wins. */
 #define RLLB_BALANCE_LIST(X)                        \
     X(SED, "sed")                                   \
     X(NQ, "nq")                                     \
@@ -537,17 +540,20 @@ typedef enum rllb_reward {
 #define RLLB_OFF (-1.0f)
 typedef struct rllb_guard {
     float floor, ceiling;   /* weights from a controller or rule, over their mean: 0.01 and 100 */
-    float rate;             /* and over those before, per interval: at most times, at least divided by 4 */
+    float rate;             /* and over those before, per interval: at most times, at least divided by 4. What passed
+                               is scaled to a mean of 1 over the usable servers */
     float deadline_s;       /* a controller silent for longer is stale: the fallback policy serves. 5 */
     float eject_failures;   /* failures in a row, seen by one worker, that eject a server: 5 */
-    float eject_rate;       /* share of failures among ten or more ends of an interval that eject it: 0.5 */
+    float eject_rate;       /* share of failures among ten or more ends, of one or more intervals, that eject it: 0.5 */
     float eject_s;          /* how long at first: 1; doubled each time up to eject_longest_s: 8; a minute without */
-    float eject_longest_s;  /* failures halves it. Coming back, the first failure ejects again */
+    float eject_longest_s;  /* failures halves it. Then it is sent one request at a time until one goes well; coming
+                               back, the first failure ejects again */
     float eject_share;      /* never more than this share is out at once, though always one of two or more: 0.5 */
     float panic;            /* below this share of usable ones the ejected serve again: 0.5 */
     float slow_start_s;     /* a new or returning server's weight grows from a tenth to all in: 5 */
     float minimum_share;    /* a server that gets less than this of its fair share (by configured weight) is sent a
-                               request: 0.01. So is one that got none for a second in which ten were due */
+                               request: 0.01. So is one that got none for a second in which ten were due: then that
+                               is up to a tenth of its fair share */
     float failure_s;        /* what a failed request counts as taking at least: 1 */
 } rllb_guard;
 
@@ -589,7 +595,8 @@ typedef struct rllb_balancer_desc {
     bool empty_as_zero;     /* empty slots count as zeros, as the published code does; default: they do not count */
     rllb_features features;
     rllb_reward reward;
-    int32_t reward_field;   /* which feature of a server, from 1; default 5, the decayed mean of T */
+    int32_t reward_field;   /* which feature of a server, from 1; default the decayed mean of T (5), for NEURIPS the
+                               discounted mean of C (10) */
     float reward_newest;    /* Eq. 18: share of the newest value, the one before has the rest; default 0.9 */
 
     /* Trust. */
@@ -676,7 +683,7 @@ typedef struct rllb_server_info {
     char name[RLLB_BALANCER_NAME_MAX];
     rllb_server_state state;
     bool usable;                         /* may be picked now: up, or ejected and panic */
-    float weight, weight_in_force;       /* configured; what picks use: over the mean, slow start included */
+    float weight, weight_in_force;       /* configured; what picks use: mean 1 over usable servers, times slow start */
     int64_t in_flight;                   /* picks = done + in_flight + lost */
     uint64_t picks, done, failed, lost, ejections;
     uint64_t samples;                    /* ends whose duration counted ... */
@@ -693,7 +700,7 @@ RLLB_API int32_t rllb_balancer_servers(const rllb_balancer *b); /* one more than
     X(bad_server, "calls that named no server")                                           \
     X(bad_time, "times that were not finite or ran backwards")                            \
     X(stray_done, "ends of requests that were not in flight")                             \
-    X(probes, "requests sent to a server that had gone without")                          \
+    X(probes, "requests sent to find out how a server is that has none")                  \
     X(choose_refused, "answers of the choose function that were no usable server")        \
     X(shadow_picks, "picks decided in shadow")                                            \
     X(shadow_differs, "of these, how many would have gone elsewhere")                     \
@@ -1476,8 +1483,9 @@ static const rllb_i_kernels *rllb_i_kernels_best(void)
 
 /* ---- >>shared ----------------------------------------------------------------------------------------------
    What the workers of a balancer share, word by word. Counters are written by one worker each and read by all, so a
-   load and a store that cannot tear are all that is needed. The weights in force are published under a sequence lock
-   whose readers never wait: what they cannot copy whole now they copy at a later pick. Floats travel as their bits. */
+   load and a store that cannot tear are all that is needed. The weights in force are published in two areas in turn, so
+   that a keeper that dies while it writes one leaves the other whole, and readers never wait: what they cannot copy
+   whole now they copy at a later pick. Floats travel as their bits. */
 
 #if defined(__GNUC__)
 #define RLLB_I_LOAD(p) __atomic_load_n((p), __ATOMIC_RELAXED)
@@ -1502,7 +1510,8 @@ enum {
     RLLB_I_LAYOUT = 1,         /* changes when the block's does */
     RLLB_I_DRAWS = 64,
     RLLB_I_STARVED = 16,
-    RLLB_I_POOL = 16,
+    RLLB_I_POOL = 16,          /* replies of servers, and how many in-flight numbers of late tell hot from cold */
+    RLLB_I_HEARD = 64,
     RLLB_I_SET_WORDS = 5 /* of a published set, per server: see rllb_i_set */
 };
 #define RLLB_I_TICKS_PER_S 1024.0 /* of a sample's time; 32 bits of them are 48 days */
@@ -1545,7 +1554,7 @@ typedef struct rllb_i_server {
     int32_t level;          /* how often ejected of late */
     int32_t served;         /* well, in probation */
     double until_s, since_s, calm_since_s;
-    uint64_t ejections, seen_picks, seen_done, seen_failed;
+    uint64_t ejections, seen_picks, seen_done, seen_failed, recent_done, recent_failed;
     double dry, picked_s;   /* picks of all since the last of its own; the tick that saw it */
 } rllb_i_server;
 
@@ -1557,7 +1566,8 @@ typedef struct rllb_i_head {
     uint32_t magic, layout;
     uint64_t bytes, table_bytes;
     int32_t capacity, workers, slots, features, policy;
-    uint32_t sequence;      /* of what is published; odd: being written */
+    uint32_t sequence;      /* of what is published: area sequence % 2 is in force */
+    uint32_t begun;         /* the latest that was begun: sequence + 1 while it is written */
     int32_t used;           /* one more than the highest index in use */
     int32_t table_turn;     /* which of the two tables is in force */
     bool table_stale;
@@ -1589,7 +1599,8 @@ typedef struct rllb_i_mind {
     const rllb_i_alias *alias; /* [used] */
     const int32_t *live;       /* [live] the usable servers */
     double *credit;            /* [stride] WEIGHTED_ROUND_ROBIN */
-    uint32_t turn;
+    uint32_t turn;             /* where it is to go on: an index, for ROUND_ROBIN ... */
+    int32_t place;             /* ... and where in `live` that is */
     rllb_rng rng;
 } rllb_i_mind;
 
@@ -1622,13 +1633,16 @@ struct rllb_balancer {
     rllb_balancer_desc desc;
     rllb_i_server *server;
     uint16_t *table; /* [2][table] */
-    int32_t *published, *copy[2], *draft;
+    int32_t *published; /* [2][words] */
+    int32_t *copy[2], *draft;
     const rllb_i_published *now;
-    size_t set_words, words;
+    size_t set_words, words; /* of a set, of an area */
     int32_t table_turn, owed, owing[RLLB_I_STARVED], replies;
     float mean_average, weight_sum, *time_scale, *service, *queue, *costs;
     double *stamp_s, arrived_s;
     rllb_i_reply reply[RLLB_I_POOL];
+    float *heard, hot_above; /* [RLLB_I_HEARD] in-flight of the latest replies, and the quantile of these */
+    int32_t heard_count;
     float *value, *age, *product, *observation, *action;
     double *share; /* this and the next three: room for building alias and Maglev tables */
     float *keep;
@@ -1795,7 +1809,8 @@ static bool rllb_i_numbers_resolve(rllb_balancer_desc *d)
     if (d->reward_field == 0) d->reward_field = d->features == RLLB_FEATURES_NEURIPS ? 10 : 5;
     ok = d->d > 0 && d->d <= RLLB_I_DRAWS && (d->a < 0 || rllb_i_settle(&d->a, 1, 0, 16));
     ok = ok && d->gamma >= 0 && d->gamma <= 16 && rllb_i_settle(&d->bound, 0.25f, 0, most) && d->reuse > 0;
-    ok = ok && d->table <= 16777213 && (!rllb_i_is_maglev(d->policy) || rllb_i_is_prime(d->table));
+    ok = ok && d->table >= d->capacity && d->table <= 16777213;
+    ok = ok && (!rllb_i_is_maglev(d->policy) || rllb_i_is_prime(d->table));
     ok = ok && rllb_i_settle(&d->ewma_s, 10, 0, most) && rllb_i_settle(&d->clients, (float)d->workers, 0, most);
     ok = ok && rllb_i_settle(&d->hot, 0.84f, 0, 1) && rllb_i_settle(&d->reply_s, 1, 0, most);
     ok = ok && rllb_i_settle(&d->eta, d->by_stretch ? 0.02f : 0.05f, 0, 1) && rllb_i_settle(&d->equalise_s, 2, 0, most);
@@ -1860,7 +1875,7 @@ static void rllb_i_block_layout(rllb_balancer *b, rllb_carver *c)
 
     b->head = (rllb_i_head *)rllb_carve(c, 1, sizeof *b->head);
     b->server = (rllb_i_server *)rllb_carve(c, n, sizeof *b->server);
-    b->published = (int32_t *)rllb_carve(c, b->words, sizeof *b->published);
+    b->published = (int32_t *)rllb_carve(c, 2 * b->words, sizeof *b->published);
     b->in_flight = (int32_t *)rllb_carve(c, workers * n, sizeof *b->in_flight);
     b->cells = (rllb_i_cell *)rllb_carve(c, workers * n, sizeof *b->cells);
     b->scalars = (uint64_t *)rllb_carve(c, (workers + 1) * RLLB_I_SCALARS, sizeof *b->scalars);
@@ -1882,6 +1897,7 @@ static rllb_balancer *rllb_i_handle_layout(rllb_balancer *b, rllb_carver *c)
         b->mind[i].credit = (double *)rllb_carve(c, n, sizeof(double));
     }
     b->draft = (int32_t *)rllb_carve(c, b->words, sizeof(int32_t));
+    b->heard = (float *)rllb_carve(c, b->desc.policy == RLLB_BALANCE_PREQUAL ? RLLB_I_HEARD : 0, sizeof(float));
     b->time_scale = (float *)rllb_carve(c, n, sizeof(float));
     b->stamp_s = (double *)rllb_carve(c, n, sizeof(double));
     b->service = (float *)rllb_carve(c, c3 ? n : 0, sizeof(float));
@@ -1900,6 +1916,12 @@ static rllb_balancer *rllb_i_handle_layout(rllb_balancer *b, rllb_carver *c)
     return self;
 }
 
+/* A handle of several, or one that joins, needs a block to share. */
+static bool rllb_i_sharing_ok(const rllb_balancer_desc *d)
+{
+    return d->shared ? (uintptr_t)d->shared % RLLB_I_ALIGN == 0 : d->workers == 1 && !d->join;
+}
+
 void rllb_balancer_desc_default(rllb_balancer_desc *desc)
 {
     memset(desc, 0, sizeof *desc);
@@ -1911,7 +1933,7 @@ size_t rllb_balancer_size(const rllb_balancer_desc *desc)
     rllb_balancer plan;
 
     memset(&plan, 0, sizeof plan);
-    if (rllb_i_balancer_resolve(desc, &plan.desc) != RLLB_OK) return 0;
+    if (rllb_i_balancer_resolve(desc, &plan.desc) != RLLB_OK || !rllb_i_sharing_ok(&plan.desc)) return 0;
     rllb_i_balancer_measure(&plan);
     rllb_i_handle_layout(&plan, &c);
     if (!plan.desc.shared) rllb_i_block_layout(&plan, &c);
@@ -1945,12 +1967,30 @@ static void rllb_i_copy_name(char out[RLLB_BALANCER_NAME_MAX], const char *name,
     for (i = 0; i < RLLB_BALANCER_NAME_MAX - 1 && name[i]; i++) out[i] = name[i];
 }
 
+/* A worker forgets how the server was that had this index before. Nothing is in flight there, so nothing but these
+   words may be written by two at once, and whichever comes last will do. */
+static void rllb_i_cell_start(rllb_balancer *b, int32_t worker, int32_t index)
+{
+    size_t at = (size_t)worker * (size_t)b->stride + (size_t)index, slots = (size_t)b->lane_slots, i;
+    rllb_i_cell *cell = &b->cells[at];
+
+    RLLB_I_STORE(&cell->average, 0);
+    RLLB_I_STORE(&cell->streak, 0);
+    RLLB_I_STORE(&cell->utilisation, rllb_i_bits_of((float)NAN));
+    for (i = at * slots; i < (at + 1) * slots; i++) {
+        RLLB_I_STORE(&b->slots[i], 0);
+        if (b->desc.features == RLLB_FEATURES_NEURIPS) RLLB_I_STORE(&b->ends[i], 0);
+    }
+}
+
 /* A server starts its life at an index. What its cells counted before stays: sums over all that lived there. */
 static void rllb_i_server_start(rllb_balancer *b, int32_t index, const rllb_server_desc *desc, double since_s)
 {
     rllb_i_server *s = &b->server[index];
     uint64_t picks = s->seen_picks, done = s->seen_done, failed = s->seen_failed;
+    int32_t w;
 
+    for (w = 0; w < b->workers; w++) rllb_i_cell_start(b, w, index);
     memset(s, 0, sizeof *s);
     rllb_i_copy_name(s->name, desc ? desc->name : NULL, index);
     s->weight = desc ? desc->weight : 1;
@@ -1990,8 +2030,7 @@ static void rllb_i_head_fill(const rllb_balancer *b, rllb_i_head *h)
 static void rllb_i_block_start(rllb_balancer *b)
 {
     rllb_i_head *h = b->head;
-    int32_t i, n = b->stride * b->workers;
-    float never = (float)NAN;
+    int32_t i;
 
     rllb_i_head_fill(b, h);
     rllb_i_copy_name(h->name, b->desc.name, 0);
@@ -2002,7 +2041,6 @@ static void rllb_i_block_start(rllb_balancer *b)
     h->gamma = b->desc.gamma;
     h->reward = (double)NAN;
     h->table_stale = true;
-    for (i = 0; i < n; i++) b->cells[i].utilisation = rllb_i_bits_of(never);
     for (i = 0; i < b->desc.count; i++) {
         rllb_i_server_start(b, i, b->desc.servers ? &b->desc.servers[i] : NULL, -HUGE_VAL);
     }
@@ -2013,7 +2051,6 @@ static void rllb_i_block_start(rllb_balancer *b)
    died, so the loss is what is missing between these. */
 static void rllb_i_give_up(rllb_balancer *b, int32_t worker)
 {
-    uint64_t *scalars = b->scalars + (size_t)worker * RLLB_I_SCALARS, all = 0;
     int32_t j;
 
     for (j = 0; j < b->stride; j++) {
@@ -2022,10 +2059,8 @@ static void rllb_i_give_up(rllb_balancer *b, int32_t worker)
         uint64_t lost = RLLB_I_LOAD(&cell->picks) - RLLB_I_LOAD(&cell->done) - RLLB_I_LOAD(&cell->lost);
         RLLB_I_STORE(&b->in_flight[at], 0);
         rllb_i_add_to(&cell->lost, lost);
-        all += lost;
     }
-    RLLB_I_STORE(&scalars[RLLB_I_FLOWS], 0);
-    rllb_i_add_to(&scalars[RLLB_I_COUNT_lost], all);
+    RLLB_I_STORE(&b->scalars[(size_t)worker * RLLB_I_SCALARS + RLLB_I_FLOWS], 0);
 }
 
 /* The pointers and numbers of a handle that do not come from the layout. */
@@ -2042,14 +2077,14 @@ static void rllb_i_handle_start(rllb_balancer *b)
         b->own = b->in_flight + (size_t)lane * (size_t)b->stride;
         b->mine = b->cells + (size_t)lane * (size_t)b->stride;
     }
-    generation = RLLB_I_LOAD(&b->count[RLLB_I_COUNT_lost]) + RLLB_I_LOAD(&b->count[RLLB_I_SAMPLES]);
+    generation = RLLB_I_LOAD(&b->count[RLLB_I_SAMPLES]);
     for (i = 0; i < 2; i++) {
         rllb_rng_init(&b->mind[i].rng, b->desc.seed ^ rllb_i_mix(generation), 2 * stream + (uint64_t)i);
         b->mind[i].turn = (uint32_t)lane;
     }
     b->keep_below = b->desc.keep >= 1 ? 0xffffffffu : (uint32_t)((double)b->desc.keep * 4294967296.0);
     b->newest = b->desc.policy == RLLB_BALANCE_LEAST_TIME ? 0.05f : b->desc.policy == RLLB_BALANCE_C3 ? 0.9f : 0.1f;
-    b->adopted = 1; /* odd: never what is in force */
+    b->adopted = RLLB_I_LOAD(&b->head->sequence) - 1; /* never what is in force */
     b->now_s = -HUGE_VAL;
     b->arrived_s = (double)NAN;
     for (i = 0; i < b->stride; i++) b->stamp_s[i] = -HUGE_VAL;
@@ -2086,12 +2121,9 @@ rllb_status rllb_balancer_init(const rllb_balancer_desc *desc, void *mem, size_t
     if (!out) return RLLB_ERROR_ARGUMENT;
     status = rllb_i_balancer_resolve(desc, &plan.desc);
     if (status != RLLB_OK) return status;
-    if (!desc->shared && (plan.workers > 1 || plan.desc.workers > 1 || desc->join)) return RLLB_ERROR_ARGUMENT;
+    if (!rllb_i_sharing_ok(&plan.desc)) return RLLB_ERROR_ARGUMENT;
     rllb_i_balancer_measure(&plan);
-    if (desc->shared) {
-        if ((uintptr_t)desc->shared % RLLB_I_ALIGN) return RLLB_ERROR_ARGUMENT;
-        if (desc->shared_size < rllb_balancer_shared_size(desc)) return RLLB_ERROR_MEMORY_SIZE;
-    }
+    if (desc->shared && desc->shared_size < rllb_balancer_shared_size(desc)) return RLLB_ERROR_MEMORY_SIZE;
     status = rllb_carver_open(&c, mem, size, rllb_balancer_size(desc));
     if (status != RLLB_OK) return status;
     if (desc->join) {
@@ -2135,6 +2167,7 @@ void rllb_balancer_destroy(rllb_balancer *b)
 
 void rllb_balancer_query(const rllb_balancer *b, rllb_balancer_desc *resolved)
 {
+    if (!b || !resolved) return;
     *resolved = b->desc;
     resolved->count = b->head->used;
     resolved->shadow = b->head->shadow;
@@ -2142,8 +2175,8 @@ void rllb_balancer_query(const rllb_balancer *b, rllb_balancer_desc *resolved)
 }
 
 /* ---- >>weights ---------------------------------------------------------------------------------------------
-   From servers and weights to what picks need: the keeper drafts it, publishes it under the sequence lock, and each
-   handle copies it when it sees a new sequence. A handle whose copy was torn keeps its old one until the next pick. */
+   From servers and weights to what picks need: the keeper drafts it and publishes it, and each handle copies it when it
+   sees a new sequence. A handle whose area was written again meanwhile keeps its old copy until the next pick. */
 
 enum { RLLB_I_HEAD_WORDS = sizeof(rllb_i_published) / sizeof(int32_t) };
 
@@ -2187,14 +2220,30 @@ static void rllb_i_build_alias(rllb_balancer *b, const float *weight, int32_t n,
     }
 }
 
+/* Of the usable servers, as configured or as found; 1 if there is none. */
+static double rllb_i_mean_weight(const rllb_balancer *b, bool found)
+{
+    double total = 0;
+    int32_t j, n = 0;
+
+    for (j = 0; j < b->head->used; j++) {
+        const rllb_i_server *s = &b->server[j];
+        if (!s->usable) continue;
+        total += (double)(found ? s->found : s->weight);
+        n++;
+    }
+    return total > 0 ? total / n : 1;
+}
+
 /* How servers differ for `policy`, with the weights found or those configured. */
 static void rllb_i_build_set(rllb_balancer *b, int32_t *words, int32_t which, rllb_balance policy, bool found,
-                             double mean, double now_s)
+                             double now_s)
 {
     const rllb_i_head *h = b->head;
     rllb_balance how = rllb_i_dispatch(&b->desc, policy);
     bool counts = how == RLLB_BALANCE_LSQ || how == RLLB_BALANCE_P2C || how == RLLB_BALANCE_JIQ ||
                   how == RLLB_BALANCE_GSQ || how == RLLB_BALANCE_SRT, steady = rllb_i_is_maglev(how);
+    double mean = rllb_i_mean_weight(b, false), found_mean = rllb_i_mean_weight(b, true);
     int32_t j, live = 0, n = h->used, padded = (n + 15) & ~15;
     float *scale = rllb_i_set(b, words, which), *weight = scale + b->stride;
     int32_t *index = (int32_t *)(void *)(weight + b->stride);
@@ -2209,7 +2258,7 @@ static void rllb_i_build_set(rllb_balancer *b, int32_t *words, int32_t which, rl
         index[live++] = j;
         ramp = steady ? 1 : rllb_i_ramp(b, s, now_s);
         w = (float)((double)s->weight / mean);
-        if (found) w = h->blend * s->found + (1 - h->blend) * w;
+        if (found) w = h->blend * (float)((double)s->found / found_mean) + (1 - h->blend) * w;
         weight[j] = how == RLLB_BALANCE_DRAW ? rllb_i_power_of(w, h->a < 0 ? 0 : h->a) * ramp : w * ramp;
         scale[j] = 1 / ((counts ? 1 : how == RLLB_BALANCE_DRAW ? rllb_i_power_of(w, h->gamma) : w) * ramp);
         if (!(scale[j] < INFINITY)) scale[j] = FLT_MAX / 1e9f; /* usable, however slow */
@@ -2303,14 +2352,20 @@ static bool rllb_i_is_blind(rllb_balance how)
            how == RLLB_BALANCE_WCMP || rllb_i_is_maglev(how);
 }
 
-/* Servers that policies which look at what they see could pass over for ever. */
+/* Servers to send one request, whatever the policy says: ejected ones whose time is over, and those that a policy which
+   goes by what it sees could pass over for ever. */
 static void rllb_i_list_starving(rllb_balancer *b, rllb_i_published *p)
 {
     rllb_balance how = rllb_i_dispatch(&b->desc, b->desc.policy);
     double total = 0;
     int32_t j;
 
-    if (rllb_i_is_blind(how) || rllb_i_is_oracle(how)) return;
+    for (j = 0; j < b->head->used && p->starved < RLLB_I_STARVED; j++) {
+        const rllb_i_server *s = &b->server[j];
+        bool back = s->state == RLLB_SERVER_EJECTED && !s->usable && b->head->tick_s >= s->until_s;
+        if (back && rllb_i_flows(b, j) == 0) p->starving[p->starved++] = j;
+    }
+    if (rllb_i_is_blind(how) || rllb_i_is_oracle(how) || b->desc.guard.minimum_share < 0) return;
     for (j = 0; j < b->head->used; j++) total += b->server[j].usable ? (double)b->server[j].weight : 0;
     for (j = 0; j < b->head->used && p->starved < RLLB_I_STARVED; j++) {
         const rllb_i_server *s = &b->server[j];
@@ -2350,43 +2405,41 @@ static void rllb_i_publish(rllb_balancer *b, double now_s)
     rllb_i_head *h = b->head;
     rllb_i_published *p = (rllb_i_published *)(void *)b->draft;
     bool finds = rllb_i_finds(b->desc.policy), acts = !h->shadow && !h->stale;
-    int32_t j, ejected, counted;
-    double total = 0, usable = 0;
+    int32_t j, ejected, counted, usable = 0;
     float sum = 0, *weight;
     uint32_t sequence;
+    int32_t *area;
 
     memset(p, 0, sizeof *p);
     rllb_i_judge(b, &ejected, &counted);
     for (j = 0; j < h->used; j++) {
-        if (!b->server[j].usable) continue;
-        total += (double)b->server[j].weight;
-        usable += 1;
-    }
-    for (j = 0; j < h->used; j++) {
         rllb_i_server *s = &b->server[j];
-        if (!(s->found > 0)) s->found = usable > 0 ? (float)((double)s->weight * usable / total) : 1;
+        if (!(s->found > 0)) s->found = (float)((double)s->weight / rllb_i_mean_weight(b, false));
+        usable += s->usable;
     }
     p->policy = (int32_t)(acts ? b->desc.policy : b->desc.fallback);
     p->used = h->used;
-    p->live = (int32_t)usable;
+    p->live = usable;
     p->d = (int32_t)h->d;
-    p->suspensions = rllb_i_most_ejected(b, counted) - ejected;
+    p->suspensions = h->panic ? 0 : rllb_i_most_ejected(b, counted) - ejected;
+    if (p->suspensions >= p->live) p->suspensions = p->live - 1;
     p->shadow = h->shadow;
-    rllb_i_build_set(b, b->draft, 0, (rllb_balance)p->policy, finds && acts, usable > 0 ? total / usable : 1, now_s);
-    if (h->shadow) rllb_i_build_set(b, b->draft, 1, b->desc.policy, finds, usable > 0 ? total / usable : 1, now_s);
+    rllb_i_build_set(b, b->draft, 0, (rllb_balance)p->policy, finds && acts, now_s);
+    if (h->shadow) rllb_i_build_set(b, b->draft, 1, b->desc.policy, finds, now_s);
     weight = rllb_i_set(b, b->draft, 0) + b->stride;
     for (j = 0; j < h->used; j++) sum += weight[j];
     p->weight_sum = rllb_i_bits_of(sum);
-    if (b->desc.guard.minimum_share >= 0) rllb_i_list_starving(b, p);
+    rllb_i_list_starving(b, p);
     if (rllb_i_is_maglev(b->desc.policy) && h->table_stale) rllb_i_build_maglev(b, weight);
     h->table_stale = false;
     p->table_turn = h->table_turn;
 
-    sequence = RLLB_I_LOAD(&h->sequence) | 1; /* odd already if a keeper died here */
-    (void)RLLB_I_EXCHANGE(&h->sequence, sequence);
-    rllb_i_send_words(b->published, b->draft, RLLB_I_HEAD_WORDS);
-    rllb_i_copy_sets(b, b->published, b->draft, h->used, h->shadow, rllb_i_send_words);
-    RLLB_I_STORE_RELEASE(&h->sequence, sequence + 1);
+    sequence = RLLB_I_LOAD(&h->sequence) + 1;
+    area = b->published + (sequence % 2) * b->words;
+    (void)RLLB_I_EXCHANGE(&h->begun, sequence); /* said before the first word is written */
+    rllb_i_send_words(area, b->draft, RLLB_I_HEAD_WORDS);
+    rllb_i_copy_sets(b, area, b->draft, h->used, h->shadow, rllb_i_send_words);
+    RLLB_I_STORE_RELEASE(&h->sequence, sequence);
 }
 
 /* Points a mind at its set in the newest copy. */
@@ -2399,6 +2452,8 @@ static void rllb_i_open_mind(rllb_balancer *b, int32_t *words, int32_t which, rl
     m->weight = m->scale + b->stride;
     m->live = (const int32_t *)(const void *)(m->weight + b->stride);
     m->alias = (const rllb_i_alias *)(const void *)(m->live + b->stride);
+    for (m->place = 0; m->place < b->live && (uint32_t)m->live[m->place] < m->turn; m->place++) {}
+    if (m->place >= b->live) m->place = 0;
 }
 
 /* LEAST_TIME and its kin: a server not yet measured counts as the mean of those that are. */
@@ -2424,14 +2479,14 @@ static void rllb_i_open_times(rllb_balancer *b)
 static void rllb_i_adopt(rllb_balancer *b)
 {
     uint32_t sequence = RLLB_I_LOAD_ACQUIRE(&b->head->sequence);
+    const int32_t *area = b->published + (sequence % 2) * b->words;
     int32_t *words = b->copy[0], i;
     const rllb_i_published *p = (const rllb_i_published *)(const void *)words;
 
-    if (sequence & 1) return;
-    rllb_i_fetch_words(words, b->published, RLLB_I_HEAD_WORDS);
+    rllb_i_fetch_words(words, area, RLLB_I_HEAD_WORDS);
     if (p->used < 0 || p->used > b->desc.capacity) return;
-    rllb_i_copy_sets(b, words, b->published, p->used, p->shadow != 0, rllb_i_fetch_words);
-    if (RLLB_I_FETCH_ADD(&b->head->sequence, 0) != sequence) return; /* orders the copy before this look */
+    rllb_i_copy_sets(b, words, area, p->used, p->shadow != 0, rllb_i_fetch_words);
+    if (RLLB_I_FETCH_ADD(&b->head->begun, 0) - sequence > 1) return; /* orders the copy before this look */
     b->copy[0] = b->copy[1];
     b->copy[1] = words;
     b->now = p;
@@ -2443,7 +2498,7 @@ static void rllb_i_adopt(rllb_balancer *b)
     b->table_turn = p->table_turn;
     b->weight_sum = rllb_i_float_of(p->weight_sum);
     for (b->owed = 0, i = 0; i < p->starved; i++) { /* one worker each, another one next time */
-        if (((sequence >> 1) + (uint32_t)i) % (uint32_t)b->workers == (uint32_t)b->lane) {
+        if ((sequence + (uint32_t)i) % (uint32_t)b->workers == (uint32_t)b->lane) {
             b->owing[b->owed++] = p->starving[i];
         }
     }
@@ -2472,33 +2527,38 @@ static int32_t rllb_i_lowest(uint64_t word)
 
 static int32_t rllb_i_ones(uint64_t word)
 {
-    int32_t n = 0;
-    for (; word; word &= word - 1) n++;
-    return n;
+    word -= (word >> 1) & 0x5555555555555555u;
+    word = (word & 0x3333333333333333u) + ((word >> 2) & 0x3333333333333333u);
+    return (int32_t)((((word + (word >> 4)) & 0x0f0f0f0f0f0f0f0fu) * 0x0101010101010101u) >> 56);
+}
+
+/* The first of the tied at or after a start that moves on; -1 if all are before it. */
+static int32_t rllb_i_rotate(const rllb_balancer *b, rllb_i_mind *m, const uint64_t *words)
+{
+    int32_t start = (int32_t)(m->turn++ % (uint32_t)b->used), i = start / 64;
+    uint64_t word = words[i] & (~(uint64_t)0 << (start % 64));
+
+    while (!word && ++i < (b->used + 63) / 64) word = words[i];
+    return word ? 64 * i + rllb_i_lowest(word) : -1;
 }
 
 /* One of the tied. */
 static int32_t rllb_i_break_tie(const rllb_balancer *b, rllb_i_mind *m, const uint64_t *words, int32_t tied)
 {
-    int32_t skip = 0, i = 0, start = 0;
+    int32_t skip = 0, i, ones;
     uint64_t word;
 
     if (tied < 1) return -1;
-    if (tied > 1 && b->desc.ties == RLLB_TIES_RANDOM) skip = rllb_rng_below(&m->rng, tied);
     if (b->desc.ties == RLLB_TIES_ROTATE) {
-        start = (int32_t)(m->turn++ % (uint32_t)b->used);
-        if (tied > 1) { /* the first at or after start, else the first of all */
-            i = start / 64;
-            word = words[i] & (~(uint64_t)0 << (start % 64));
-            while (!word && ++i < (b->used + 63) / 64) word = words[i];
-            if (word) return 64 * i + rllb_i_lowest(word);
-            i = 0;
-        }
+        i = rllb_i_rotate(b, m, words);
+        if (i >= 0) return i;
+    } else if (tied > 1 && b->desc.ties == RLLB_TIES_RANDOM) {
+        skip = rllb_rng_below(&m->rng, tied);
     }
-    for (;; skip -= rllb_i_ones(words[i]), i++) {
-        if (words[i] && (skip == 0 || skip < rllb_i_ones(words[i]))) break;
+    for (i = 0; (word = words[i]) == 0 || (skip && (ones = rllb_i_ones(word)) <= skip); i++) {
+        if (word) skip -= ones;
     }
-    for (word = words[i]; skip > 0; skip--) word &= word - 1;
+    while (skip-- > 0) word &= word - 1;
     return 64 * i + rllb_i_lowest(word);
 }
 
@@ -2585,6 +2645,17 @@ static int32_t rllb_i_two(const rllb_balancer *b, rllb_i_mind *m, bool peak)
     return other < one ? t : s; /* the first drawn of equals: random already */
 }
 
+static int32_t rllb_i_round(const rllb_balancer *b, rllb_i_mind *m)
+{
+    int32_t s;
+
+    if (b->live < 1) return -1;
+    s = m->live[m->place++];
+    if (m->place == b->live) m->place = 0;
+    m->turn = (uint32_t)s + 1;
+    return s;
+}
+
 static int32_t rllb_i_smooth(const rllb_balancer *b, rllb_i_mind *m)
 {
     double total = 0;
@@ -2609,6 +2680,7 @@ static int32_t rllb_i_c3(const rllb_balancer *b, rllb_i_mind *m)
         if (!(response > 0)) response = b->mean_average;
         if (!(service > 0)) service = response;
         line = 1 + (float)rllb_i_flows(b, j) * b->desc.clients + b->queue[j];
+        if (line > 1e9f) line = 1e9f; /* its cube must stay a number */
         b->costs[j] = m->scale[j] < INFINITY ? response - service + line * line * line * service : INFINITY;
     }
     return rllb_i_scan_costs(b, m, b->costs);
@@ -2641,7 +2713,6 @@ static int32_t rllb_i_choose(rllb_balancer *b, rllb_i_mind *m)
 /* The reply to serve by, or -1 if fewer than two are left. */
 static int32_t rllb_i_best_reply(rllb_balancer *b, const rllb_i_mind *m)
 {
-    float in_flight[RLLB_I_POOL], limit;
     int32_t i, kept = 0, best = 0;
 
     for (i = 0; i < b->replies; i++) {
@@ -2651,11 +2722,9 @@ static int32_t rllb_i_best_reply(rllb_balancer *b, const rllb_i_mind *m)
     }
     b->replies = kept;
     if (kept < 2) return -1;
-    for (i = 0; i < kept; i++) in_flight[i] = b->reply[i].in_flight;
-    limit = rllb_quantile(in_flight, kept, (double)b->desc.hot);
     for (i = 1; i < kept; i++) {
         const rllb_i_reply *r = &b->reply[i], *old = &b->reply[best];
-        bool hot = r->in_flight > limit, old_hot = old->in_flight > limit;
+        bool hot = r->in_flight > b->hot_above, old_hot = old->in_flight > b->hot_above;
         if (hot != old_hot ? old_hot : hot ? r->in_flight < old->in_flight : r->latency_s < old->latency_s) best = i;
     }
     return best;
@@ -2721,12 +2790,12 @@ static int32_t rllb_i_decide(rllb_balancer *b, rllb_i_mind *m, uint64_t key)
     case RLLB_BALANCE_LSQ: return rllb_i_scan(b, m, m->scale, false);
     case RLLB_BALANCE_NQ: return rllb_i_scan(b, m, m->scale, true);
     case RLLB_BALANCE_LEAST_TIME: return rllb_i_scan(b, m, b->time_scale, false);
-    case RLLB_BALANCE_C3: return rllb_i_c3(b, m);
+    case RLLB_BALANCE_C3: s = rllb_i_c3(b, m); break;
     case RLLB_BALANCE_CHOOSE: return rllb_i_choose(b, m);
     case RLLB_BALANCE_GSQ:
     case RLLB_BALANCE_SRT:
-    case RLLB_BALANCE_SED_ORACLE: return rllb_i_oracle(b, m);
-    case RLLB_BALANCE_ROUND_ROBIN: s = b->live < 1 ? -1 : m->live[m->turn++ % (uint32_t)b->live]; break;
+    case RLLB_BALANCE_SED_ORACLE: s = rllb_i_oracle(b, m); break;
+    case RLLB_BALANCE_ROUND_ROBIN: s = rllb_i_round(b, m); break;
     case RLLB_BALANCE_WEIGHTED_ROUND_ROBIN: s = rllb_i_smooth(b, m); break;
     case RLLB_BALANCE_P2C:
     case RLLB_BALANCE_P2C_WEIGHTED: s = rllb_i_two(b, m, false); break;
@@ -2747,19 +2816,20 @@ static int32_t rllb_i_decide(rllb_balancer *b, rllb_i_mind *m, uint64_t key)
     case RLLB_BALANCE_LEARNED:
     case RLLB_BALANCE_NUM: break;
     }
-    /* Suspended since the tables were made: the best of the others. */
+    /* Suspended since the tables were made, or costs that were no numbers: the best by what is in flight. */
     return s >= 0 && m->scale[s] < INFINITY ? s : rllb_i_scan(b, m, m->scale, false);
 }
 
 /* Time that is no number or runs backwards stands still; a clock set back by more than a minute is followed. */
-static void rllb_i_hear_time(rllb_balancer *b, double now_s)
+static bool rllb_i_hear_time(rllb_balancer *b, double now_s)
 {
     if (now_s >= b->now_s && now_s < RLLB_I_TIME_MAX) {
         b->now_s = now_s;
-        return;
+        return true;
     }
     RLLB_I_TALLY(b, bad_time);
     if (now_s > -RLLB_I_TIME_MAX && now_s < b->now_s - 60) b->now_s = now_s;
+    return false;
 }
 
 /* Algorithm 2 of the CIKM'22 paper: with some chance, into a slot at random. There one random number decides both, and
@@ -2788,10 +2858,9 @@ static int32_t rllb_i_decide_more(rllb_balancer *b, uint64_t key)
             rllb_i_put_sample(b, b->arrivals + (size_t)b->lane * (size_t)b->lane_slots, (float)gap);
         }
     }
-    while (b->owed > 0 && s < 0) {
+    if (b->owed > 0) {
         s = b->owing[--b->owed];
-        if (!(b->mind[0].scale[s] < INFINITY)) s = -1;
-        else RLLB_I_TALLY(b, probes);
+        RLLB_I_TALLY(b, probes);
     }
     if (b->owed == 0) b->extras &= ~RLLB_I_OWED;
     if (s < 0) s = rllb_i_decide(b, &b->mind[0], key);
@@ -2826,15 +2895,17 @@ int32_t rllb_balancer_pick(rllb_balancer *b, uint64_t key, double now_s)
 
 int32_t rllb_balancer_pick_other(rllb_balancer *b, const int32_t *tried, int32_t count, double now_s)
 {
-    const float *scale;
+    const rllb_i_mind *m;
     int32_t i, j;
 
     if (!b || b->keeper_only || count < 0 || (count && !tried)) return -1;
     rllb_i_hear_time(b, now_s);
     if (RLLB_I_LOAD_ACQUIRE(&b->head->sequence) != b->adopted) rllb_i_adopt(b);
     if (!b->now) return rllb_i_take(b, -1);
-    scale = b->mind[0].scale;
-    for (j = 0; j < b->used; j++) b->costs[j] = (float)(rllb_i_flows(b, j) + 1) * scale[j];
+    m = &b->mind[0];
+    for (j = 0; j < b->used; j++) {
+        b->costs[j] = m->scale[j] < INFINITY ? (float)(rllb_i_flows(b, j) + 1) / m->weight[j] : INFINITY;
+    }
     for (i = 0; i < count; i++) {
         if (tried[i] >= 0 && tried[i] < b->used) b->costs[tried[i]] = INFINITY;
     }
@@ -2856,7 +2927,8 @@ static void rllb_i_average(rllb_balancer *b, int32_t server, float elapsed_s)
         b->stamp_s[server] = b->now_s;
     } else if (b->desc.policy == RLLB_BALANCE_LEAST_TIME) {
         double age = b->now_s - b->stamp_s[server];
-        if (age > 1) newest = 1 - 0.95f * (float)exp(-(age - 1) / 2); /* what nobody checked for long counts less */
+        float fresh = 1 - (float)exp(-(age > 0 ? age : 0) / 2); /* what nobody checked for long counts less */
+        if (fresh > newest) newest = fresh;
         b->stamp_s[server] = b->now_s;
     }
     average = old > 0 ? old + newest * (elapsed_s - old) : elapsed_s;
@@ -2891,7 +2963,6 @@ static void rllb_i_suspend(rllb_balancer *b, int32_t server)
     float *scale;
 
     if (!b->now || server >= b->used || b->suspensions < 1 || !(b->mind[0].scale[server] < INFINITY)) return;
-    if (b->now->live < 2 && b->live < 2) return;
     scale = rllb_i_set(b, b->copy[1], 0);
     scale[server] = INFINITY;
     b->time_scale[server] = INFINITY;
@@ -2920,6 +2991,7 @@ rllb_status rllb_balancer_done(rllb_balancer *b, int32_t server, double started_
 {
     rllb_status status = rllb_i_server_check(b, server);
     double elapsed = now_s - started_s;
+    bool heard;
 
     if (status != RLLB_OK) return status;
     if (b->own[server] <= 0) {
@@ -2929,12 +3001,12 @@ rllb_status rllb_balancer_done(rllb_balancer *b, int32_t server, double started_
     RLLB_I_STORE(&b->own[server], b->own[server] - 1);
     RLLB_I_STORE(&b->mine[server].done, b->mine[server].done + 1);
     RLLB_I_STORE(&b->count[RLLB_I_FLOWS], b->count[RLLB_I_FLOWS] - 1);
-    rllb_i_hear_time(b, now_s);
+    heard = rllb_i_hear_time(b, now_s);
     if (outcome == RLLB_OUTCOME_FAILED) rllb_i_fail(b, server);
-    else if (outcome == RLLB_OUTCOME_OK && b->mine[server].streak) RLLB_I_STORE(&b->mine[server].streak, 0);
-    if (outcome == RLLB_OUTCOME_CANCELLED) return RLLB_OK;
+    else if (outcome != RLLB_OUTCOME_OK) return outcome == RLLB_OUTCOME_CANCELLED ? RLLB_OK : RLLB_ERROR_ARGUMENT;
+    else if (b->mine[server].streak) RLLB_I_STORE(&b->mine[server].streak, 0);
     if (!(elapsed >= 0) || !(elapsed < RLLB_I_TIME_MAX)) {
-        RLLB_I_TALLY(b, bad_time);
+        if (heard) RLLB_I_TALLY(b, bad_time);
         return elapsed < 0 ? RLLB_ERROR_UNSORTED : RLLB_ERROR_NOT_FINITE;
     }
     if (outcome == RLLB_OUTCOME_FAILED && elapsed < (double)b->desc.guard.failure_s) {
@@ -2975,6 +3047,12 @@ static void rllb_i_take_reply(rllb_balancer *b, int32_t server, const rllb_repor
     } else if (at == b->replies) {
         b->replies++;
     }
+    b->heard[b->heard_count++ % RLLB_I_HEARD] = report->in_flight;
+    if (b->heard_count % 8 == 0 || b->heard_count < RLLB_I_HEARD) {
+        i = b->heard_count < RLLB_I_HEARD ? b->heard_count : RLLB_I_HEARD;
+        b->hot_above = b->k->quantile(b->heard, i, (double)b->desc.hot);
+    }
+    if (b->heard_count == 2 * RLLB_I_HEARD) b->heard_count = RLLB_I_HEARD;
     b->reply[at].server = server;
     b->reply[at].uses = 0;
     b->reply[at].in_flight = report->in_flight;
@@ -2991,9 +3069,9 @@ rllb_status rllb_balancer_report(rllb_balancer *b, int32_t server, const rllb_re
     if (!report) return RLLB_ERROR_ARGUMENT;
     if (report->in_flight < 0 || report->latency_s < 0 || report->utilisation < 0) return RLLB_ERROR_ARGUMENT;
     rllb_i_hear_time(b, now_s);
-    flight = report->in_flight < INFINITY;
-    latency = report->latency_s < INFINITY;
-    if (report->utilisation < INFINITY) {
+    flight = report->in_flight < 1e9f;
+    latency = report->latency_s < 1e9f;
+    if (report->utilisation < 1e9f) {
         RLLB_I_STORE(&b->mine[server].utilisation, rllb_i_bits_of(report->utilisation));
     }
     if (b->desc.policy == RLLB_BALANCE_C3) {
@@ -3100,7 +3178,7 @@ static void rllb_i_observe_server(rllb_balancer *b, int32_t j, double now_s, dou
 
     rllb_i_summarise(b, b->slots + at, step, now_s, true, &durations);
     if (durations.count > 15) rllb_i_remember_unloaded(s, durations.p10, in_flight, elapsed_s);
-    s->duration = durations.moments.mean;
+    s->duration = durations.moments.discounted; /* a plain mean would hold a healed server's past against it */
     out[0] = in_flight;
     if (b->desc.features == RLLB_FEATURES_NEURIPS) {
         rllb_i_summarise(b, b->ends + at, step, now_s, false, &ends);
@@ -3301,11 +3379,13 @@ static rllb_status rllb_i_take_action(rllb_balancer *b, const float *action, int
 {
     rllb_i_head *h = b->head;
     int32_t n = h->used, wanted = n + (b->desc.control_form ? 3 : 0);
-    const float *form = action + n;
     rllb_status status = action && actions == wanted && n > 0 ? RLLB_OK : RLLB_ERROR_ARGUMENT;
+    const float *form = action;
 
     if (status == RLLB_OK && b->desc.control_form) {
-        bool ok = form[0] >= 1 && form[0] <= (float)RLLB_I_DRAWS && form[1] >= 0 && form[1] <= 16;
+        bool ok;
+        form = action + n;
+        ok = form[0] >= 1 && form[0] <= (float)RLLB_I_DRAWS && form[1] >= 0 && form[1] <= 16;
         if (!ok || !(form[2] >= 0 && form[2] <= 16)) status = RLLB_ERROR_NOT_FINITE;
     }
     if (status == RLLB_OK) status = rllb_i_take_weights(b, action, true);
@@ -3394,6 +3474,7 @@ static void rllb_i_awcmp(rllb_balancer *b)
 {
     float *told = b->costs, greatest = 0;
     int32_t j, w, n = b->head->used, known = 0;
+    double room = 0;
 
     for (j = 0; j < n; j++) { /* the greatest any worker was told: all are told of the same server */
         told[j] = -1;
@@ -3404,10 +3485,11 @@ static void rllb_i_awcmp(rllb_balancer *b)
         known += told[j] >= 0;
         if (told[j] > greatest) greatest = told[j];
     }
-    if (known < 2 || !(greatest > 0)) return;
+    for (j = 0; j < n; j++) room += told[j] >= 0 ? (double)(greatest - told[j]) : 0;
+    if (known < 2 || !(room > 0)) return; /* nobody has more room than another */
     for (j = 0; j < n; j++) {
         float old = b->server[j].found;
-        b->action[j] = told[j] >= 0 ? 0.5f * old + 0.5f * (greatest - told[j]) : old;
+        b->action[j] = told[j] >= 0 ? 0.5f * old + 0.5f * (greatest - told[j]) * (float)(known / room) : old;
     }
     rllb_i_take_weights(b, b->action, false);
 }
@@ -3479,33 +3561,43 @@ static void rllb_i_eject(rllb_balancer *b, rllb_i_server *s, double now_s)
     RLLB_I_TALLY(b, ejections);
 }
 
-/* Is what ended in this interval reason to eject? Failed and done are of the interval. */
-static bool rllb_i_is_bad(const rllb_balancer *b, const rllb_i_server *s, uint64_t failed, uint64_t done,
-                          int32_t streak)
+/* Is what ended reason to eject? `failed` is of the interval; a rate takes ten ends, of one or of several. */
+static bool rllb_i_is_bad(const rllb_balancer *b, const rllb_i_server *s, uint64_t failed, int32_t streak)
 {
     const rllb_guard *g = &b->desc.guard;
 
     if (!failed) return false;
     if (g->eject_failures >= 0 && ((float)streak >= g->eject_failures || s->probation)) return true;
-    return g->eject_rate >= 0 && done >= 10 && (double)failed >= (double)g->eject_rate * (double)done;
+    if (g->eject_rate < 0 || s->recent_done < 10) return false;
+    return (double)s->recent_failed >= (double)g->eject_rate * (double)s->recent_done;
 }
 
-/* One server's interval: comes back, is ejected, or has been calm. `room`: how many more may be ejected. */
+/* One server's interval: comes back, once a request went well, is ejected, or has been calm. `room`: how many more may
+   be ejected. */
 static void rllb_i_watch(rllb_balancer *b, int32_t j, const rllb_i_ends *ends, double now_s, int32_t *room)
 {
     rllb_i_server *s = &b->server[j];
     uint64_t failed = ends->failed - s->seen_failed, done = ends->done - s->seen_done;
+    bool bad;
 
     if (s->state == RLLB_SERVER_EJECTED && now_s >= s->until_s) {
-        s->state = RLLB_SERVER_UP;
-        s->since_s = now_s;
-        s->probation = true;
-        s->served = 0;
-        (*room)++;
+        if (failed) {
+            rllb_i_eject(b, s, now_s);
+        } else if (done) {
+            s->state = RLLB_SERVER_UP;
+            s->since_s = now_s;
+            s->probation = true;
+            s->served = 0;
+            (*room)++;
+        }
         return;
     }
     if (s->state != RLLB_SERVER_UP) return;
-    if (rllb_i_is_bad(b, s, failed, done, ends->streak)) {
+    s->recent_done += done;
+    s->recent_failed += failed;
+    bad = rllb_i_is_bad(b, s, failed, ends->streak);
+    if (s->recent_done >= 10) s->recent_done = s->recent_failed = 0;
+    if (bad) {
         if (*room > 0) {
             (*room)--;
             rllb_i_eject(b, s, now_s);
@@ -3647,6 +3739,8 @@ rllb_status rllb_balancer_remove(rllb_balancer *b, int32_t server, double now_s)
 
     if (!s) return RLLB_ERROR_ARGUMENT;
     s->state = RLLB_SERVER_NONE;
+    s->usable = false;
+    b->head->table_stale = true;
     while (b->head->used > 0 && b->server[b->head->used - 1].state == RLLB_SERVER_NONE) b->head->used--;
     rllb_i_publish(b, rllb_i_keeper_time(b, now_s));
     return RLLB_OK;
@@ -3735,15 +3829,20 @@ rllb_status rllb_balancer_server(const rllb_balancer *b, int32_t server, rllb_se
 
 void rllb_balancer_counters(const rllb_balancer *b, rllb_counters *out)
 {
+    size_t cell, cells;
     int32_t lane;
 
+    if (!out) return;
     memset(out, 0, sizeof *out);
+    if (!b) return;
     for (lane = 0; lane <= b->workers; lane++) {
         const uint64_t *scalars = b->scalars + (size_t)lane * RLLB_I_SCALARS;
 #define RLLB_I_COUNTER_SUM(name, words) out->name += RLLB_I_LOAD(&scalars[RLLB_I_COUNT_##name]);
         RLLB_COUNTER_LIST(RLLB_I_COUNTER_SUM)
 #undef RLLB_I_COUNTER_SUM
     }
+    cells = (size_t)b->workers * (size_t)b->stride;
+    for (cell = 0; cell < cells; cell++) out->lost += RLLB_I_LOAD(&b->cells[cell].lost);
 }
 
 /* ---- >>metrics ---------------------------------------------------------------------------------------------
