@@ -95,7 +95,7 @@
    DETERMINISM  The same seed and stream give the same numbers on every machine; functions that call libm
               (rllb_rng_exponential, rllb_rng_normal, rllb_fairness) give the same on every machine with the same libm.
    LIMITS     At most 65,536 servers per policy, 4,096 per balancer, 256 workers. More than one worker needs gcc or
-              clang and 64-bit words. A sample that is 48 days old is taken for a new one. The ABI is not stable: build
+              clang and 64-bit words. A sample that is 24 days old is taken for a new one. The ABI is not stable: build
               from source, in one go.
 
    Licence: MIT or public domain, as you like; full text at the end of the file. */
@@ -419,7 +419,8 @@ RLLB_API int32_t rllb_policy_kind_of(const char *name);
        HLB                   w = softmax(-x), x: relative mean duration (discounted by age) through a Kalman filter
                              (Yao et al. 2022); SED
        EQUALISE              each equalise_s every w is multiplied by (geometric mean over servers / its own)^eta of
-                             mean durations, or of stretches (duration by the server's own unloaded one)
+                             mean durations, or of stretches (duration by the server's own unloaded one); at most
+                             1.5^eta either way
        LEARNED               w from the controller
      by your own rule
        CHOOSE                the function desc.choose; it sees (q + 1) / w of every server, infinite: not usable
@@ -699,14 +700,14 @@ RLLB_API int32_t rllb_balancer_servers(const rllb_balancer *b); /* one more than
     X(no_server, "picks that found no usable server")                                     \
     X(bad_server, "calls that named no server")                                           \
     X(bad_time, "times that were not finite or ran backwards")                            \
-    X(stray_done, "ends of requests that were not in flight")                             \
+    X(stray_done, "ends and samples of requests that were not in flight")                 \
     X(probes, "requests sent to find out how a server is that has none")                  \
     X(choose_refused, "answers of the choose function that were no usable server")        \
     X(shadow_picks, "picks decided in shadow")                                            \
     X(shadow_differs, "of these, how many would have gone elsewhere")                     \
     X(controls, "actions of the controller taken")                                        \
     X(controls_refused, "actions refused: not finite, negative, or of the wrong length")  \
-    X(controls_limited, "actions of which a weight met floor, ceiling or rate")           \
+    X(controls_limited, "times a weight of a controller or rule met floor, ceiling or rate") \
     X(fallbacks, "times the controller was found stale")                                  \
     X(ejections, "times a server was ejected")                                            \
     X(ejections_spared, "times it was not, because too many were out already")            \
@@ -1514,7 +1515,7 @@ enum {
     RLLB_I_HEARD = 64,
     RLLB_I_SET_WORDS = 5 /* of a published set, per server: see rllb_i_set */
 };
-#define RLLB_I_TICKS_PER_S 1024.0 /* of a sample's time; 32 bits of them are 48 days */
+#define RLLB_I_TICKS_PER_S 1024.0 /* of a sample's time; half of 32 bits of them are 24 days */
 #define RLLB_I_TIME_MAX 1e12      /* seconds either way: what is taken for a time */
 
 /* One worker's record of one server; only that worker writes it. One cache line. */
@@ -1547,14 +1548,15 @@ typedef struct rllb_i_server {
     float weight;           /* as configured */
     float found;            /* by controller or rule, over the mean; starts as configured */
     float in_force;
-    float unloaded, usual;  /* low quantile of durations; in-flight over the same long memory */
+    float unloaded;         /* duration in quiet moments, over a long memory */
     float duration;         /* mean of late */
+    float found_at_tick;    /* what the rate of change is measured from */
     float field, smoothed;  /* what the reward looks at; -1: no samples */
     float kalman, kalman_variance;
     int32_t level;          /* how often ejected of late */
     int32_t served;         /* well, in probation */
     double until_s, since_s, calm_since_s;
-    uint64_t ejections, seen_picks, seen_done, seen_failed, recent_done, recent_failed;
+    uint64_t ejections, seen_picks, seen_done, seen_failed, recent_done, recent_failed, samples_at_start;
     double dry, picked_s;   /* picks of all since the last of its own; the tick that saw it */
 } rllb_i_server;
 
@@ -1690,6 +1692,44 @@ static int32_t rllb_i_flows(const rllb_balancer *b, int32_t server)
     int32_t w, q = 0;
     for (w = 0; w < b->workers; w++) q += RLLB_I_LOAD(&b->in_flight[(size_t)w * (size_t)b->stride + (size_t)server]);
     return q;
+}
+
+/* What all workers counted at one server. */
+typedef struct rllb_i_ends {
+    uint64_t picks, done, failed, lost, samples;
+    int32_t streak;
+} rllb_i_ends;
+
+static void rllb_i_ends_of(const rllb_balancer *b, int32_t j, rllb_i_ends *out)
+{
+    int32_t w;
+
+    memset(out, 0, sizeof *out);
+    for (w = 0; w < b->workers; w++) {
+        const rllb_i_cell *cell = &b->cells[(size_t)w * (size_t)b->stride + (size_t)j];
+        int32_t streak = RLLB_I_LOAD(&cell->streak);
+        out->done += RLLB_I_LOAD(&cell->done); /* before picks, so that done never seems the greater */
+        out->failed += RLLB_I_LOAD(&cell->failed);
+        out->samples += RLLB_I_LOAD(&cell->samples);
+        out->lost += RLLB_I_LOAD(&cell->lost);
+        out->picks += RLLB_I_LOAD(&cell->picks);
+        if (streak > out->streak) out->streak = streak;
+    }
+}
+
+/* A server's moving average over the workers that have one. */
+static float rllb_i_average_of(const rllb_balancer *b, int32_t j)
+{
+    float sum = 0;
+    int32_t w, n = 0;
+
+    for (w = 0; w < b->workers; w++) {
+        float average = rllb_i_float_of(RLLB_I_LOAD(&b->cells[(size_t)w * (size_t)b->stride + (size_t)j].average));
+        if (!(average > 0)) continue;
+        sum += average;
+        n++;
+    }
+    return n ? sum / (float)n : 0;
 }
 
 /* ---- >>balancer --------------------------------------------------------------------------------------------
@@ -1987,7 +2027,7 @@ static void rllb_i_cell_start(rllb_balancer *b, int32_t worker, int32_t index)
 static void rllb_i_server_start(rllb_balancer *b, int32_t index, const rllb_server_desc *desc, double since_s)
 {
     rllb_i_server *s = &b->server[index];
-    uint64_t picks = s->seen_picks, done = s->seen_done, failed = s->seen_failed;
+    rllb_i_ends ends;
     int32_t w;
 
     for (w = 0; w < b->workers; w++) rllb_i_cell_start(b, w, index);
@@ -1998,9 +2038,11 @@ static void rllb_i_server_start(rllb_balancer *b, int32_t index, const rllb_serv
     s->calm_since_s = -HUGE_VAL;
     s->kalman = 0.5f;
     s->kalman_variance = 100;
-    s->seen_picks = picks;
-    s->seen_done = done;
-    s->seen_failed = failed;
+    rllb_i_ends_of(b, index, &ends);
+    s->seen_picks = ends.picks;
+    s->seen_done = ends.done;
+    s->seen_failed = ends.failed;
+    s->samples_at_start = ends.samples;
     s->field = -1;
     s->state = RLLB_SERVER_UP;
     if (b->head->used <= index) b->head->used = index + 1;
@@ -2085,7 +2127,7 @@ static void rllb_i_handle_start(rllb_balancer *b)
     b->keep_below = b->desc.keep >= 1 ? 0xffffffffu : (uint32_t)((double)b->desc.keep * 4294967296.0);
     b->newest = b->desc.policy == RLLB_BALANCE_LEAST_TIME ? 0.05f : b->desc.policy == RLLB_BALANCE_C3 ? 0.9f : 0.1f;
     b->adopted = RLLB_I_LOAD(&b->head->sequence) - 1; /* never what is in force */
-    b->now_s = -HUGE_VAL;
+    b->now_s = -RLLB_I_TIME_MAX;
     b->arrived_s = (double)NAN;
     for (i = 0; i < b->stride; i++) b->stamp_s[i] = -HUGE_VAL;
     rllb_i_copy_name(b->name, b->head->name, 0);
@@ -2105,7 +2147,7 @@ static void rllb_i_mend(rllb_balancer *b)
         s->name[RLLB_BALANCER_NAME_MAX - 1] = 0;
         if (s->state < 0 || s->state >= RLLB_SERVER_STATE_NUM) s->state = RLLB_SERVER_DOWN;
         if (!rllb_i_weight_ok(s->weight)) s->weight = 1;
-        if (!rllb_i_weight_ok(s->found)) s->found = 0;
+        if (!rllb_i_weight_ok(s->found) || !rllb_i_weight_ok(s->found_at_tick)) s->found = 0;
         if (s->state != RLLB_SERVER_NONE && h->used <= j) h->used = j + 1;
     }
 }
@@ -2198,7 +2240,8 @@ static float rllb_i_ramp(const rllb_balancer *b, const rllb_i_server *s, double 
 
 static float rllb_i_power_of(float base, float exponent)
 {
-    return exponent == 0 ? 1 : exponent == 1 ? base : powf(base, exponent);
+    float power = exponent == 0 ? 1 : exponent == 1 ? base : powf(base, exponent);
+    return power < 1e-15f ? 1e-15f : power > 1e15f ? 1e15f : power; /* sums and inverses stay numbers */
 }
 
 /* Interleaves an alias table, and closes what rounding may have left open: a column of weight 0 must never stay. */
@@ -2414,7 +2457,7 @@ static void rllb_i_publish(rllb_balancer *b, double now_s)
     rllb_i_judge(b, &ejected, &counted);
     for (j = 0; j < h->used; j++) {
         rllb_i_server *s = &b->server[j];
-        if (!(s->found > 0)) s->found = (float)((double)s->weight / rllb_i_mean_weight(b, false));
+        if (!(s->found > 0)) s->found_at_tick = s->found = (float)((double)s->weight / rllb_i_mean_weight(b, false));
         usable += s->usable;
     }
     p->policy = (int32_t)(acts ? b->desc.policy : b->desc.fallback);
@@ -2717,7 +2760,7 @@ static int32_t rllb_i_best_reply(rllb_balancer *b, const rllb_i_mind *m)
 
     for (i = 0; i < b->replies; i++) {
         rllb_i_reply *r = &b->reply[i];
-        bool good = r->uses < b->desc.reuse && !(b->now_s - r->at_s > (double)b->desc.reply_s);
+        bool good = r->server < b->used && r->uses < b->desc.reuse && !(b->now_s - r->at_s > (double)b->desc.reply_s);
         if (good && m->scale[r->server] < INFINITY) b->reply[kept++] = *r;
     }
     b->replies = kept;
@@ -2840,7 +2883,7 @@ static void rllb_i_put_sample(rllb_balancer *b, uint64_t *slots, float value)
     uint64_t random = rllb_rng_u64(&b->mind[1].rng);
     uint32_t at = (uint32_t)(((random >> 32) * (uint64_t)(uint32_t)b->lane_slots) >> 32), bits, tick;
 
-    if ((uint32_t)random > b->keep_below || b->now_s < -RLLB_I_TIME_MAX) return;
+    if ((uint32_t)random > b->keep_below || b->now_s <= -RLLB_I_TIME_MAX) return;
     bits = (uint32_t)rllb_i_bits_of(value > FLT_MIN ? value : FLT_MIN); /* 0 marks an empty slot */
     tick = (uint32_t)(int64_t)(b->now_s * RLLB_I_TICKS_PER_S);
     RLLB_I_STORE(&slots[at], ((uint64_t)tick << 32) | bits);
@@ -3025,6 +3068,10 @@ rllb_status rllb_balancer_sample(rllb_balancer *b, int32_t server, double elapse
         RLLB_I_TALLY(b, bad_time);
         return elapsed_s < 0 ? RLLB_ERROR_UNSORTED : RLLB_ERROR_NOT_FINITE;
     }
+    if (b->own[server] <= 0) {
+        RLLB_I_TALLY(b, stray_done);
+        return RLLB_ERROR_STATE;
+    }
     rllb_i_hear_time(b, now_s);
     if (b->lane_slots) {
         size_t at = ((size_t)b->lane * (size_t)b->stride + (size_t)server) * (size_t)b->lane_slots;
@@ -3125,12 +3172,11 @@ static int32_t rllb_i_gather(rllb_balancer *b, const uint64_t *slots, size_t ste
 
 typedef struct rllb_i_summary {
     rllb_i_moments moments;
-    float p90, decayed_p90, p10;
+    float p90, decayed_p90;
     int32_t count;
 } rllb_i_summary;
 
-static void rllb_i_summarise(rllb_balancer *b, const uint64_t *slots, size_t step, double now_s, bool low,
-                             rllb_i_summary *out)
+static void rllb_i_summarise(rllb_balancer *b, const uint64_t *slots, size_t step, double now_s, rllb_i_summary *out)
 {
     float rate = -log2f(b->desc.discount);
 
@@ -3140,23 +3186,18 @@ static void rllb_i_summarise(rllb_balancer *b, const uint64_t *slots, size_t ste
     b->k->reduce(b->value, b->age, out->count, rate, b->product, &out->moments);
     out->p90 = b->k->quantile(b->value, out->count, 0.9);
     if (b->desc.features != RLLB_FEATURES_NEURIPS) out->decayed_p90 = b->k->quantile(b->product, out->count, 0.9);
-    if (low) out->p10 = b->k->quantile(b->value, out->count, 0.1);
 }
 
-/* How long requests take here when there is no queue: a low quantile that falls within seconds and rises within
-   minutes, and then only while no more than usual is in flight. Congestion lifts every quantile of durations; a server
-   that drowns must not pass for one that is slow by nature. */
-static void rllb_i_remember_unloaded(rllb_i_server *s, float p10, float in_flight, double elapsed_s)
+/* How long requests take here when there is no queue, up to a factor that all servers share: the 2 % quantile, followed
+   over many minutes, of the moving average of durations. Congestion lifts every quantile of single durations, and a
+   server that drowns would pass for one that is slow by nature; the low end of a mean is a quiet moment. */
+static void rllb_i_remember_unloaded(rllb_i_server *s, float average, uint64_t samples, double quarters)
 {
-    float fall = 1 - (float)exp(-elapsed_s / 10), rise = 1 - (float)exp(-elapsed_s / 300);
+    const float step = 0.01f, low = 0.02f;
 
-    if (!(s->unloaded > 0)) {
-        s->unloaded = p10;
-        s->usual = in_flight;
-    }
-    if (p10 < s->unloaded) s->unloaded += fall * (p10 - s->unloaded);
-    else if (in_flight <= s->usual) s->unloaded += rise * (p10 - s->unloaded);
-    s->usual += rise * (in_flight - s->usual);
+    if (!(average > 0) || samples - s->samples_at_start < 20) return;
+    if (!(s->unloaded > 0)) s->unloaded = average;
+    else s->unloaded *= (float)exp(quarters * (double)step * (double)(average < s->unloaded ? low - 1 : low));
 }
 
 /* Five numbers in the order of the NEURIPS features. */
@@ -3174,16 +3215,18 @@ static void rllb_i_observe_server(rllb_balancer *b, int32_t j, double now_s, dou
     rllb_i_server *s = &b->server[j];
     size_t at = (size_t)j * (size_t)b->lane_slots, step = (size_t)b->stride * (size_t)b->lane_slots;
     float in_flight = (float)rllb_i_flows(b, j);
-    rllb_i_summary durations, ends;
+    rllb_i_summary durations, completed;
+    rllb_i_ends ends;
 
-    rllb_i_summarise(b, b->slots + at, step, now_s, true, &durations);
-    if (durations.count > 15) rllb_i_remember_unloaded(s, durations.p10, in_flight, elapsed_s);
+    rllb_i_ends_of(b, j, &ends);
+    rllb_i_summarise(b, b->slots + at, step, now_s, &durations);
+    rllb_i_remember_unloaded(s, rllb_i_average_of(b, j), ends.samples, elapsed_s * 4);
     s->duration = durations.moments.discounted; /* a plain mean would hold a healed server's past against it */
     out[0] = in_flight;
     if (b->desc.features == RLLB_FEATURES_NEURIPS) {
-        rllb_i_summarise(b, b->ends + at, step, now_s, false, &ends);
+        rllb_i_summarise(b, b->ends + at, step, now_s, &completed);
         rllb_i_put_five(&durations, out + 1);
-        rllb_i_put_five(&ends, out + 6);
+        rllb_i_put_five(&completed, out + 6);
     } else {
         out[1] = durations.moments.mean;
         out[2] = durations.p90;
@@ -3222,7 +3265,7 @@ static void rllb_i_observe_all(rllb_balancer *b, double now_s, double elapsed_s)
     }
     if (!more) return;
     for (i = 0; i < 11 && seen; i++) b->observation[i] /= (float)seen;
-    rllb_i_summarise(b, b->arrivals, (size_t)b->lane_slots, now_s, false, &arrivals);
+    rllb_i_summarise(b, b->arrivals, (size_t)b->lane_slots, now_s, &arrivals);
     rllb_i_put_five(&arrivals, b->observation + 11);
 }
 
@@ -3359,9 +3402,9 @@ static rllb_status rllb_i_take_weights(rllb_balancer *b, const float *weights, b
     mean = total / counted;
     for (j = 0; j < n; j++) {
         rllb_i_server *s = &b->server[j];
-        float old = s->found, w = (float)((double)weights[j] / mean), wanted;
+        float old = s->found_at_tick, w = (float)((double)weights[j] / mean), wanted;
         if (s->state == RLLB_SERVER_NONE) continue;
-        if (smooth) w = b->desc.smoothing * old + (1 - b->desc.smoothing) * w;
+        if (smooth) w = b->desc.smoothing * s->found + (1 - b->desc.smoothing) * w;
         wanted = w;
         if (g->rate >= 0 && w > old * g->rate) w = old * g->rate;
         if (g->rate >= 0 && w < old / g->rate) w = old / g->rate;
@@ -3433,21 +3476,6 @@ static void rllb_i_hlb(rllb_balancer *b)
     rllb_i_take_weights(b, b->action, false);
 }
 
-/* A server's moving average over the workers that have one. */
-static float rllb_i_average_of(const rllb_balancer *b, int32_t j)
-{
-    float sum = 0;
-    int32_t w, n = 0;
-
-    for (w = 0; w < b->workers; w++) {
-        float average = rllb_i_float_of(RLLB_I_LOAD(&b->cells[(size_t)w * (size_t)b->stride + (size_t)j].average));
-        if (!(average > 0)) continue;
-        sum += average;
-        n++;
-    }
-    return n ? sum / (float)n : 0;
-}
-
 static void rllb_i_equalise(rllb_balancer *b)
 {
     int32_t j, n = b->head->used, measured = 0;
@@ -3465,6 +3493,7 @@ static void rllb_i_equalise(rllb_balancer *b)
     }
     for (j = 0; j < n; j++) {
         double ratio = level[j] > 0 ? exp(log_sum / measured) / (double)level[j] : 1;
+        ratio = ratio > 1.5 ? 1.5 : ratio < 1 / 1.5 ? 1 / 1.5 : ratio; /* else down is faster than up again */
         b->action[j] = b->server[j].found * (float)pow(ratio, (double)b->desc.eta);
     }
     if (measured > 1) rllb_i_take_weights(b, b->action, false);
@@ -3525,27 +3554,6 @@ static void rllb_i_control(rllb_balancer *b, double now_s)
 /* ---- >>keeper ----------------------------------------------------------------------------------------------
    The tick, the guard's verdicts on servers, and what an operator may change. Writes head, servers and what is
    published; reads the workers' counters. */
-
-typedef struct rllb_i_ends {
-    uint64_t picks, done, failed, lost;
-    int32_t streak;
-} rllb_i_ends;
-
-static void rllb_i_ends_of(const rllb_balancer *b, int32_t j, rllb_i_ends *out)
-{
-    int32_t w;
-
-    memset(out, 0, sizeof *out);
-    for (w = 0; w < b->workers; w++) {
-        const rllb_i_cell *cell = &b->cells[(size_t)w * (size_t)b->stride + (size_t)j];
-        int32_t streak = RLLB_I_LOAD(&cell->streak);
-        out->done += RLLB_I_LOAD(&cell->done); /* before picks, so that done never seems the greater */
-        out->failed += RLLB_I_LOAD(&cell->failed);
-        out->lost += RLLB_I_LOAD(&cell->lost);
-        out->picks += RLLB_I_LOAD(&cell->picks);
-        if (streak > out->streak) out->streak = streak;
-    }
-}
 
 static void rllb_i_eject(rllb_balancer *b, rllb_i_server *s, double now_s)
 {
@@ -3637,6 +3645,7 @@ static void rllb_i_watch_all(rllb_balancer *b, double now_s)
         s->seen_picks = ends.picks;
         s->seen_done = ends.done;
         s->seen_failed = ends.failed;
+        s->found_at_tick = s->found;
         if (!b->desc.slots) s->duration = rllb_i_average_of(b, j);
     }
     for (j = 0; j < h->used; j++) {
@@ -3653,7 +3662,7 @@ bool rllb_balancer_tick(rllb_balancer *b, double now_s)
     h = b->head;
     if (!(now_s > -RLLB_I_TIME_MAX && now_s < RLLB_I_TIME_MAX) || (h->ticked && now_s < h->tick_s - 60)) {
         RLLB_I_TALLY(b, bad_time);
-        if (now_s < h->tick_s) h->tick_s = h->act_s = h->rule_s = now_s; /* the clock was set back: start from here */
+        if (now_s > -RLLB_I_TIME_MAX && now_s < h->tick_s) h->tick_s = h->act_s = h->rule_s = now_s; /* set back */
         return false;
     }
     if (!h->ticked) h->act_s = h->rule_s = now_s;
@@ -3816,10 +3825,10 @@ rllb_status rllb_balancer_server(const rllb_balancer *b, int32_t server, rllb_se
     out->done = ends.done;
     out->failed = ends.failed;
     out->lost = ends.lost;
+    out->samples = ends.samples;
     out->ejections = s->ejections;
     for (w = 0; w < b->workers; w++) {
         const rllb_i_cell *cell = &b->cells[(size_t)w * (size_t)b->stride + (size_t)server];
-        out->samples += RLLB_I_LOAD(&cell->samples);
         out->duration_sum_s += rllb_i_load_double(&cell->duration_sum);
     }
     out->duration_s = s->duration;
