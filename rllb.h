@@ -76,6 +76,8 @@
               the same layout routine, so they cannot disagree. Nothing is allocated after init. Under
               AddressSanitizer the arrays of a block are kept apart by poisoned gaps; they stay poisoned, so give such
               a block (a local array above all) to ASAN_UNPOISON_MEMORY_REGION before it serves another purpose.
+              A balancer's server takes 264 bytes of the shared block, 68 more for each worker and 8 for each slot (16
+              with the NEURIPS features), and 172 of each handle, 44 more with features; Maglev 4 bytes an entry.
    ERRORS     Cold functions return an rllb_status and leave *out alone unless it is RLLB_OK. Hot functions return an
               index or -1. NULL and numbers out of range are refused, not trusted.
    THREADS    "const" below: any number of threads may call it on one object at once. "owner": one thread at a time
@@ -541,15 +543,15 @@ typedef enum rllb_reward {
 #define RLLB_OFF (-1.0f)
 typedef struct rllb_guard {
     float floor, ceiling;   /* weights from a controller or rule, over their mean: 0.01 and 100 */
-    float rate;             /* and over those before, per interval: at most times, at least divided by 4. What passed
-                               is scaled to a mean of 1 over the usable servers */
+    float rate;             /* and over those before, per interval: at most times, at least divided by 4 */
     float deadline_s;       /* a controller silent for longer is stale: the fallback policy serves. 5 */
     float eject_failures;   /* failures in a row, seen by one worker, that eject a server: 5 */
     float eject_rate;       /* share of failures among ten or more ends, of one or more intervals, that eject it: 0.5 */
-    float eject_s;          /* how long at first: 1; doubled each time up to eject_longest_s: 8; a minute without */
-    float eject_longest_s;  /* failures halves it. Then it is sent one request at a time until one goes well; coming
-                               back, the first failure ejects again */
-    float eject_share;      /* never more than this share is out at once, though always one of two or more: 0.5 */
+    float eject_s;          /* how long at first, doubled each time: 1 */
+    float eject_longest_s;  /* ... up to this: 8. A minute without failures halves it. When it is over the server is sent
+                               one request at a time until one goes well; then the first failure ejects it again */
+    float eject_share;      /* never more than this share is out at once, though always one of two or more: 0.5. What
+                               is spared for that serves on at a tenth of its weight */
     float panic;            /* below this share of usable ones the ejected serve again: 0.5 */
     float slow_start_s;     /* a new or returning server's weight grows from a tenth to all in: 5 */
     float minimum_share;    /* a server that gets less than this of its fair share (by configured weight) is sent a
@@ -2506,14 +2508,14 @@ static void rllb_i_open_times(rllb_balancer *b)
     float sum = 0;
 
     for (j = 0; j < b->used; j++) {
-        float average = rllb_i_float_of(b->mine[j].average);
+        float average = rllb_i_float_of(RLLB_I_LOAD(&b->mine[j].average));
         if (!(average > 0) || !(b->mind[0].weight[j] > 0)) continue;
         sum += average;
         measured++;
     }
     b->mean_average = measured ? sum / (float)measured : 1;
     for (j = 0; j < ((b->used + 15) & ~15); j++) {
-        float average = j < b->used ? rllb_i_float_of(b->mine[j].average) : 0;
+        float average = j < b->used ? rllb_i_float_of(RLLB_I_LOAD(&b->mine[j].average)) : 0;
         b->time_scale[j] = b->mind[0].scale[j] * (average > 0 ? average : b->mean_average);
     }
 }
@@ -2664,7 +2666,7 @@ static int32_t rllb_i_draw(const rllb_balancer *b, rllb_i_mind *m)
 
 static float rllb_i_peak(const rllb_balancer *b, int32_t s)
 {
-    float average = rllb_i_float_of(b->mine[s].average);
+    float average = rllb_i_float_of(RLLB_I_LOAD(&b->mine[s].average));
     double age = b->now_s - b->stamp_s[s];
 
     return average > 0 ? average * (float)exp(-(age > 0 ? age : 0) / (double)b->desc.ewma_s) : b->mean_average;
@@ -2719,7 +2721,7 @@ static int32_t rllb_i_c3(const rllb_balancer *b, rllb_i_mind *m)
     int32_t j;
 
     for (j = 0; j < b->used; j++) {
-        float response = rllb_i_float_of(b->mine[j].average), service = b->service[j], line;
+        float response = rllb_i_float_of(RLLB_I_LOAD(&b->mine[j].average)), service = b->service[j], line;
         if (!(response > 0)) response = b->mean_average;
         if (!(service > 0)) service = response;
         line = 1 + (float)rllb_i_flows(b, j) * b->desc.clients + b->queue[j];
@@ -2915,6 +2917,19 @@ static int32_t rllb_i_decide_more(rllb_balancer *b, uint64_t key)
     return s;
 }
 
+/* Sees to it that there is something to pick by, the newest if it can be had. Only a handle that has nothing yet, and a
+   keeper that publishes without a pause, make it try more than once. */
+static bool rllb_i_look(rllb_balancer *b)
+{
+    int32_t tries;
+
+    if (RLLB_I_LOAD_ACQUIRE(&b->head->sequence) != b->adopted) {
+        rllb_i_adopt(b);
+        for (tries = 0; !b->now && tries < 1000; tries++) rllb_i_adopt(b);
+    }
+    return b->now != NULL;
+}
+
 static int32_t rllb_i_take(rllb_balancer *b, int32_t s)
 {
     if (s < 0) {
@@ -2931,8 +2946,7 @@ int32_t rllb_balancer_pick(rllb_balancer *b, uint64_t key, double now_s)
 {
     if (!b || b->keeper_only) return -1;
     rllb_i_hear_time(b, now_s);
-    if (RLLB_I_LOAD_ACQUIRE(&b->head->sequence) != b->adopted) rllb_i_adopt(b);
-    if (!b->now) return rllb_i_take(b, -1);
+    if (!rllb_i_look(b)) return rllb_i_take(b, -1);
     return rllb_i_take(b, b->extras ? rllb_i_decide_more(b, key) : rllb_i_decide(b, &b->mind[0], key));
 }
 
@@ -2943,8 +2957,7 @@ int32_t rllb_balancer_pick_other(rllb_balancer *b, const int32_t *tried, int32_t
 
     if (!b || b->keeper_only || count < 0 || (count && !tried)) return -1;
     rllb_i_hear_time(b, now_s);
-    if (RLLB_I_LOAD_ACQUIRE(&b->head->sequence) != b->adopted) rllb_i_adopt(b);
-    if (!b->now) return rllb_i_take(b, -1);
+    if (!rllb_i_look(b)) return rllb_i_take(b, -1);
     m = &b->mind[0];
     for (j = 0; j < b->used; j++) {
         b->costs[j] = m->scale[j] < INFINITY ? (float)(rllb_i_flows(b, j) + 1) / m->weight[j] : INFINITY;
@@ -2962,7 +2975,7 @@ int32_t rllb_balancer_pick_other(rllb_balancer *b, const int32_t *tried, int32_t
 /* The moving average that this policy goes by. */
 static void rllb_i_average(rllb_balancer *b, int32_t server, float elapsed_s)
 {
-    float old = rllb_i_float_of(b->mine[server].average), newest = b->newest, average;
+    float old = rllb_i_float_of(RLLB_I_LOAD(&b->mine[server].average)), newest = b->newest, average;
 
     if (b->desc.policy == RLLB_BALANCE_PEAK_EWMA) {
         double age = b->now_s - b->stamp_s[server];
@@ -3015,11 +3028,12 @@ static void rllb_i_suspend(rllb_balancer *b, int32_t server)
 static void rllb_i_fail(rllb_balancer *b, int32_t server)
 {
     rllb_i_cell *cell = &b->mine[server];
+    int32_t streak = RLLB_I_LOAD(&cell->streak);
     float most = b->desc.guard.eject_failures;
 
     rllb_i_add_to(&cell->failed, 1);
-    if (cell->streak < INT32_MAX) RLLB_I_STORE(&cell->streak, cell->streak + 1);
-    if (most >= 0 && (float)cell->streak >= most) rllb_i_suspend(b, server);
+    if (streak < INT32_MAX) RLLB_I_STORE(&cell->streak, ++streak);
+    if (most >= 0 && (float)streak >= most) rllb_i_suspend(b, server);
 }
 
 static rllb_status rllb_i_server_check(rllb_balancer *b, int32_t server)
@@ -3047,7 +3061,7 @@ rllb_status rllb_balancer_done(rllb_balancer *b, int32_t server, double started_
     heard = rllb_i_hear_time(b, now_s);
     if (outcome == RLLB_OUTCOME_FAILED) rllb_i_fail(b, server);
     else if (outcome != RLLB_OUTCOME_OK) return outcome == RLLB_OUTCOME_CANCELLED ? RLLB_OK : RLLB_ERROR_ARGUMENT;
-    else if (b->mine[server].streak) RLLB_I_STORE(&b->mine[server].streak, 0);
+    else if (RLLB_I_LOAD(&b->mine[server].streak)) RLLB_I_STORE(&b->mine[server].streak, 0);
     if (!(elapsed >= 0) || !(elapsed < RLLB_I_TIME_MAX)) {
         if (heard) RLLB_I_TALLY(b, bad_time);
         return elapsed < 0 ? RLLB_ERROR_UNSORTED : RLLB_ERROR_NOT_FINITE;
@@ -3136,8 +3150,7 @@ int32_t rllb_balancer_probe(rllb_balancer *b, int32_t *servers, int32_t most)
     int32_t i, j, n = 0;
 
     if (!b || b->keeper_only || !servers) return 0;
-    if (RLLB_I_LOAD_ACQUIRE(&b->head->sequence) != b->adopted) rllb_i_adopt(b);
-    if (!b->now) return 0;
+    if (!rllb_i_look(b)) return 0;
     /* Floyd's sampling: the i-th round draws from the first i, and takes i itself where that is taken already. */
     for (i = b->live - (most < b->live ? most : b->live); i < b->live; i++) {
         int32_t s = b->mind[0].live[rllb_rng_below(&b->mind[1].rng, i + 1)];
@@ -3384,11 +3397,49 @@ double rllb_balancer_reward_shared(rllb_balancer *const *balancers, int32_t coun
 /* ---- >>control ---------------------------------------------------------------------------------------------
    Weights found while traffic runs, by a controller or a rule, and what they are held to. */
 
-/* Takes weights over: as a whole or not at all. */
-static rllb_status rllb_i_take_weights(rllb_balancer *b, const float *weights, bool smooth)
+/* What w may be: no further from what it was at the last tick, nor from the mean, than the guard allows. */
+static float rllb_i_hold(const rllb_guard *g, const rllb_i_server *s, double w)
 {
-    const rllb_guard *g = &b->desc.guard;
-    double total = 0, mean;
+    double old = (double)s->found_at_tick, rate = (double)g->rate;
+
+    if (rate >= 0 && w > old * rate) w = old * rate;
+    if (rate >= 0 && w < old / rate) w = old / rate;
+    if (w < (double)g->floor) w = (double)g->floor; /* off is negative */
+    if (g->ceiling >= 0 && w > (double)g->ceiling) w = (double)g->ceiling;
+    return w > 1e-15 ? (float)w : 1e-15f;
+}
+
+static double rllb_i_held_sum(const rllb_balancer *b, const float *weights, double factor)
+{
+    double sum = 0;
+    int32_t j;
+
+    for (j = 0; j < b->head->used; j++) {
+        const rllb_i_server *s = &b->server[j];
+        if (s->state != RLLB_SERVER_NONE) sum += (double)rllb_i_hold(&b->desc.guard, s, factor * (double)weights[j]);
+    }
+    return sum;
+}
+
+/* The factor that gives the weights a mean of 1 after they were held: the sum grows with it, so halving finds it. */
+static double rllb_i_factor(const rllb_balancer *b, const float *weights, double total, int32_t counted)
+{
+    double factor = counted / total, low, high;
+    int32_t i;
+
+    if (fabs(rllb_i_held_sum(b, weights, factor) - counted) < 1e-6 * counted) return factor;
+    for (low = factor * 1e-6, high = factor * 1e6, i = 0; i < 60; i++) {
+        factor = sqrt(low * high);
+        if (rllb_i_held_sum(b, weights, factor) < counted) low = factor;
+        else high = factor;
+    }
+    return factor;
+}
+
+/* Takes weights over: as a whole or not at all. */
+static rllb_status rllb_i_take_weights(rllb_balancer *b, float *weights, bool smooth)
+{
+    double total = 0, factor;
     int32_t j, n = b->head->used, counted = 0;
     bool limited = false;
 
@@ -3399,20 +3450,18 @@ static rllb_status rllb_i_take_weights(rllb_balancer *b, const float *weights, b
         counted++;
     }
     if (!(total > 0)) return RLLB_ERROR_ARGUMENT;
-    mean = total / counted;
+    for (j = 0; smooth && j < n; j++) {
+        double newest = (double)weights[j] * counted / total, share = (double)b->desc.smoothing;
+        weights[j] = (float)(share * (double)b->server[j].found + (1 - share) * newest);
+    }
+    for (total = 0, j = 0; j < n; j++) total += b->server[j].state != RLLB_SERVER_NONE ? (double)weights[j] : 0;
+    factor = rllb_i_factor(b, weights, total, counted);
     for (j = 0; j < n; j++) {
         rllb_i_server *s = &b->server[j];
-        float old = s->found_at_tick, w = (float)((double)weights[j] / mean), wanted;
+        double wanted = (double)weights[j] * counted / total;
         if (s->state == RLLB_SERVER_NONE) continue;
-        if (smooth) w = b->desc.smoothing * s->found + (1 - b->desc.smoothing) * w;
-        wanted = w;
-        if (g->rate >= 0 && w > old * g->rate) w = old * g->rate;
-        if (g->rate >= 0 && w < old / g->rate) w = old / g->rate;
-        if (g->floor >= 0 && w < g->floor) w = g->floor;
-        if (g->ceiling >= 0 && w > g->ceiling) w = g->ceiling;
-        if (!(w > FLT_MIN)) w = FLT_MIN * 2; /* without a floor: still a weight */
-        limited = limited || w < wanted || w > wanted;
-        s->found = w;
+        s->found = rllb_i_hold(&b->desc.guard, s, factor * (double)weights[j]);
+        limited = limited || fabs((double)s->found - wanted) > 1e-4 * wanted;
     }
     if (limited) RLLB_I_TALLY(b, controls_limited);
     return RLLB_OK;
@@ -3431,7 +3480,10 @@ static rllb_status rllb_i_take_action(rllb_balancer *b, const float *action, int
         ok = form[0] >= 1 && form[0] <= (float)RLLB_I_DRAWS && form[1] >= 0 && form[1] <= 16;
         if (!ok || !(form[2] >= 0 && form[2] <= 16)) status = RLLB_ERROR_NOT_FINITE;
     }
-    if (status == RLLB_OK) status = rllb_i_take_weights(b, action, true);
+    if (status == RLLB_OK) {
+        memmove(b->action, action, (size_t)n * sizeof(float));
+        status = rllb_i_take_weights(b, b->action, true);
+    }
     if (status != RLLB_OK) {
         RLLB_I_TALLY(b, controls_refused);
         rllb_log(&b->desc.logger, status, "action");
@@ -3611,6 +3663,7 @@ static void rllb_i_watch(rllb_balancer *b, int32_t j, const rllb_i_ends *ends, d
             rllb_i_eject(b, s, now_s);
         } else {
             RLLB_I_TALLY(b, ejections_spared);
+            s->since_s = now_s; /* stays, but begins again at a tenth of its weight */
         }
     }
     if (failed) s->calm_since_s = now_s;
