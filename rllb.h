@@ -548,8 +548,8 @@ typedef struct rllb_guard {
     float eject_failures;   /* failures in a row, seen by one worker, that eject a server: 5 */
     float eject_rate;       /* share of failures among ten or more ends, of one or more intervals, that eject it: 0.5 */
     float eject_s;          /* how long at first, doubled each time: 1 */
-    float eject_longest_s;  /* ... up to this: 8. A minute without failures halves it. When it is over the server is sent
-                               one request at a time until one goes well; then the first failure ejects it again */
+    float eject_longest_s;  /* ... up to this: 8. A minute without failures halves it. When it is over the server is
+                               sent one request at a time until one goes well; then a failure ejects it again */
     float eject_share;      /* never more than this share is out at once, though always one of two or more: 0.5. What
                                is spared for that serves on at a tenth of its weight */
     float panic;            /* below this share of usable ones the ejected serve again: 0.5 */
@@ -635,7 +635,7 @@ RLLB_API void rllb_balancer_query(const rllb_balancer *b, rllb_balancer_desc *re
 
    The server for one request, or -1 if none is usable. */
 RLLB_API int32_t rllb_balancer_pick(rllb_balancer *b, uint64_t key, double now_s);
-/* Another one than those in tried[count], for a retry; least (q + 1) / w; -1 if there is none. */
+/* Another one than those in tried[count], for a retry; least (q + 1) / w (w^a in the DRAW form); -1 if there is none. */
 RLLB_API int32_t rllb_balancer_pick_other(rllb_balancer *b, const int32_t *tried, int32_t count, double now_s);
 /* The end of a request that this handle picked. A wrong server or a done too many changes nothing; with wrong times the
    request ends but gives no sample. */
@@ -685,7 +685,7 @@ RLLB_API rllb_status rllb_balancer_resync(rllb_balancer *b, int32_t worker, doub
 typedef struct rllb_server_info {
     char name[RLLB_BALANCER_NAME_MAX];
     rllb_server_state state;
-    bool usable;                         /* may be picked now: up, or ejected and panic */
+    bool usable;                         /* may be picked now, not just to find out: up, or ejected and panic */
     float weight, weight_in_force;       /* configured; what picks use: mean 1 over usable servers, times slow start */
     int64_t in_flight;                   /* picks = done + in_flight + lost */
     uint64_t picks, done, failed, lost, ejections;
@@ -1548,7 +1548,7 @@ typedef struct rllb_i_server {
     int32_t state;
     bool usable, probation;
     float weight;           /* as configured */
-    float found;            /* by controller or rule, over the mean; starts as configured */
+    float found;            /* by controller or rule, over the mean; 0: not yet */
     float in_force;
     float unloaded;         /* duration in quiet moments, over a long memory */
     float duration;         /* mean of late */
@@ -1648,6 +1648,7 @@ struct rllb_balancer {
     float *heard, hot_above; /* [RLLB_I_HEARD] in-flight of the latest replies, and the quantile of these */
     int32_t heard_count;
     float *value, *age, *product, *observation, *action;
+    double mean_weight; /* as configured, of the usable servers */
     double *share; /* this and the next three: room for building alias and Maglev tables */
     float *keep;
     int32_t *instead;
@@ -2149,7 +2150,7 @@ static void rllb_i_mend(rllb_balancer *b)
         s->name[RLLB_BALANCER_NAME_MAX - 1] = 0;
         if (s->state < 0 || s->state >= RLLB_SERVER_STATE_NUM) s->state = RLLB_SERVER_DOWN;
         if (!rllb_i_weight_ok(s->weight)) s->weight = 1;
-        if (!rllb_i_weight_ok(s->found) || !rllb_i_weight_ok(s->found_at_tick)) s->found = 0;
+        if (!rllb_i_weight_ok(s->found) || !rllb_i_weight_ok(s->found_at_tick)) s->found = s->found_at_tick = 0;
         if (s->state != RLLB_SERVER_NONE && h->used <= j) h->used = j + 1;
     }
 }
@@ -2265,19 +2266,10 @@ static void rllb_i_build_alias(rllb_balancer *b, const float *weight, int32_t n,
     }
 }
 
-/* Of the usable servers, as configured or as found; 1 if there is none. */
-static double rllb_i_mean_weight(const rllb_balancer *b, bool found)
+/* The weight found, or as configured as long as none is; both over the mean of the usable servers. */
+static float rllb_i_found(const rllb_balancer *b, const rllb_i_server *s)
 {
-    double total = 0;
-    int32_t j, n = 0;
-
-    for (j = 0; j < b->head->used; j++) {
-        const rllb_i_server *s = &b->server[j];
-        if (!s->usable) continue;
-        total += (double)(found ? s->found : s->weight);
-        n++;
-    }
-    return total > 0 ? total / n : 1;
+    return s->found > 0 ? s->found : (float)((double)s->weight / b->mean_weight);
 }
 
 /* How servers differ for `policy`, with the weights found or those configured. */
@@ -2288,12 +2280,18 @@ static void rllb_i_build_set(rllb_balancer *b, int32_t *words, int32_t which, rl
     rllb_balance how = rllb_i_dispatch(&b->desc, policy);
     bool counts = how == RLLB_BALANCE_LSQ || how == RLLB_BALANCE_P2C || how == RLLB_BALANCE_JIQ ||
                   how == RLLB_BALANCE_GSQ || how == RLLB_BALANCE_SRT, steady = rllb_i_is_maglev(how);
-    double mean = rllb_i_mean_weight(b, false), found_mean = rllb_i_mean_weight(b, true);
+    double found_mean = 0;
     int32_t j, live = 0, n = h->used, padded = (n + 15) & ~15;
     float *scale = rllb_i_set(b, words, which), *weight = scale + b->stride;
     int32_t *index = (int32_t *)(void *)(weight + b->stride);
 
-    for (j = 0; j < padded; j++) {
+    for (j = 0; j < n; j++) {
+        if (!b->server[j].usable) continue;
+        found_mean += (double)rllb_i_found(b, &b->server[j]);
+        live++;
+    }
+    if (live) found_mean /= live;
+    for (live = 0, j = 0; j < padded; j++) {
         rllb_i_server *s = &b->server[j];
         float ramp, w;
         scale[j] = INFINITY;
@@ -2302,8 +2300,8 @@ static void rllb_i_build_set(rllb_balancer *b, int32_t *words, int32_t which, rl
         if (j >= n || !s->usable) continue;
         index[live++] = j;
         ramp = steady ? 1 : rllb_i_ramp(b, s, now_s);
-        w = (float)((double)s->weight / mean);
-        if (found) w = h->blend * (float)((double)s->found / found_mean) + (1 - h->blend) * w;
+        w = (float)((double)s->weight / b->mean_weight);
+        if (found) w = h->blend * (float)((double)rllb_i_found(b, s) / found_mean) + (1 - h->blend) * w;
         weight[j] = how == RLLB_BALANCE_DRAW ? rllb_i_power_of(w, h->a < 0 ? 0 : h->a) * ramp : w * ramp;
         scale[j] = 1 / ((counts ? 1 : how == RLLB_BALANCE_DRAW ? rllb_i_power_of(w, h->gamma) : w) * ramp);
         if (!(scale[j] < INFINITY)) scale[j] = FLT_MAX / 1e9f; /* usable, however slow */
@@ -2358,7 +2356,8 @@ static void rllb_i_build_maglev(rllb_balancer *b, const float *weight)
 static void rllb_i_judge(rllb_balancer *b, int32_t *ejected, int32_t *counted)
 {
     rllb_i_head *h = b->head;
-    int32_t j, up = 0, out = 0, all = 0;
+    int32_t j, up = 0, out = 0, all = 0, live = 0;
+    double total = 0;
     bool panic;
 
     for (j = 0; j < h->used; j++) {
@@ -2376,7 +2375,10 @@ static void rllb_i_judge(rllb_balancer *b, int32_t *ejected, int32_t *counted)
         bool usable = s->state == RLLB_SERVER_UP || (panic && s->state == RLLB_SERVER_EJECTED);
         if (usable != s->usable) h->table_stale = true;
         s->usable = usable;
+        if (usable) total += (double)s->weight;
+        live += usable;
     }
+    b->mean_weight = total > 0 ? total / live : 1;
     *ejected = out;
     *counted = all;
 }
@@ -2457,11 +2459,7 @@ static void rllb_i_publish(rllb_balancer *b, double now_s)
 
     memset(p, 0, sizeof *p);
     rllb_i_judge(b, &ejected, &counted);
-    for (j = 0; j < h->used; j++) {
-        rllb_i_server *s = &b->server[j];
-        if (!(s->found > 0)) s->found_at_tick = s->found = (float)((double)s->weight / rllb_i_mean_weight(b, false));
-        usable += s->usable;
-    }
+    for (j = 0; j < h->used; j++) usable += b->server[j].usable;
     p->policy = (int32_t)(acts ? b->desc.policy : b->desc.fallback);
     p->used = h->used;
     p->live = usable;
@@ -3398,9 +3396,10 @@ double rllb_balancer_reward_shared(rllb_balancer *const *balancers, int32_t coun
    Weights found while traffic runs, by a controller or a rule, and what they are held to. */
 
 /* What w may be: no further from what it was at the last tick, nor from the mean, than the guard allows. */
-static float rllb_i_hold(const rllb_guard *g, const rllb_i_server *s, double w)
+static float rllb_i_hold(const rllb_balancer *b, const rllb_i_server *s, double w)
 {
-    double old = (double)s->found_at_tick, rate = (double)g->rate;
+    const rllb_guard *g = &b->desc.guard;
+    double old = (double)(s->found_at_tick > 0 ? s->found_at_tick : rllb_i_found(b, s)), rate = (double)g->rate;
 
     if (rate >= 0 && w > old * rate) w = old * rate;
     if (rate >= 0 && w < old / rate) w = old / rate;
@@ -3416,7 +3415,7 @@ static double rllb_i_held_sum(const rllb_balancer *b, const float *weights, doub
 
     for (j = 0; j < b->head->used; j++) {
         const rllb_i_server *s = &b->server[j];
-        if (s->state != RLLB_SERVER_NONE) sum += (double)rllb_i_hold(&b->desc.guard, s, factor * (double)weights[j]);
+        if (s->state != RLLB_SERVER_NONE) sum += (double)rllb_i_hold(b, s, factor * (double)weights[j]);
     }
     return sum;
 }
@@ -3452,7 +3451,7 @@ static rllb_status rllb_i_take_weights(rllb_balancer *b, float *weights, bool sm
     if (!(total > 0)) return RLLB_ERROR_ARGUMENT;
     for (j = 0; smooth && j < n; j++) {
         double newest = (double)weights[j] * counted / total, share = (double)b->desc.smoothing;
-        weights[j] = (float)(share * (double)b->server[j].found + (1 - share) * newest);
+        weights[j] = (float)(share * (double)rllb_i_found(b, &b->server[j]) + (1 - share) * newest);
     }
     for (total = 0, j = 0; j < n; j++) total += b->server[j].state != RLLB_SERVER_NONE ? (double)weights[j] : 0;
     factor = rllb_i_factor(b, weights, total, counted);
@@ -3460,7 +3459,7 @@ static rllb_status rllb_i_take_weights(rllb_balancer *b, float *weights, bool sm
         rllb_i_server *s = &b->server[j];
         double wanted = (double)weights[j] * counted / total;
         if (s->state == RLLB_SERVER_NONE) continue;
-        s->found = rllb_i_hold(&b->desc.guard, s, factor * (double)weights[j]);
+        s->found = rllb_i_hold(b, s, factor * (double)weights[j]);
         limited = limited || fabs((double)s->found - wanted) > 1e-4 * wanted;
     }
     if (limited) RLLB_I_TALLY(b, controls_limited);
@@ -3546,7 +3545,7 @@ static void rllb_i_equalise(rllb_balancer *b)
     for (j = 0; j < n; j++) {
         double ratio = level[j] > 0 ? exp(log_sum / measured) / (double)level[j] : 1;
         ratio = ratio > 1.5 ? 1.5 : ratio < 1 / 1.5 ? 1 / 1.5 : ratio; /* else down is faster than up again */
-        b->action[j] = b->server[j].found * (float)pow(ratio, (double)b->desc.eta);
+        b->action[j] = rllb_i_found(b, &b->server[j]) * (float)pow(ratio, (double)b->desc.eta);
     }
     if (measured > 1) rllb_i_take_weights(b, b->action, false);
 }
@@ -3569,7 +3568,7 @@ static void rllb_i_awcmp(rllb_balancer *b)
     for (j = 0; j < n; j++) room += told[j] >= 0 ? (double)(greatest - told[j]) : 0;
     if (known < 2 || !(room > 0)) return; /* nobody has more room than another */
     for (j = 0; j < n; j++) {
-        float old = b->server[j].found;
+        float old = rllb_i_found(b, &b->server[j]);
         b->action[j] = told[j] >= 0 ? 0.5f * old + 0.5f * (greatest - told[j]) * (float)(known / room) : old;
     }
     rllb_i_take_weights(b, b->action, false);
@@ -3698,7 +3697,7 @@ static void rllb_i_watch_all(rllb_balancer *b, double now_s)
         s->seen_picks = ends.picks;
         s->seen_done = ends.done;
         s->seen_failed = ends.failed;
-        s->found_at_tick = s->found;
+        s->found_at_tick = rllb_i_found(b, s);
         if (!b->desc.slots) s->duration = rllb_i_average_of(b, j);
     }
     for (j = 0; j < h->used; j++) {
