@@ -635,7 +635,7 @@ RLLB_API void rllb_balancer_query(const rllb_balancer *b, rllb_balancer_desc *re
 
    The server for one request, or -1 if none is usable. */
 RLLB_API int32_t rllb_balancer_pick(rllb_balancer *b, uint64_t key, double now_s);
-/* Another one than those in tried[count], for a retry; least (q + 1) / w (w^a in the DRAW form); -1 if there is none. */
+/* Another one than those in tried[count], for a retry: least (q + 1) / w (w^a in the DRAW form); -1: there is none. */
 RLLB_API int32_t rllb_balancer_pick_other(rllb_balancer *b, const int32_t *tried, int32_t count, double now_s);
 /* The end of a request that this handle picked. A wrong server or a done too many changes nothing; with wrong times the
    request ends but gives no sample. */
@@ -3472,6 +3472,7 @@ static rllb_status rllb_i_take_action(rllb_balancer *b, const float *action, int
     int32_t n = h->used, wanted = n + (b->desc.control_form ? 3 : 0);
     rllb_status status = action && actions == wanted && n > 0 ? RLLB_OK : RLLB_ERROR_ARGUMENT;
     const float *form = action;
+    int32_t ejected, counted;
 
     if (status == RLLB_OK && b->desc.control_form) {
         bool ok;
@@ -3480,6 +3481,7 @@ static rllb_status rllb_i_take_action(rllb_balancer *b, const float *action, int
         if (!ok || !(form[2] >= 0 && form[2] <= 16)) status = RLLB_ERROR_NOT_FINITE;
     }
     if (status == RLLB_OK) {
+        rllb_i_judge(b, &ejected, &counted); /* the means of now */
         memmove(b->action, action, (size_t)n * sizeof(float));
         status = rllb_i_take_weights(b, b->action, true);
     }
