@@ -553,7 +553,8 @@ typedef struct rllb_guard {
     float eject_share;      /* never more than this share is out at once, though always one of two or more: 0.5. What
                                is spared for that serves on at a tenth of its weight */
     float panic;            /* below this share of usable ones the ejected serve again: 0.5 */
-    float slow_start_s;     /* a new or returning server's weight grows from a tenth to all in: 5 */
+    float slow_start_s;     /* a new or returning server's weight grows from a tenth to all in: 5. ROUND_ROBIN, ECMP and
+                               the Maglev tables know no such thing */
     float minimum_share;    /* a server that gets less than this of its fair share (by configured weight) is sent a
                                request: 0.01. So is one that got none for a second in which ten were due: then that
                                is up to a tenth of its fair share */
@@ -604,7 +605,8 @@ typedef struct rllb_balancer_desc {
 
     /* Trust. */
     rllb_guard guard;
-    rllb_balance fallback;  /* serves when the controller is stale, and in shadow mode; default SED */
+    rllb_balance fallback;  /* serves when the controller is stale, and in shadow mode; one that goes by weights and
+                               counts alone (the first seven, P2C to JIQ); default SED */
     bool shadow;            /* decide and count the difference, but serve by the fallback */
     float blend;            /* weights in force: this share of those found, the rest as configured; 0 means all */
     float smoothing;        /* share of the weights before in those that follow a controller's; default 0 */
@@ -1558,7 +1560,8 @@ typedef struct rllb_i_server {
     int32_t level;          /* how often ejected of late */
     int32_t served;         /* well, in probation */
     double until_s, since_s, calm_since_s;
-    uint64_t ejections, seen_picks, seen_done, seen_failed, recent_done, recent_failed, samples_at_start;
+    uint64_t ejections, seen_picks, seen_done, seen_failed, recent_done, recent_failed, seen_samples;
+    uint64_t samples_at_start;
     double dry, picked_s;   /* picks of all since the last of its own; the tick that saw it */
 } rllb_i_server;
 
@@ -1786,6 +1789,12 @@ static bool rllb_i_is_oracle(rllb_balance policy)
     return policy == RLLB_BALANCE_GSQ || policy == RLLB_BALANCE_SRT || policy == RLLB_BALANCE_SED_ORACLE;
 }
 
+/* Those that need nothing but servers, weights and counts. */
+static bool rllb_i_may_fall_back(rllb_balance fallback)
+{
+    return fallback <= RLLB_BALANCE_WCMP || (fallback >= RLLB_BALANCE_P2C && fallback <= RLLB_BALANCE_JIQ);
+}
+
 /* The policy by whose dispatch rule `policy` picks. */
 static rllb_balance rllb_i_dispatch(const rllb_balancer_desc *d, rllb_balance policy)
 {
@@ -1889,8 +1898,7 @@ static rllb_status rllb_i_balancer_resolve(const rllb_balancer_desc *desc, rllb_
     }
     ok = rllb_i_numbers_resolve(d) && rllb_i_guard_resolve(&d->guard);
     ok = ok && (!rllb_i_is_oracle(d->policy) || d->oracle) && (d->policy != RLLB_BALANCE_CHOOSE || d->choose);
-    ok = ok && !rllb_i_finds(d->fallback) && !rllb_i_is_oracle(d->fallback) && d->fallback != RLLB_BALANCE_CHOOSE;
-    ok = ok && (!rllb_i_is_maglev(d->fallback) || rllb_i_is_maglev(d->policy));
+    ok = ok && rllb_i_may_fall_back(d->fallback);
     return ok ? RLLB_OK : RLLB_ERROR_ARGUMENT;
 }
 
@@ -2045,7 +2053,7 @@ static void rllb_i_server_start(rllb_balancer *b, int32_t index, const rllb_serv
     s->seen_picks = ends.picks;
     s->seen_done = ends.done;
     s->seen_failed = ends.failed;
-    s->samples_at_start = ends.samples;
+    s->seen_samples = s->samples_at_start = ends.samples;
     s->field = -1;
     s->state = RLLB_SERVER_UP;
     if (b->head->used <= index) b->head->used = index + 1;
@@ -2302,9 +2310,9 @@ static void rllb_i_build_set(rllb_balancer *b, int32_t *words, int32_t which, rl
         ramp = steady ? 1 : rllb_i_ramp(b, s, now_s);
         w = (float)((double)s->weight / b->mean_weight);
         if (found) w = h->blend * (float)((double)rllb_i_found(b, s) / found_mean) + (1 - h->blend) * w;
+        if (w < 1e-9f) w = 1e-9f; /* costs stay finite */
         weight[j] = how == RLLB_BALANCE_DRAW ? rllb_i_power_of(w, h->a < 0 ? 0 : h->a) * ramp : w * ramp;
         scale[j] = 1 / ((counts ? 1 : how == RLLB_BALANCE_DRAW ? rllb_i_power_of(w, h->gamma) : w) * ramp);
-        if (!(scale[j] < INFINITY)) scale[j] = FLT_MAX / 1e9f; /* usable, however slow */
         if (which == 0) s->in_force = w * ramp;
     }
     rllb_i_build_alias(b, weight, n, (rllb_i_alias *)(void *)(index + b->stride));
@@ -2530,6 +2538,9 @@ static void rllb_i_adopt(rllb_balancer *b)
     if (p->used < 0 || p->used > b->desc.capacity) return;
     rllb_i_copy_sets(b, words, area, p->used, p->shadow != 0, rllb_i_fetch_words);
     if (RLLB_I_FETCH_ADD(&b->head->begun, 0) - sequence > 1) return; /* orders the copy before this look */
+    for (i = 0; b->desc.policy == RLLB_BALANCE_C3 && i < p->used; i++) {
+        if (!b->now || i >= b->used || !(b->mind[0].weight[i] > 0)) b->service[i] = b->queue[i] = 0; /* came anew */
+    }
     b->copy[0] = b->copy[1];
     b->copy[1] = words;
     b->now = p;
@@ -3231,7 +3242,7 @@ static void rllb_i_observe_server(rllb_balancer *b, int32_t j, double now_s, dou
 
     rllb_i_ends_of(b, j, &ends);
     rllb_i_summarise(b, b->slots + at, step, now_s, &durations);
-    rllb_i_remember_unloaded(s, rllb_i_average_of(b, j), ends.samples, elapsed_s * 4);
+    rllb_i_remember_unloaded(s, rllb_i_average_of(b, j), ends.samples, elapsed_s < 1 ? elapsed_s * 4 : 4);
     s->duration = durations.moments.discounted; /* a plain mean would hold a healed server's past against it */
     out[0] = in_flight;
     if (b->desc.features == RLLB_FEATURES_NEURIPS) {
@@ -3639,12 +3650,12 @@ static void rllb_i_watch(rllb_balancer *b, int32_t j, const rllb_i_ends *ends, d
 {
     rllb_i_server *s = &b->server[j];
     uint64_t failed = ends->failed - s->seen_failed, done = ends->done - s->seen_done;
-    bool bad;
+    bool bad, well = ends->samples - s->seen_samples > failed; /* one was cancelled otherwise */
 
     if (s->state == RLLB_SERVER_EJECTED && now_s >= s->until_s) {
         if (failed) {
             rllb_i_eject(b, s, now_s);
-        } else if (done) {
+        } else if (well) {
             s->state = RLLB_SERVER_UP;
             s->since_s = now_s;
             s->probation = true;
@@ -3699,6 +3710,7 @@ static void rllb_i_watch_all(rllb_balancer *b, double now_s)
         s->seen_picks = ends.picks;
         s->seen_done = ends.done;
         s->seen_failed = ends.failed;
+        s->seen_samples = ends.samples;
         s->found_at_tick = rllb_i_found(b, s);
         if (!b->desc.slots) s->duration = rllb_i_average_of(b, j);
     }
