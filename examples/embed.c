@@ -1,15 +1,15 @@
 /* embed.c - the smallest honest use of the balancer: pick, done, tick
 
-   Three servers, the last four times as fast as the first, serve a request every two milliseconds. The fast one breaks
-   for two seconds of ten and answers at once with an error, which is what makes naive balancers send it everything. Time
-   is a fake clock and the servers are queues of one line, so that the program ends at once and always says the same; in
-   yours the clock is the event loop's, and replies come from sockets.
+   Three servers, the last four times as fast as the first, are sent a request every two milliseconds. For two seconds
+   of ten the fast one is broken and answers at once, with an error: naive balancers find it idle and send it all.
+   Time is a fake clock and a server is a queue of three lines, so that the program ends at once and always says the
+   same; in yours the clock is the event loop's and replies come from sockets.
 
    Build:   make build/embed, or with no Makefile: cc -I. examples/embed.c -lm -o embed
    Run:     build/embed [--seed N]
    Prints:  what each server got, how it fared, and how the balancer kept the broken one out
 
-   Needs rllb.h only, allocates nothing. embed_threads.c is the next step: several workers on one block. */
+   Needs rllb.h only, asks for no memory. embed_threads.c is the next step: several workers on one block. */
 
 #define RLLB_IMPLEMENTATION
 #include "rllb.h"
@@ -19,7 +19,8 @@
 #include <string.h>
 
 #define SERVERS 3
-#define MOST 4096 /* requests in flight */
+#define REQUESTS 5000
+#define MOST 4096 /* in flight */
 
 static const rllb_server_desc servers[SERVERS] = { { "slow", 1 }, { "middle", 2 }, { "fast", 4 } };
 static unsigned char memory[65536]; /* the balancer lives here */
@@ -35,7 +36,7 @@ static void serve(rllb_balancer *b, rllb_rng *rng)
     double free_s[SERVERS] = { 0, 0, 0 }; /* when each server has worked off its queue */
     int32_t count = 0, i, ms;
 
-    for (ms = 0; ms < 10000; ms++) { /* the event loop, by a fake clock */
+    for (ms = 0; ms < 2 * REQUESTS; ms++) { /* the event loop, by a fake clock */
         double now_s = ms * 1e-3;
 
         for (i = count - 1; i >= 0; i--) { /* replies */
@@ -74,10 +75,11 @@ static void print(const rllb_balancer *b)
         rllb_balancer_server(b, i, &s);
         all += s.picks;
         printf("%-8s %6g %8llu %5.1f %% %7llu %10lld %8.2f %10llu\n", s.name, (double)s.weight,
-               (unsigned long long)s.picks, (double)s.picks / 50, (unsigned long long)s.failed, (long long)s.in_flight,
-               1e3 * s.duration_sum_s / (double)s.done, (unsigned long long)s.ejections);
+               (unsigned long long)s.picks, 100.0 * (double)s.picks / REQUESTS, (unsigned long long)s.failed,
+               (long long)s.in_flight, s.samples ? 1e3 * s.duration_sum_s / (double)s.samples : 0.0,
+               (unsigned long long)s.ejections);
     }
-    printf("requests: %llu, of which %lld failed and %llu found no server\n",
+    printf("requests: %llu; %lld failed (each counts as a second), %llu found no server\n",
            (unsigned long long)(all + counters.no_server), (long long)errors, (unsigned long long)counters.no_server);
 }
 
