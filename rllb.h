@@ -77,7 +77,7 @@
               AddressSanitizer the arrays of a block are kept apart by poisoned gaps; they stay poisoned, so give such
               a block (a local array above all) to ASAN_UNPOISON_MEMORY_REGION before it serves another purpose.
               A balancer's server takes 264 bytes of the shared block, 68 more for each worker and 8 for each slot (16
-              with the NEURIPS features), and 172 of each handle, 44 more with features; Maglev 4 bytes an entry.
+              with the NEURIPS features), and 176 of each handle, 44 more with features; Maglev 4 bytes an entry.
    ERRORS     Cold functions return an rllb_status and leave *out alone unless it is RLLB_OK. Hot functions return an
               index or -1. NULL and numbers out of range are refused, not trusted.
    THREADS    "const" below: any number of threads may call it on one object at once. "owner": one thread at a time
@@ -574,7 +574,7 @@ typedef struct rllb_balancer_desc {
     int32_t d;              /* DRAW form: how many are drawn, 1 ... 64; default 3 */
     float a, gamma;         /* DRAW form: exponents; a: 0 means 1, RLLB_OFF means 0; gamma: default 0 */
     float bound;            /* MAGLEV_BOUNDED: default 0.25 */
-    int32_t table;          /* MAGLEV: a prime, how many entries; default 65537, 655373 for more than 655 servers */
+    int32_t table;          /* MAGLEV: how many entries, a prime; default 65537, or the first above 100 * capacity */
     float ewma_s;           /* PEAK_EWMA: default 10 */
     float clients;          /* C3: how many balancers like this one share the servers; default `workers` */
     float hot;              /* PREQUAL: default 0.84 */
@@ -708,13 +708,13 @@ RLLB_API int32_t rllb_balancer_servers(const rllb_balancer *b); /* one more than
     X(probes, "requests sent to find out how a server is that has none")                  \
     X(choose_refused, "answers of the choose function that were no usable server")        \
     X(shadow_picks, "picks decided in shadow")                                            \
-    X(shadow_differs, "of these, how many would have gone elsewhere")                     \
+    X(shadow_differs, "picks decided in shadow that would have gone elsewhere")           \
     X(controls, "actions of the controller taken")                                        \
     X(controls_refused, "actions refused: not finite, negative, or of the wrong length")  \
     X(controls_limited, "times a weight of a controller or rule met floor, ceiling or rate") \
     X(fallbacks, "times the controller was found stale")                                  \
     X(ejections, "times a server was ejected")                                            \
-    X(ejections_spared, "times it was not, because too many were out already")            \
+    X(ejections_spared, "times a server was not ejected, since too many were out already") \
     X(panics, "times ejected servers were called back because too few were left")         \
     X(lost, "requests in flight that dead workers left")
 
@@ -1397,7 +1397,7 @@ int32_t rllb_policy_kind_of(const char *name)
 typedef struct rllb_i_moments {
     float mean, stddev; /* of v alone; stddev of the population */
     float decayed;      /* sum(v f) / n */
-    float discounted;   /* sum(v f) / sum(f); the mean if nothing is fresh */
+    float discounted;   /* sum(v f) / sum(f) */
 } rllb_i_moments;
 
 /* Pointers are aligned to 64 bytes, arrays padded to a multiple of 16; what each does stands at the template. */
@@ -1485,6 +1485,9 @@ static const rllb_i_kernels *rllb_i_kernels_best(void)
     return &rllb_i_scan_kernels_generic;
 #endif
 }
+
+/* Kept out of line: what few policies need must not make room for itself in every pick. */
+#define RLLB_I_APART RLLB_I_ATTR(noinline)
 
 /* ---- >>shared ----------------------------------------------------------------------------------------------
    What the workers of a balancer share, word by word. Counters are written by one worker each and read by all, so a
@@ -1594,7 +1597,7 @@ typedef struct rllb_i_published {
 } rllb_i_published;
 
 typedef struct rllb_i_alias {
-    float keep;
+    int32_t keep; /* in 2^24ths */
     int32_t instead;
 } rllb_i_alias;
 
@@ -1617,6 +1620,8 @@ typedef struct rllb_i_reply {
     double at_s;
 } rllb_i_reply;
 
+typedef int32_t (*rllb_i_bit_fn)(uint64_t word, int32_t rank);
+
 struct rllb_balancer {
     /* what every pick touches */
     rllb_i_head *head;
@@ -1624,6 +1629,7 @@ struct rllb_balancer {
     int32_t extras;   /* what a pick has to do besides: RLLB_I_OWED ... */
     rllb_i_mind mind[2];
     const rllb_i_kernels *k;
+    rllb_i_bit_fn bit;
     int32_t *in_flight, *own; /* [workers][stride]; this worker's row */
     rllb_i_cell *cells, *mine;
     uint64_t *scalars, *count; /* [lanes][RLLB_I_SCALARS] */
@@ -1646,6 +1652,7 @@ struct rllb_balancer {
     size_t set_words, words; /* of a set, of an area */
     int32_t table_turn, owed, owing[RLLB_I_STARVED], replies;
     float mean_average, weight_sum, *time_scale, *service, *queue, *costs;
+    int32_t *nobody; /* [stride] zeros */
     double *stamp_s, arrived_s;
     rllb_i_reply reply[RLLB_I_POOL];
     float *heard, hot_above; /* [RLLB_I_HEARD] in-flight of the latest replies, and the quantile of these */
@@ -1695,8 +1702,9 @@ static uint64_t rllb_i_mix(uint64_t z)
 
 static int32_t rllb_i_flows(const rllb_balancer *b, int32_t server)
 {
-    int32_t w, q = 0;
-    for (w = 0; w < b->workers; w++) q += RLLB_I_LOAD(&b->in_flight[(size_t)w * (size_t)b->stride + (size_t)server]);
+    int32_t w, q = RLLB_I_LOAD(&b->in_flight[server]);
+
+    for (w = 1; w < b->workers; w++) q += RLLB_I_LOAD(&b->in_flight[(size_t)w * (size_t)b->stride + (size_t)server]);
     return q;
 }
 
@@ -1855,7 +1863,10 @@ static bool rllb_i_numbers_resolve(rllb_balancer_desc *d)
     if (d->d == 0) d->d = 3;
     if (d->a == 0) d->a = 1;
     else if (d->a < 0) d->a = RLLB_OFF;
-    if (d->table == 0) d->table = d->capacity > 655 ? 655373 : 65537;
+    if (d->table == 0) {
+        d->table = d->capacity > 655 ? 100 * d->capacity + 1 : 65537;
+        while (!rllb_i_is_prime(d->table)) d->table += 2;
+    }
     if (d->reuse == 0) d->reuse = 3;
     if (d->slots == 0 && by_default) d->slots = 128;
     if (d->reward_field == 0) d->reward_field = d->features == RLLB_FEATURES_NEURIPS ? 10 : 5;
@@ -1954,6 +1965,7 @@ static rllb_balancer *rllb_i_handle_layout(rllb_balancer *b, rllb_carver *c)
     b->service = (float *)rllb_carve(c, c3 ? n : 0, sizeof(float));
     b->queue = (float *)rllb_carve(c, c3 ? n : 0, sizeof(float));
     b->costs = (float *)rllb_carve(c, n, sizeof(float));
+    b->nobody = (int32_t *)rllb_carve(c, n, sizeof(int32_t));
     b->value = (float *)rllb_carve(c, samples, sizeof(float));
     b->age = (float *)rllb_carve(c, samples, sizeof(float));
     b->product = (float *)rllb_carve(c, samples, sizeof(float));
@@ -2054,12 +2066,13 @@ static void rllb_i_server_start(rllb_balancer *b, int32_t index, const rllb_serv
     s->seen_done = ends.done;
     s->seen_failed = ends.failed;
     s->seen_samples = s->samples_at_start = ends.samples;
-    s->field = -1;
+    s->field = s->smoothed = -1;
     s->state = RLLB_SERVER_UP;
     if (b->head->used <= index) b->head->used = index + 1;
 }
 
 static void rllb_i_publish(rllb_balancer *b, double now_s);
+static rllb_i_bit_fn rllb_i_bit_best(void);
 
 /* What must agree before a handle may join a block. */
 static void rllb_i_head_fill(const rllb_balancer *b, rllb_i_head *h)
@@ -2122,7 +2135,7 @@ static void rllb_i_handle_start(rllb_balancer *b)
     int32_t i, lane = b->desc.worker < 0 ? b->workers : b->desc.worker;
     uint64_t stream = rllb_i_mix(b->desc.stream) + (uint64_t)(int64_t)lane, generation;
 
-    b->k = rllb_i_kernels_best();
+    b->bit = rllb_i_bit_best();
     b->keeper_only = b->desc.worker < 0;
     b->lane = lane;
     b->count = b->scalars + (size_t)lane * RLLB_I_SCALARS;
@@ -2269,7 +2282,7 @@ static void rllb_i_build_alias(rllb_balancer *b, const float *weight, int32_t n,
     rllb_i_alias_build(weight, total, n, b->keep, b->instead, b->share);
     for (j = 0; j < n; j++) {
         bool open = weight[j] <= 0 && b->keep[j] > 0;
-        alias[j].keep = open ? 0 : b->keep[j];
+        alias[j].keep = open ? 0 : (int32_t)(b->keep[j] * 16777216.0f);
         alias[j].instead = open ? heaviest : b->instead[j];
     }
 }
@@ -2596,28 +2609,50 @@ static int32_t rllb_i_rotate(const rllb_balancer *b, rllb_i_mind *m, const uint6
     return word ? 64 * i + rllb_i_lowest(word) : -1;
 }
 
-/* One of the tied. */
+/* Index of the set bit of that rank. */
+static int32_t rllb_i_bit_plain(uint64_t word, int32_t rank)
+{
+    while (rank-- > 0) word &= word - 1;
+    return rllb_i_lowest(word);
+}
+
+#if defined(RLLB_I_X86) && defined(__x86_64__)
+RLLB_I_ATTR(target("bmi2")) static int32_t rllb_i_bit_bmi2(uint64_t word, int32_t rank)
+{
+    return rllb_i_lowest(_pdep_u64((uint64_t)1 << rank, word));
+}
+#endif
+
+static rllb_i_bit_fn rllb_i_bit_best(void)
+{
+#if defined(RLLB_I_X86) && defined(__x86_64__)
+    if (__builtin_cpu_supports("bmi2")) return rllb_i_bit_bmi2;
+#endif
+    return rllb_i_bit_plain;
+}
+
+/* One of the tied. The random number is drawn whether or not it is needed: that costs less than a branch upon it. The
+   bias of the product is below 2^-20. */
 static int32_t rllb_i_break_tie(const rllb_balancer *b, rllb_i_mind *m, const uint64_t *words, int32_t tied)
 {
-    int32_t skip = 0, i, ones;
+    int32_t rank = 0, i, ones;
     uint64_t word;
 
+    if (b->desc.ties == RLLB_TIES_RANDOM) rank = (int32_t)(((rllb_rng_u64(&m->rng) >> 32) * (uint32_t)tied) >> 32);
     if (tied < 1) return -1;
     if (b->desc.ties == RLLB_TIES_ROTATE) {
         i = rllb_i_rotate(b, m, words);
         if (i >= 0) return i;
-    } else if (tied > 1 && b->desc.ties == RLLB_TIES_RANDOM) {
-        skip = rllb_rng_below(&m->rng, tied);
     }
-    for (i = 0; (word = words[i]) == 0 || (skip && (ones = rllb_i_ones(word)) <= skip); i++) {
-        if (word) skip -= ones;
+    if (b->used <= 64) return b->bit(words[0], rank);
+    for (i = 0; (word = words[i]) == 0 || (rank && (ones = rllb_i_ones(word)) <= rank); i++) {
+        if (word) rank -= ones;
     }
-    while (skip-- > 0) word &= word - 1;
-    return 64 * i + rllb_i_lowest(word);
+    return 64 * i + b->bit(word, rank);
 }
 
 /* argmin (q + 1) scale; busy servers only if none is idle, when `idle_first`. */
-static int32_t rllb_i_scan(const rllb_balancer *b, rllb_i_mind *m, const float *scale, bool idle_first)
+RLLB_I_APART static int32_t rllb_i_scan(const rllb_balancer *b, rllb_i_mind *m, const float *scale, bool idle_first)
 {
     uint64_t words[RLLB_BALANCER_SERVERS_MAX / 64];
     int32_t padded = (b->used + 15) & ~15, tied;
@@ -2628,49 +2663,42 @@ static int32_t rllb_i_scan(const rllb_balancer *b, rllb_i_mind *m, const float *
     return rllb_i_break_tie(b, m, words, tied);
 }
 
-/* The same over costs that are not products: C3, oracles. Few use it, so it is plain. */
-static int32_t rllb_i_scan_costs(const rllb_balancer *b, rllb_i_mind *m, const float *cost)
+/* The same over costs that are not products: times an idle server's one. */
+RLLB_I_APART static int32_t rllb_i_scan_costs(const rllb_balancer *b, rllb_i_mind *m, float *cost)
 {
     uint64_t words[RLLB_BALANCER_SERVERS_MAX / 64];
-    float least = INFINITY, limit;
-    int32_t j, tied = 0;
+    int32_t j, padded = (b->used + 15) & ~15;
 
-    for (j = 0; j < b->used; j++) {
-        if (cost[j] < least) least = cost[j];
-    }
-    limit = least + fabsf(least) * (1.0f / 1048576.0f);
-    for (j = 0; j < b->used; j++) {
-        uint64_t tie = least < INFINITY && cost[j] <= limit;
-        if (j % 64 == 0) words[j / 64] = 0;
-        words[j / 64] |= tie << (j % 64);
-        tied += (int32_t)tie;
-    }
-    return rllb_i_break_tie(b, m, words, tied);
+    if (padded == 0) return -1;
+    for (j = 0; j < b->used; j++) cost[j] = cost[j] >= 0 ? cost[j] : INFINITY;
+    for (j = b->used; j < padded; j++) cost[j] = INFINITY;
+    return rllb_i_break_tie(b, m, words, b->k->least(b->nobody, (size_t)b->stride, 1, cost, padded, words));
 }
 
-static int32_t rllb_i_draw_column(const rllb_i_mind *m, int32_t used, uint64_t random)
+/* The two below choose by masks: which way it goes is chance, and a branch would be foretold wrongly half the time. */
+static inline int32_t rllb_i_draw_column(const rllb_i_mind *m, int32_t used, uint64_t random)
 {
-    int32_t column = (int32_t)(((random >> 32) * (uint64_t)used) >> 32);
-    float chance = (float)(int32_t)(random & 0xffffff) * (1.0f / 16777216.0f);
+    int32_t column = (int32_t)(((random >> 32) * (uint64_t)used) >> 32), instead = m->alias[column].instead;
+    int32_t stay = -(int32_t)((int32_t)(random & 0xffffff) < m->alias[column].keep);
 
-    return chance < m->alias[column].keep ? column : m->alias[column].instead;
+    return instead ^ ((column ^ instead) & stay);
 }
 
-static int32_t rllb_i_draw(const rllb_balancer *b, rllb_i_mind *m)
+RLLB_I_APART static int32_t rllb_i_draw(const rllb_balancer *b, rllb_i_mind *m)
 {
-    int32_t i, best = -1;
-    float least = INFINITY;
+    rllb_rng rng = m->rng; /* in registers while it draws */
+    int32_t i, best = -1, least = INT32_MAX;
 
     if (b->live < 1) return -1;
     for (i = 0; i < b->d; i++) {
-        int32_t s = rllb_i_draw_column(m, b->used, rllb_rng_u64(&m->rng));
-        float cost = (float)(rllb_i_flows(b, s) + 1) * m->scale[s];
-        if (cost < least) {
-            least = cost;
-            best = s;
-        }
+        int32_t s = rllb_i_draw_column(m, b->used, rllb_rng_u64(&rng));
+        int32_t cost = rllb_i_bits_of((float)(rllb_i_flows(b, s) + 1) * m->scale[s]); /* in order, being above 0 */
+        int32_t less = -(int32_t)(cost < least);
+        least ^= (least ^ cost) & less;
+        best ^= (best ^ s) & less;
     }
-    return best;
+    m->rng = rng;
+    return best; /* not usable if all drawn were suspended: the caller looks */
 }
 
 static float rllb_i_peak(const rllb_balancer *b, int32_t s)
@@ -2682,7 +2710,7 @@ static float rllb_i_peak(const rllb_balancer *b, int32_t s)
 }
 
 /* Two distinct ones, the better of them. */
-static int32_t rllb_i_two(const rllb_balancer *b, rllb_i_mind *m, bool peak)
+RLLB_I_APART static int32_t rllb_i_two(const rllb_balancer *b, rllb_i_mind *m, bool peak)
 {
     int32_t i, j, s, t;
     float one, other;
@@ -2696,7 +2724,7 @@ static int32_t rllb_i_two(const rllb_balancer *b, rllb_i_mind *m, bool peak)
     t = m->live[j];
     one = (float)(rllb_i_flows(b, s) + 1) * m->scale[s] * (peak ? rllb_i_peak(b, s) : 1);
     other = (float)(rllb_i_flows(b, t) + 1) * m->scale[t] * (peak ? rllb_i_peak(b, t) : 1);
-    return other < one ? t : s; /* the first drawn of equals: random already */
+    return s ^ ((s ^ t) & -(int32_t)(other < one)); /* the first drawn of equals: random already */
 }
 
 static int32_t rllb_i_round(const rllb_balancer *b, rllb_i_mind *m)
@@ -2710,7 +2738,7 @@ static int32_t rllb_i_round(const rllb_balancer *b, rllb_i_mind *m)
     return s;
 }
 
-static int32_t rllb_i_smooth(const rllb_balancer *b, rllb_i_mind *m)
+RLLB_I_APART static int32_t rllb_i_smooth(const rllb_balancer *b, rllb_i_mind *m)
 {
     double total = 0;
     int32_t i, best = -1;
@@ -2725,7 +2753,7 @@ static int32_t rllb_i_smooth(const rllb_balancer *b, rllb_i_mind *m)
     return best;
 }
 
-static int32_t rllb_i_c3(const rllb_balancer *b, rllb_i_mind *m)
+RLLB_I_APART static int32_t rllb_i_c3(const rllb_balancer *b, rllb_i_mind *m)
 {
     int32_t j;
 
@@ -2740,7 +2768,7 @@ static int32_t rllb_i_c3(const rllb_balancer *b, rllb_i_mind *m)
     return rllb_i_scan_costs(b, m, b->costs);
 }
 
-static int32_t rllb_i_oracle(const rllb_balancer *b, rllb_i_mind *m)
+RLLB_I_APART static int32_t rllb_i_oracle(const rllb_balancer *b, rllb_i_mind *m)
 {
     bool sed = m->how == RLLB_BALANCE_SED_ORACLE;
     int32_t j;
@@ -2752,7 +2780,7 @@ static int32_t rllb_i_oracle(const rllb_balancer *b, rllb_i_mind *m)
     return rllb_i_scan_costs(b, m, b->costs);
 }
 
-static int32_t rllb_i_choose(rllb_balancer *b, rllb_i_mind *m)
+RLLB_I_APART static int32_t rllb_i_choose(rllb_balancer *b, rllb_i_mind *m)
 {
     int32_t j, s;
 
@@ -2784,7 +2812,7 @@ static int32_t rllb_i_best_reply(rllb_balancer *b, const rllb_i_mind *m)
     return best;
 }
 
-static int32_t rllb_i_prequal(rllb_balancer *b, rllb_i_mind *m)
+RLLB_I_APART static int32_t rllb_i_prequal(rllb_balancer *b, rllb_i_mind *m)
 {
     int32_t best = b->live < 1 ? -2 : rllb_i_best_reply(b, m);
 
@@ -2803,7 +2831,7 @@ static int32_t rllb_i_table_entry(const rllb_balancer *b, uint32_t at)
 }
 
 /* Onwards from the key's entry to the first server that has room. */
-static int32_t rllb_i_bounded(const rllb_balancer *b, rllb_i_mind *m, uint32_t at)
+RLLB_I_APART static int32_t rllb_i_bounded(const rllb_balancer *b, rllb_i_mind *m, uint32_t at)
 {
     int32_t w, step, all = 0, size = b->desc.table;
     double room;
@@ -2820,7 +2848,7 @@ static int32_t rllb_i_bounded(const rllb_balancer *b, rllb_i_mind *m, uint32_t a
     return rllb_i_scan(b, m, m->scale, false);
 }
 
-static int32_t rllb_i_by_key(rllb_balancer *b, rllb_i_mind *m, uint64_t key)
+RLLB_I_APART static int32_t rllb_i_by_key(rllb_balancer *b, rllb_i_mind *m, uint64_t key)
 {
     uint64_t hash = key ? rllb_i_mix(key) : rllb_rng_u64(&m->rng);
     uint32_t at;
@@ -2901,7 +2929,7 @@ static void rllb_i_put_sample(rllb_balancer *b, uint64_t *slots, float value)
 }
 
 /* What few picks, or few balancers, have to do. */
-static int32_t rllb_i_decide_more(rllb_balancer *b, uint64_t key)
+RLLB_I_APART static int32_t rllb_i_decide_more(rllb_balancer *b, uint64_t key)
 {
     int32_t s = -1, other;
 
@@ -4199,9 +4227,9 @@ size_t rllb_balancer_metrics(const rllb_balancer *b, rllb_metrics_format format,
    RLLB_I_STAMP set to one of RLLB_I_GENERIC ... . Everything is said in a few vector operations:
 
        V, VI            VW floats, VW int32            COUNTS(p)      VW counters, which other threads may be changing
-       MINU(a, b)       of int32 taken as unsigned     MINC(a, b)     the same where both are bits of floats >= 0
-       BELOW(i, j)      bit k: i[k] < j[k]             ABOVE(i, j, c) c + 1 where i > j, else c
-       BUSY(i)          2^40 where i > 1, else 1       WITHOUT(m, a)  a, but 0 where m has all bits but the sign set
+       LESS(i, j)       all bits set where i < j       BELOW(i, j)    bit k: i[k] < j[k]
+       MINC(i, j)       as floats >= 0, by their bits; j where i is NaN; MAXC: no NaN
+       WITHOUT(m, i)    i, but 0 where m has all bits but the sign set
        POW2(t)          2^n for t = n + 1.5 * 2^23
 
    Sums of floats run over 16 lanes and then by halves, whatever the width, and nothing is fused: every set gives the
@@ -4254,18 +4282,17 @@ size_t rllb_balancer_metrics(const rllb_balancer *b, rllb_metrics_format format,
 #define SET1I(x) _mm512_set1_epi32(x)
 #define ADDI(a, b) _mm512_add_epi32(a, b)
 #define SUBI(a, b) _mm512_sub_epi32(a, b)
+#define ANDI(a, b) _mm512_and_si512(a, b)
 #define ORI(a, b) _mm512_or_si512(a, b)
-#define MINU(a, b) _mm512_maskz_min_epu32(0xffff, a, b)
-#define ABOVE(i, j, c) _mm512_mask_add_epi32(c, _mm512_cmpgt_epi32_mask(i, j), c, _mm512_set1_epi32(1))
 #define TO_FLOAT(i) _mm512_maskz_cvtepi32_ps(0xffff, i)
 #define AS_INT(a) _mm512_castps_si512(a)
 #define AS_FLOAT(i) _mm512_castsi512_ps(i)
 #define SHIFT23(i) _mm512_maskz_slli_epi32(0xffff, i, 23)
-#define WITHOUT(m, a) AS_FLOAT(_mm512_maskz_andnot_epi32(0xffff, m, AS_INT(a)))
-#define MINC(a, b) MINU(a, b)
+#define WITHOUT(m, i) _mm512_maskz_andnot_epi32(0xffff, m, i)
+#define MINC(a, b) _mm512_maskz_min_epu32(0xffff, a, b)
+#define MAXC(a, b) _mm512_maskz_max_epu32(0xffff, a, b)
+#define LESS(i, j) _mm512_maskz_set1_epi32(_mm512_cmpgt_epi32_mask(j, i), -1)
 #define BELOW(i, j) ((uint32_t)_mm512_cmpgt_epi32_mask(j, i))
-#define BUSY(i) \
-    AS_FLOAT(_mm512_mask_mov_epi32(SET1I(0x3f800000), _mm512_cmpgt_epi32_mask(i, SET1I(1)), SET1I(0x53800000)))
 #elif RLLB_I_STAMP == RLLB_I_AVX2
 #define V __m256
 #define VI __m256i
@@ -4283,19 +4310,17 @@ size_t rllb_balancer_metrics(const rllb_balancer *b, rllb_metrics_format format,
 #define SET1I(x) _mm256_set1_epi32(x)
 #define ADDI(a, b) _mm256_add_epi32(a, b)
 #define SUBI(a, b) _mm256_sub_epi32(a, b)
+#define ANDI(a, b) _mm256_and_si256(a, b)
 #define ORI(a, b) _mm256_or_si256(a, b)
-#define MINU(a, b) _mm256_min_epu32(a, b)
-#define ABOVE(i, j, c) _mm256_sub_epi32(c, _mm256_cmpgt_epi32(i, j))
 #define TO_FLOAT(i) _mm256_cvtepi32_ps(i)
 #define AS_INT(a) _mm256_castps_si256(a)
 #define AS_FLOAT(i) _mm256_castsi256_ps(i)
 #define SHIFT23(i) _mm256_slli_epi32(i, 23)
-#define WITHOUT(m, a) _mm256_andnot_ps(AS_FLOAT(m), a)
-#define MINC(a, b) MINU(a, b)
-#define BELOW(i, j) ((uint32_t)_mm256_movemask_ps(AS_FLOAT(_mm256_cmpgt_epi32(j, i))))
-#define BUSY(i)                                                                                                     \
-    AS_FLOAT(_mm256_add_epi32(SET1I(0x3f800000), _mm256_and_si256(_mm256_cmpgt_epi32(i, SET1I(1)), \
-                                                                  SET1I(0x14000000))))
+#define WITHOUT(m, i) _mm256_andnot_si256(m, i)
+#define MINC(a, b) _mm256_min_epu32(a, b)
+#define MAXC(a, b) _mm256_max_epu32(a, b)
+#define LESS(i, j) _mm256_cmpgt_epi32(j, i)
+#define BELOW(i, j) ((uint32_t)_mm256_movemask_ps(AS_FLOAT(LESS(i, j))))
 #elif RLLB_I_STAMP == RLLB_I_SSE2
 #define V __m128
 #define VI __m128i
@@ -4313,19 +4338,17 @@ size_t rllb_balancer_metrics(const rllb_balancer *b, rllb_metrics_format format,
 #define SET1I(x) _mm_set1_epi32(x)
 #define ADDI(a, b) _mm_add_epi32(a, b)
 #define SUBI(a, b) _mm_sub_epi32(a, b)
+#define ANDI(a, b) _mm_and_si128(a, b)
 #define ORI(a, b) _mm_or_si128(a, b)
-#define MINU(a, b) NAME(minu)(a, b)
-#define ABOVE(i, j, c) _mm_sub_epi32(c, _mm_cmpgt_epi32(i, j))
 #define TO_FLOAT(i) _mm_cvtepi32_ps(i)
 #define AS_INT(a) _mm_castps_si128(a)
 #define AS_FLOAT(i) _mm_castsi128_ps(i)
 #define SHIFT23(i) _mm_slli_epi32(i, 23)
-#define WITHOUT(m, a) _mm_andnot_ps(AS_FLOAT(m), a)
+#define WITHOUT(m, i) _mm_andnot_si128(m, i)
 #define MINC(a, b) AS_INT(_mm_min_ps(AS_FLOAT(a), AS_FLOAT(b)))
-#define BELOW(i, j) ((uint32_t)_mm_movemask_ps(AS_FLOAT(_mm_cmplt_epi32(i, j))))
-#define BUSY(i)                                                                                               \
-    AS_FLOAT(_mm_add_epi32(SET1I(0x3f800000), _mm_and_si128(_mm_cmpgt_epi32(i, SET1I(1)), \
-                                                            SET1I(0x14000000))))
+#define MAXC(a, b) AS_INT(_mm_max_ps(AS_FLOAT(a), AS_FLOAT(b)))
+#define LESS(i, j) _mm_cmplt_epi32(i, j)
+#define BELOW(i, j) ((uint32_t)_mm_movemask_ps(AS_FLOAT(LESS(i, j))))
 #elif RLLB_I_STAMP == RLLB_I_NEON
 #define V float32x4_t
 #define VI int32x4_t
@@ -4343,18 +4366,17 @@ size_t rllb_balancer_metrics(const rllb_balancer *b, rllb_metrics_format format,
 #define SET1I(x) vdupq_n_s32(x)
 #define ADDI(a, b) vaddq_s32(a, b)
 #define SUBI(a, b) vsubq_s32(a, b)
+#define ANDI(a, b) vandq_s32(a, b)
 #define ORI(a, b) vorrq_s32(a, b)
-#define MINU(a, b) vreinterpretq_s32_u32(vminq_u32(vreinterpretq_u32_s32(a), vreinterpretq_u32_s32(b)))
-#define ABOVE(i, j, c) vsubq_s32(c, vreinterpretq_s32_u32(vcgtq_s32(i, j)))
 #define TO_FLOAT(i) vcvtq_f32_s32(i)
 #define AS_INT(a) vreinterpretq_s32_f32(a)
 #define AS_FLOAT(i) vreinterpretq_f32_s32(i)
 #define SHIFT23(i) vshlq_n_s32(i, 23)
-#define WITHOUT(m, a) AS_FLOAT(vbicq_s32(AS_INT(a), m))
-#define MINC(a, b) MINU(a, b)
+#define WITHOUT(m, i) vbicq_s32(i, m)
+#define MINC(a, b) vreinterpretq_s32_u32(vminq_u32(vreinterpretq_u32_s32(a), vreinterpretq_u32_s32(b)))
+#define MAXC(a, b) vmaxq_s32(a, b)
+#define LESS(i, j) vreinterpretq_s32_u32(vcltq_s32(i, j))
 #define BELOW(i, j) NAME(below)(i, j)
-#define BUSY(i) \
-    AS_FLOAT(vaddq_s32(SET1I(0x3f800000), vandq_s32(vreinterpretq_s32_u32(vcgtq_s32(i, SET1I(1))), SET1I(0x14000000))))
 #else
 #define V float
 #define VI int32_t
@@ -4376,31 +4398,33 @@ size_t rllb_balancer_metrics(const rllb_balancer *b, rllb_metrics_format format,
 #define SET1I(x) ((int32_t)(x))
 #define ADDI(a, b) ((int32_t)((uint32_t)(a) + (uint32_t)(b)))
 #define SUBI(a, b) ((int32_t)((uint32_t)(a) - (uint32_t)(b)))
+#define ANDI(a, b) ((a) & (b))
 #define ORI(a, b) ((a) | (b))
-#define MINU(a, b) ((uint32_t)(a) < (uint32_t)(b) ? (a) : (b))
-#define ABOVE(i, j, c) ((c) + ((i) > (j)))
 #define TO_FLOAT(i) ((float)(i))
 #define AS_INT(a) rllb_i_bits_of(a)
 #define AS_FLOAT(i) rllb_i_float_of(i)
 #define SHIFT23(i) ((int32_t)((uint32_t)(i) << 23))
-#define WITHOUT(m, a) ((m) ? 0.0f : (a))
-#define MINC(a, b) MINU(a, b)
+#define WITHOUT(m, i) ((i) & ~(m))
+#define MINC(a, b) ((uint32_t)(a) < (uint32_t)(b) ? (a) : (b))
+#define MAXC(a, b) ((a) > (b) ? (a) : (b))
+#define LESS(i, j) (-(int32_t)((i) < (j)))
 #define BELOW(i, j) ((uint32_t)((i) < (j)))
-#define BUSY(i) ((i) > 1 ? 1099511627776.0f : 1.0f)
 #endif
 
 #define VECTORS (16 / VW) /* of 16 lanes */
 #define POW2(t) AS_FLOAT(ADDI(SHIFT23(AS_INT(t)), SET1I(0x3f800000)))
+#define INFINITE SET1I(0x7f800000)
 
 /* ---- across the lanes of a vector ------------------------------------------------------------------------------ */
 
+/* least: the least cost, in all lanes. total: the sum. first: lane 0. */
 #if RLLB_I_STAMP == RLLB_I_AVX512
-INLINE VI NAME(least_cost)(VI a)
+INLINE VI NAME(least_lane)(VI a)
 {
-    a = MINU(a, _mm512_maskz_shuffle_i32x4(0xffff, a, a, 0x4e));
-    a = MINU(a, _mm512_maskz_shuffle_i32x4(0xffff, a, a, 0xb1));
-    a = MINU(a, _mm512_maskz_shuffle_epi32(0xffff, a, _MM_PERM_BADC));
-    return MINU(a, _mm512_maskz_shuffle_epi32(0xffff, a, _MM_PERM_CDAB));
+    a = MINC(a, _mm512_maskz_shuffle_i32x4(0xffff, a, a, 0x4e));
+    a = MINC(a, _mm512_maskz_shuffle_i32x4(0xffff, a, a, 0xb1));
+    a = MINC(a, _mm512_maskz_shuffle_epi32(0xffff, a, _MM_PERM_BADC));
+    return MINC(a, _mm512_maskz_shuffle_epi32(0xffff, a, _MM_PERM_CDAB));
 }
 
 INLINE int32_t NAME(first)(VI a)
@@ -4408,7 +4432,7 @@ INLINE int32_t NAME(first)(VI a)
     return _mm_cvtsi128_si32(_mm512_maskz_extracti32x4_epi32(0xf, a, 0));
 }
 
-INLINE int32_t NAME(sum_i)(VI a)
+INLINE int32_t NAME(total)(VI a)
 {
     __m256i e = _mm256_add_epi32(_mm512_maskz_extracti64x4_epi64(0xff, a, 0),
                                  _mm512_maskz_extracti64x4_epi64(0xff, a, 1));
@@ -4416,21 +4440,12 @@ INLINE int32_t NAME(sum_i)(VI a)
     q = _mm_add_epi32(q, _mm_shuffle_epi32(q, 0x4e));
     return _mm_cvtsi128_si32(_mm_add_epi32(q, _mm_shuffle_epi32(q, 0xb1)));
 }
-
-INLINE uint32_t NAME(least_u)(VI a)
-{
-    __m256i e = _mm256_min_epu32(_mm512_maskz_extracti64x4_epi64(0xff, a, 0),
-                                 _mm512_maskz_extracti64x4_epi64(0xff, a, 1));
-    __m128i q = _mm_min_epu32(_mm256_castsi256_si128(e), _mm256_extracti128_si256(e, 1));
-    q = _mm_min_epu32(q, _mm_shuffle_epi32(q, 0x4e));
-    return (uint32_t)_mm_cvtsi128_si32(_mm_min_epu32(q, _mm_shuffle_epi32(q, 0xb1)));
-}
 #elif RLLB_I_STAMP == RLLB_I_AVX2
-INLINE VI NAME(least_cost)(VI a)
+INLINE VI NAME(least_lane)(VI a)
 {
-    a = MINU(a, _mm256_permute2x128_si256(a, a, 1));
-    a = MINU(a, _mm256_shuffle_epi32(a, 0x4e));
-    return MINU(a, _mm256_shuffle_epi32(a, 0xb1));
+    a = MINC(a, _mm256_permute2x128_si256(a, a, 1));
+    a = MINC(a, _mm256_shuffle_epi32(a, 0x4e));
+    return MINC(a, _mm256_shuffle_epi32(a, 0xb1));
 }
 
 INLINE int32_t NAME(first)(VI a)
@@ -4438,27 +4453,14 @@ INLINE int32_t NAME(first)(VI a)
     return _mm256_cvtsi256_si32(a);
 }
 
-INLINE int32_t NAME(sum_i)(VI a)
+INLINE int32_t NAME(total)(VI a)
 {
     __m128i q = _mm_add_epi32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
     q = _mm_add_epi32(q, _mm_shuffle_epi32(q, 0x4e));
     return _mm_cvtsi128_si32(_mm_add_epi32(q, _mm_shuffle_epi32(q, 0xb1)));
 }
-
-INLINE uint32_t NAME(least_u)(VI a)
-{
-    __m128i q = _mm_min_epu32(_mm256_castsi256_si128(a), _mm256_extracti128_si256(a, 1));
-    q = _mm_min_epu32(q, _mm_shuffle_epi32(q, 0x4e));
-    return (uint32_t)_mm_cvtsi128_si32(_mm_min_epu32(q, _mm_shuffle_epi32(q, 0xb1)));
-}
 #elif RLLB_I_STAMP == RLLB_I_SSE2
-INLINE VI NAME(minu)(VI a, VI b)
-{
-    VI sign = _mm_set1_epi32(INT32_MIN), less = _mm_cmpgt_epi32(_mm_xor_si128(b, sign), _mm_xor_si128(a, sign));
-    return _mm_or_si128(_mm_and_si128(less, a), _mm_andnot_si128(less, b));
-}
-
-INLINE VI NAME(least_cost)(VI a)
+INLINE VI NAME(least_lane)(VI a)
 {
     a = MINC(a, _mm_shuffle_epi32(a, 0x4e));
     return MINC(a, _mm_shuffle_epi32(a, 0xb1));
@@ -4469,16 +4471,10 @@ INLINE int32_t NAME(first)(VI a)
     return _mm_cvtsi128_si32(a);
 }
 
-INLINE int32_t NAME(sum_i)(VI a)
+INLINE int32_t NAME(total)(VI a)
 {
     a = _mm_add_epi32(a, _mm_shuffle_epi32(a, 0x4e));
     return _mm_cvtsi128_si32(_mm_add_epi32(a, _mm_shuffle_epi32(a, 0xb1)));
-}
-
-INLINE uint32_t NAME(least_u)(VI a)
-{
-    a = MINU(a, _mm_shuffle_epi32(a, 0x4e));
-    return (uint32_t)_mm_cvtsi128_si32(MINU(a, _mm_shuffle_epi32(a, 0xb1)));
 }
 #elif RLLB_I_STAMP == RLLB_I_NEON
 INLINE uint32_t NAME(below)(VI i, VI j)
@@ -4487,7 +4483,7 @@ INLINE uint32_t NAME(below)(VI i, VI j)
     return vaddvq_u32(vandq_u32(vcltq_s32(i, j), vld1q_u32(bit)));
 }
 
-INLINE VI NAME(least_cost)(VI a)
+INLINE VI NAME(least_lane)(VI a)
 {
     return vdupq_n_s32(vminvq_s32(a));
 }
@@ -4497,17 +4493,12 @@ INLINE int32_t NAME(first)(VI a)
     return vgetq_lane_s32(a, 0);
 }
 
-INLINE int32_t NAME(sum_i)(VI a)
+INLINE int32_t NAME(total)(VI a)
 {
     return vaddvq_s32(a);
 }
-
-INLINE uint32_t NAME(least_u)(VI a)
-{
-    return vminvq_u32(vreinterpretq_u32_s32(a));
-}
 #else
-INLINE VI NAME(least_cost)(VI a)
+INLINE VI NAME(least_lane)(VI a)
 {
     return a;
 }
@@ -4517,28 +4508,44 @@ INLINE int32_t NAME(first)(VI a)
     return a;
 }
 
-INLINE int32_t NAME(sum_i)(VI a)
+INLINE int32_t NAME(total)(VI a)
 {
     return a;
-}
-
-INLINE uint32_t NAME(least_u)(VI a)
-{
-    return (uint32_t)a;
 }
 #endif
 
 /* The sum of 16 lanes by halves: j and j + 8, then j and j + 4, ... */
 INLINE float NAME(sum)(const V *v)
 {
-    RLLB_I_ALIGNED(float s[16]);
+#if RLLB_I_STAMP == RLLB_I_AVX512 || RLLB_I_STAMP == RLLB_I_AVX2
+#if RLLB_I_STAMP == RLLB_I_AVX512
+    __m512d both = _mm512_castps_pd(v[0]);
+    __m256 e = _mm256_add_ps(_mm256_castpd_ps(_mm512_maskz_extractf64x4_pd(0xff, both, 0)),
+                             _mm256_castpd_ps(_mm512_maskz_extractf64x4_pd(0xff, both, 1)));
+#else
+    __m256 e = _mm256_add_ps(v[0], v[1]);
+#endif
+    __m128 q = _mm_add_ps(_mm256_castps256_ps128(e), _mm256_extractf128_ps(e, 1));
+    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(q, _mm_shuffle_ps(q, q, 1)));
+#elif RLLB_I_STAMP == RLLB_I_SSE2
+    __m128 q = _mm_add_ps(_mm_add_ps(v[0], v[2]), _mm_add_ps(v[1], v[3]));
+    q = _mm_add_ps(q, _mm_movehl_ps(q, q));
+    return _mm_cvtss_f32(_mm_add_ss(q, _mm_shuffle_ps(q, q, 1)));
+#elif RLLB_I_STAMP == RLLB_I_NEON
+    float32x4_t q = vaddq_f32(vaddq_f32(v[0], v[2]), vaddq_f32(v[1], v[3]));
+    float32x2_t d = vadd_f32(vget_low_f32(q), vget_high_f32(q));
+    return vget_lane_f32(d, 0) + vget_lane_f32(d, 1);
+#else
+    float s[16];
     int i, half;
 
-    for (i = 0; i < VECTORS; i++) ST(s + i * VW, v[i]);
+    for (i = 0; i < 16; i++) s[i] = v[i];
     for (half = 8; half >= 1; half /= 2) {
         for (i = 0; i < half; i++) s[i] = s[i] + s[i + half];
     }
     return s[0];
+#endif
 }
 
 INLINE int32_t NAME(ones)(uint64_t word)
@@ -4555,9 +4562,8 @@ INLINE int32_t NAME(ones)(uint64_t word)
 /* ---- least cost ------------------------------------------------------------------------------------------------
 
    cost[j] = (in flight over all workers + 1) * scale[j]; idle_first: 2^40 times as much if any is in flight. scale is
-   >= 0, infinite: not usable. In `words` bit j % 64 of word j / 64 says that cost[j] ties with the least: it is at most
-   8 floats away, 2^-21 to 2^-20 of it. Answers how many bits are set: none if the least is infinite, or as near to
-   that. n is a multiple of 16, at most 4096.
+   >= 0, infinite: not usable. In `words` bit j % 64 of word j / 64 says that cost[j] ties with the least: it is finite
+   and at most 8 floats away, 2^-21 to 2^-20 of it. Answers how many bits are set. n is a multiple of 16, at most 4096.
    Costs are kept as bits, which order as they do, because integers compare faster. */
 
 /* Costs of `vectors` vectors of servers, and the least of them lane by lane. */
@@ -4578,7 +4584,10 @@ INLINE VI NAME(costs)(const int32_t *counts, size_t stride, int32_t workers, con
     UNROLL
     for (i = 0; i < vectors; i++) {
         V product = MUL(TO_FLOAT(in_flight[i]), LD(scale + i * VW));
-        if (idle_first) product = MUL(product, BUSY(in_flight[i]));
+        if (idle_first) { /* exponents 0 and 40 */
+            VI busy = ANDI(LESS(SET1I(1), in_flight[i]), SET1I(0x14000000));
+            product = MUL(product, AS_FLOAT(ADDI(busy, SET1I(0x3f800000))));
+        }
         cost[i] = AS_INT(product);
     }
     least = cost[0];
@@ -4597,120 +4606,150 @@ INLINE uint64_t NAME(tied)(const VI *cost, VI limit, int vectors)
     return word;
 }
 
-/* Up to 64 servers: all costs stay in registers. */
-INLINE int32_t NAME(least_few)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int vectors,
-                               int idle_first, uint64_t *words)
+/* What costs less ties with the least. */
+INLINE VI NAME(limit)(VI least)
 {
-    VI cost[64 / VW], limit = NAME(costs)(counts, stride, workers, scale, vectors, idle_first, cost);
+    return MINC(ADDI(NAME(least_lane)(least), SET1I(9)), INFINITE);
+}
 
-    limit = ADDI(NAME(least_cost)(limit), SET1I(9));
-    words[0] = NAME(first)(limit) > 0x7f800000 ? 0 : NAME(tied)(cost, limit, vectors);
+/* Up to 64 servers: all costs stay in registers. */
+INLINE int32_t NAME(least_in)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int vectors,
+                              int idle_first, uint64_t *words)
+{
+    VI cost[64 / VW], least = NAME(costs)(counts, stride, workers, scale, vectors, idle_first, cost);
+
+    words[0] = NAME(tied)(cost, NAME(limit)(least), vectors);
     return NAME(ones)(words[0]);
 }
 
-/* More: costs are kept on the stack, and only blocks of 64 whose least is within the limit are looked at again. */
-INLINE int32_t NAME(least_many)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
-                                int idle_first, uint64_t *words)
+INLINE int32_t NAME(least_of_few)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
+                                  int idle_first, uint64_t *words)
 {
+    switch (n) {
+    case 16: return NAME(least_in)(counts, stride, workers, scale, VECTORS, idle_first, words);
+    case 32: return NAME(least_in)(counts, stride, workers, scale, 2 * VECTORS, idle_first, words);
+    case 48: return NAME(least_in)(counts, stride, workers, scale, 3 * VECTORS, idle_first, words);
+    default: return NAME(least_in)(counts, stride, workers, scale, 4 * VECTORS, idle_first, words);
+    }
+}
+
+/* Costs of the last n < 64 servers; infinite for the rest of the block. */
+INLINE VI NAME(rest)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
+                     int idle_first, VI *cost)
+{
+    VI least = INFINITE;
+    int i, j;
+
+    UNROLL
+    for (i = 0; i < 64; i += 16) {
+        VI *part = cost + i / VW;
+        UNROLL
+        for (j = 0; j < VECTORS; j++) part[j] = INFINITE;
+        if (i >= n) continue;
+        least = MINC(least, NAME(costs)(counts + i, stride, workers, scale + i, VECTORS, idle_first, part));
+    }
+    return least;
+}
+
+/* More: costs are kept only of blocks of 64 that, so far, could hold the least or a tie with it. Few, as a rule. */
+typedef struct NAME(keeper) {
+    int32_t count, block[64];
     RLLB_I_ALIGNED(int32_t costs[4096]);
-    VI least_of[64], limit = SET1I(0x7f800000), cost[64 / VW];
-    int32_t blocks = (n + 63) / 64, b, j, ties = 0;
+} NAME(keeper);
+
+INLINE void NAME(keep)(NAME(keeper) *kept, VI *limit, int32_t block, const VI *cost, VI least)
+{
+    int32_t *to = kept->costs + kept->count * 64;
     int i;
 
-    for (b = 0, j = 0; j + 64 <= n; b++, j += 64) {
-        least_of[b] = NAME(costs)(counts + j, stride, workers, scale + j, 64 / VW, idle_first, cost);
-        UNROLL
-        for (i = 0; i < 64 / VW; i++) STI(costs + j + i * VW, cost[i]);
-        limit = MINC(least_of[b], limit);
+    if (!BELOW(least, *limit)) return;
+    *limit = MINC(*limit, NAME(limit)(least));
+    UNROLL
+    for (i = 0; i < 64 / VW; i++) STI(to + i * VW, cost[i]);
+    kept->block[kept->count++] = block;
+}
+
+INLINE int32_t NAME(least_of_many)(const int32_t *counts, size_t stride, int32_t workers, const float *scale,
+                                   int32_t n, int idle_first, uint64_t *words)
+{
+    NAME(keeper) kept;
+    VI cost[64 / VW], limit = INFINITE, least;
+    int32_t j, b, ties = 0;
+    int i;
+
+    kept.count = 0;
+    for (j = 0; j + 64 <= n; j += 64) {
+        words[j / 64] = 0;
+        least = NAME(costs)(counts + j, stride, workers, scale + j, 64 / VW, idle_first, cost);
+        NAME(keep)(&kept, &limit, j / 64, cost, least);
     }
-    if (b < blocks) {
-        least_of[b] = SET1I(0x7f800000);
-        for (; j < n; j += 16) {
-            VI least = NAME(costs)(counts + j, stride, workers, scale + j, VECTORS, idle_first, cost);
-            least_of[b] = MINC(least, least_of[b]);
-            for (i = 0; i < VECTORS; i++) STI(costs + j + i * VW, cost[i]);
-        }
-        limit = MINC(least_of[b], limit);
-        for (; j < blocks * 64; j += VW) STI(costs + j, SET1I(0x7f800000));
+    if (j < n) {
+        words[j / 64] = 0;
+        least = NAME(rest)(counts + j, stride, workers, scale + j, n - j, idle_first, cost);
+        NAME(keep)(&kept, &limit, j / 64, cost, least);
     }
-    limit = ADDI(NAME(least_cost)(limit), SET1I(9));
-    if (NAME(first)(limit) > 0x7f800000) limit = SET1I(0);
-    for (b = 0; b < blocks; b++) {
-        words[b] = 0;
-        if (!BELOW(least_of[b], limit)) continue;
+    for (b = 0; b < kept.count; b++) {
+        const int32_t *from = kept.costs + b * 64;
         UNROLL
-        for (i = 0; i < 64 / VW; i++) cost[i] = LDI(costs + b * 64 + i * VW);
-        words[b] = NAME(tied)(cost, limit, 64 / VW);
-        ties += NAME(ones)(words[b]);
+        for (i = 0; i < 64 / VW; i++) cost[i] = LDI(from + i * VW);
+        words[kept.block[b]] = NAME(tied)(cost, limit, 64 / VW);
+        ties += NAME(ones)(words[kept.block[b]]);
     }
     return ties;
 }
 
-INLINE int32_t NAME(least_any)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
-                               int idle_first, uint64_t *words)
+/* Apart from the few, so that these need no frame for many. */
+KERNEL RLLB_I_ATTR(noinline) int32_t NAME(least_many)(const int32_t *counts, size_t stride, int32_t workers,
+                                                      const float *scale, int32_t n, uint64_t *words)
 {
-    switch (n) {
-    case 16: return NAME(least_few)(counts, stride, workers, scale, VECTORS, idle_first, words);
-    case 32: return NAME(least_few)(counts, stride, workers, scale, 2 * VECTORS, idle_first, words);
-    case 48: return NAME(least_few)(counts, stride, workers, scale, 3 * VECTORS, idle_first, words);
-    default: return NAME(least_few)(counts, stride, workers, scale, 4 * VECTORS, idle_first, words);
-    }
+    return NAME(least_of_many)(counts, stride, workers, scale, n, 0, words);
 }
 
-/* Apart, so that few servers need no frame for many. */
-KERNEL RLLB_I_ATTR(noinline) int32_t NAME(least_of_many)(const int32_t *counts, size_t stride, int32_t workers,
-                                                         const float *scale, int32_t n, uint64_t *words)
+KERNEL RLLB_I_ATTR(noinline) int32_t NAME(least_idle_many)(const int32_t *counts, size_t stride, int32_t workers,
+                                                           const float *scale, int32_t n, uint64_t *words)
 {
-    return NAME(least_many)(counts, stride, workers, scale, n, 0, words);
-}
-
-KERNEL RLLB_I_ATTR(noinline) int32_t NAME(least_idle_of_many)(const int32_t *counts, size_t stride, int32_t workers,
-                                                              const float *scale, int32_t n, uint64_t *words)
-{
-    return NAME(least_many)(counts, stride, workers, scale, n, 1, words);
+    return NAME(least_of_many)(counts, stride, workers, scale, n, 1, words);
 }
 
 KERNEL int32_t NAME(least)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
                            uint64_t *words)
 {
-    if (n > 64) return NAME(least_of_many)(counts, stride, workers, scale, n, words);
-    return NAME(least_any)(counts, stride, workers, scale, n, 0, words);
+    if (n > 64) return NAME(least_many)(counts, stride, workers, scale, n, words);
+#if RLLB_I_STAMP == RLLB_I_AVX512 /* wider vectors gain nothing here, and lower the clock of some processors */
+    return rllb_i_scan_least_avx2(counts, stride, workers, scale, n, words);
+#else
+    return NAME(least_of_few)(counts, stride, workers, scale, n, 0, words);
+#endif
 }
 
 KERNEL int32_t NAME(least_idle)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
                                 uint64_t *words)
 {
-    if (n > 64) return NAME(least_idle_of_many)(counts, stride, workers, scale, n, words);
-    return NAME(least_any)(counts, stride, workers, scale, n, 1, words);
+    if (n > 64) return NAME(least_idle_many)(counts, stride, workers, scale, n, words);
+#if RLLB_I_STAMP == RLLB_I_AVX512
+    return rllb_i_scan_least_idle_avx2(counts, stride, workers, scale, n, words);
+#else
+    return NAME(least_of_few)(counts, stride, workers, scale, n, 1, words);
+#endif
 }
 
 /* ---- moments --------------------------------------------------------------------------------------------------- */
 
-/* 2^x for x <= 0, off by less than 2e-7 of it; 0 from x = -100 on down. x = n + r, |r| <= 1/2, and 2^r - 1 by a minimax
-   polynomial without constant term, so that 2^0 is 1. */
+/* 2^x for x <= 0, off by less than 3e-7 of it; never less than 2^-90, so that a mean of old samples alone is still one,
+   and subnormal numbers, which are slow, do not come up. x = n + r, |r| <= 1/2; 2^r - 1 by a minimax polynomial without
+   constant term, so that 2^0 is 1. */
 INLINE V NAME(pow2)(V x)
 {
-    V least = SET1(-100.0f), t, r, p;
+    V t, r, square, high, middle, low;
 
-    x = MAXV(x, least);
+    x = MAXV(x, SET1(-90.0f));
     t = ADDV(x, SET1(12582912.0f));
     r = SUBV(x, SUBV(t, SET1(12582912.0f)));
-    p = ADDV(MUL(SET1(1.3264739e-3f), r), SET1(9.67151672e-3f));
-    p = ADDV(MUL(p, r), SET1(5.55073358e-2f));
-    p = ADDV(MUL(p, r), SET1(2.40222424e-1f));
-    p = ADDV(MUL(p, r), SET1(6.93147004e-1f));
-    p = MUL(ADDV(MUL(p, r), SET1(1.0f)), POW2(t));
-#if RLLB_I_STAMP == RLLB_I_AVX512
-    return _mm512_maskz_mov_ps(_mm512_cmp_ps_mask(x, least, _CMP_GT_OQ), p);
-#elif RLLB_I_STAMP == RLLB_I_AVX2
-    return _mm256_and_ps(_mm256_cmp_ps(x, least, _CMP_GT_OQ), p);
-#elif RLLB_I_STAMP == RLLB_I_SSE2
-    return _mm_and_ps(_mm_cmpgt_ps(x, least), p);
-#elif RLLB_I_STAMP == RLLB_I_NEON
-    return vreinterpretq_f32_u32(vandq_u32(vcgtq_f32(x, least), vreinterpretq_u32_f32(p)));
-#else
-    return x > least ? p : 0.0f;
-#endif
+    square = MUL(r, r);
+    high = ADDV(MUL(SET1(1.3264739e-3f), r), SET1(9.67151672e-3f));
+    middle = ADDV(MUL(SET1(5.55073358e-2f), r), SET1(2.40222424e-1f));
+    low = ADDV(MUL(SET1(6.93147004e-1f), r), SET1(1.0f));
+    return MUL(ADDV(MUL(ADDV(MUL(high, square), middle), square), low), POW2(t));
 }
 
 /* Moments of v[n] with f = 2^(-rate age), rate and age >= 0; product = v f, padding included. v is zero past n. */
@@ -4719,17 +4758,18 @@ KERNEL void NAME(reduce)(const float *v, const float *age_s, int32_t n, float ra
 {
     V sum[VECTORS], fresh[VECTORS], both[VECTORS], mean;
     const int32_t *outside;
-    float fresh_sum, both_sum;
+    float both_sum;
     int32_t at;
     int i;
 
+    UNROLL
     for (i = 0; i < VECTORS; i++) sum[i] = fresh[i] = both[i] = SET1(0.0f);
     for (at = 0; at < n; at += 16) {
         outside = rllb_i_scan_outside + 16 - (n - at < 16 ? n - at : 16);
         UNROLL
         for (i = 0; i < VECTORS; i++) {
             V x = LD(v + at + i * VW), f = NAME(pow2)(MUL(LD(age_s + at + i * VW), SET1(-rate)));
-            f = WITHOUT(LDI(outside + i * VW), f);
+            f = AS_FLOAT(WITHOUT(LDI(outside + i * VW), AS_INT(f)));
             sum[i] = ADDV(sum[i], x);
             fresh[i] = ADDV(fresh[i], f);
             f = MUL(x, f);
@@ -4737,18 +4777,19 @@ KERNEL void NAME(reduce)(const float *v, const float *age_s, int32_t n, float ra
             ST(product + at + i * VW, f);
         }
     }
-    out->mean = NAME(sum)(sum) / (float)n;
-    fresh_sum = NAME(sum)(fresh);
     both_sum = NAME(sum)(both);
     out->decayed = both_sum / (float)n;
-    out->discounted = fresh_sum > 0 ? both_sum / fresh_sum : out->mean;
+    out->discounted = both_sum / NAME(sum)(fresh);
+    out->mean = NAME(sum)(sum) / (float)n;
     mean = SET1(out->mean);
+    UNROLL
     for (i = 0; i < VECTORS; i++) sum[i] = SET1(0.0f);
     for (at = 0; at < n; at += 16) {
         outside = rllb_i_scan_outside + 16 - (n - at < 16 ? n - at : 16);
         UNROLL
         for (i = 0; i < VECTORS; i++) {
-            V d = WITHOUT(LDI(outside + i * VW), SUBV(LD(v + at + i * VW), mean));
+            V d = SUBV(LD(v + at + i * VW), mean);
+            d = AS_FLOAT(WITHOUT(LDI(outside + i * VW), AS_INT(d)));
             sum[i] = ADDV(sum[i], MUL(d, d));
         }
     }
@@ -4760,111 +4801,131 @@ KERNEL void NAME(reduce)(const float *v, const float *age_s, int32_t n, float ra
    Bits of non-negative floats order as integers. v is never moved: a pass counts what is <= a pivot, and finds the
    values next to it on both sides, until those around the rank in question are neighbours. */
 
+/* Of 16 values, those that `outside` does not exclude by making them NaN, the greatest of bits. */
+INLINE void NAME(rank_16)(const float *v, const int32_t *outside, VI after, VI *count, VI *below, VI *above)
+{
+    int i;
+
+    UNROLL
+    for (i = 0; i < VECTORS; i++) {
+        VI x = AS_INT(LD(v + i * VW));
+        if (outside) x = ORI(x, LDI(outside + i * VW));
+#if RLLB_I_STAMP == RLLB_I_AVX512
+        {
+            __mmask16 in = _mm512_cmpgt_epi32_mask(after, x), out = (__mmask16)~in;
+            count[i] = _mm512_mask_add_epi32(count[i], in, count[i], SET1I(1));
+            below[i] = _mm512_mask_max_epu32(below[i], in, below[i], x);
+            above[i] = _mm512_mask_min_epu32(above[i], out, above[i], x);
+        }
+#else
+        {
+            VI in = LESS(x, after);
+            count[i] = SUBI(count[i], in);
+            below[i] = MAXC(ANDI(in, x), below[i]);
+            above[i] = MINC(ORI(in, x), above[i]);
+        }
+#endif
+    }
+}
+
 /* How many of v are <= pivot; the greatest of them and the least of the others. There must be both. */
 INLINE int32_t NAME(rank)(const float *v, int32_t n, int32_t pivot, int32_t *below, int32_t *above)
 {
-    VI p = SET1I(pivot), after = SET1I(pivot + 1), greater[VECTORS], down[VECTORS], up[VECTORS];
+    VI after = SET1I(pivot + 1), in[VECTORS], down[VECTORS], up[VECTORS];
     int32_t at;
     int i;
 
+    UNROLL
     for (i = 0; i < VECTORS; i++) {
-        greater[i] = SET1I(0);
-        down[i] = up[i] = SET1I(-1);
+        in[i] = down[i] = SET1I(0);
+        up[i] = INFINITE;
     }
-    for (at = 0; at < n; at += 16) {
-        const int32_t *outside = rllb_i_scan_outside + 16 - (n - at < 16 ? n - at : 16);
-        UNROLL
-        for (i = 0; i < VECTORS; i++) {
-            VI x = ORI(AS_INT(LD(v + at + i * VW)), LDI(outside + i * VW));
-            greater[i] = ABOVE(x, p, greater[i]);
-            down[i] = MINU(SUBI(p, x), down[i]); /* on the other side the difference wraps around */
-            up[i] = MINU(SUBI(x, after), up[i]);
-        }
-    }
+    for (at = 0; at + 16 <= n; at += 16) NAME(rank_16)(v + at, NULL, after, in, down, up);
+    if (at < n) NAME(rank_16)(v + at, rllb_i_scan_outside + 16 - (n - at), after, in, down, up);
+    UNROLL
     for (i = 1; i < VECTORS; i++) {
-        greater[0] = ADDI(greater[0], greater[i]);
-        down[0] = MINU(down[0], down[i]);
-        up[0] = MINU(up[0], up[i]);
+        in[0] = ADDI(in[0], in[i]);
+        down[0] = MAXC(down[0], down[i]);
+        up[0] = MINC(up[0], up[i]);
     }
-    *below = pivot - (int32_t)NAME(least_u)(down[0]);
-    *above = pivot + 1 + (int32_t)NAME(least_u)(up[0]);
-    return (n + 15) / 16 * 16 - NAME(sum_i)(greater[0]);
+    *below = 0x7f800000 - NAME(first)(NAME(least_lane)(SUBI(INFINITE, down[0])));
+    *above = NAME(first)(NAME(least_lane)(up[0]));
+    return NAME(total)(in[0]);
 }
 
 /* The least and the greatest of v. */
 INLINE void NAME(range)(const float *v, int32_t n, int32_t *least, int32_t *greatest)
 {
-    VI down[VECTORS], up[VECTORS], all = SET1I(0x7fffffff);
+    VI down[VECTORS], up[VECTORS];
     int32_t at;
     int i;
 
-    for (i = 0; i < VECTORS; i++) down[i] = up[i] = all;
+    UNROLL
+    for (i = 0; i < VECTORS; i++) {
+        down[i] = INFINITE;
+        up[i] = SET1I(0);
+    }
     for (at = 0; at < n; at += 16) {
         const int32_t *outside = rllb_i_scan_outside + 16 - (n - at < 16 ? n - at : 16);
         UNROLL
         for (i = 0; i < VECTORS; i++) {
             VI x = AS_INT(LD(v + at + i * VW)), out = LDI(outside + i * VW);
-            down[i] = MINU(ORI(x, out), down[i]);
-            up[i] = MINU(ORI(SUBI(all, x), out), up[i]);
+            down[i] = MINC(ORI(x, out), down[i]);
+            up[i] = MAXC(WITHOUT(out, x), up[i]);
         }
     }
+    UNROLL
     for (i = 1; i < VECTORS; i++) {
-        down[0] = MINU(down[0], down[i]);
-        up[0] = MINU(up[0], up[i]);
+        down[0] = MINC(down[0], down[i]);
+        up[0] = MAXC(up[0], up[i]);
     }
-    *least = (int32_t)NAME(least_u)(down[0]);
-    *greatest = 0x7fffffff - (int32_t)NAME(least_u)(up[0]);
+    *least = NAME(first)(NAME(least_lane)(down[0]));
+    *greatest = 0x7f800000 - NAME(first)(NAME(least_lane)(SUBI(INFINITE, up[0])));
 }
 
-/* As rllb_quantile, for v[n] >= 0 and finite, n >= 1. Pivots come from interpolation and, every third time, from
-   halving the interval of bits, which bounds their number. */
+/* As rllb_quantile, for v[n] >= 0 and finite, n >= 1. Pivots interpolate between the bits, about the logarithms, of the
+   ends: durations have long tails. Should that take long, halving the interval bounds the number of passes. */
 KERNEL float NAME(quantile)(const float *v, int32_t n, double q)
 {
-    double at = (q > 0 ? (q < 1 ? q : 1) : 0) * (double)(n - 1);
-    int32_t k = (int32_t)at, first, last, next, under = 0, upto = n, pass, pivot, below, above, count;
-    float low, high;
+    double at = (q > 0 ? (q < 1 ? q : 1) : 0) * (double)(n - 1), low, high;
+    int32_t k = (int32_t)at, first, last, next, under = 0, upto = n, pass;
 
-    NAME(range)(v, n, &first, &last); /* v[k] in order is in [first, last]; `under` are less, `upto` are <= last */
-    next = last;                      /* what comes after `last` */
-    for (pass = 1; first != last; pass++) {
-        low = rllb_i_float_of(first);
-        high = rllb_i_float_of(last);
-        pivot = rllb_i_bits_of(low + (high - low) * ((float)(k - under) / (float)(upto - 1 - under)));
-        if (pass % 3 == 0) pivot = first + (last - first) / 2;
-        if (pivot < first) pivot = first;
+    NAME(range)(v, n, &first, &last); /* the k-th value is in [first, last]; `under` are less, `upto` are <= last */
+    next = last;                      /* the least above `last` */
+    for (pass = 0; first != last; pass++) {
+        float share = pass < 16 ? (float)(k - under) / (float)(upto - 1 - under) : 0.5f;
+        int32_t pivot = first + (int32_t)((float)(last - first) * share), below, above, count;
         if (pivot >= last) pivot = last - 1;
         count = NAME(rank)(v, n, pivot, &below, &above);
-        if (count > k) {
-            last = below;
-            next = above;
-            upto = count;
-        } else {
-            first = above;
-            under = count;
-        }
+        next = count > k ? above : next;
+        last = count > k ? below : last;
+        upto = count > k ? count : upto;
+        first = count > k ? first : above;
+        under = count > k ? under : count;
     }
-    low = rllb_i_float_of(last);
-    high = upto > k + 1 ? low : rllb_i_float_of(next);
-    return (float)((double)low + (at - k) * ((double)high - (double)low));
+    low = (double)rllb_i_float_of(last);
+    high = upto > k + 1 ? low : (double)rllb_i_float_of(next);
+    return (float)(low + (at - k) * (high - low));
 }
 
 static const rllb_i_kernels NAME(kernels) = { RLLB_I_SET, NAME(least), NAME(least_idle), NAME(reduce), NAME(quantile) };
 
-#undef ABOVE
 #undef ADDI
 #undef ADDV
+#undef ANDI
 #undef AS_FLOAT
 #undef AS_INT
 #undef BELOW
-#undef BUSY
 #undef COUNTS
+#undef INFINITE
 #undef INLINE
 #undef KERNEL
 #undef LD
 #undef LDI
+#undef LESS
+#undef MAXC
 #undef MAXV
 #undef MINC
-#undef MINU
 #undef MUL
 #undef NAME
 #undef ORI
