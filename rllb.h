@@ -76,8 +76,8 @@
               the same layout routine, so they cannot disagree. Nothing is allocated after init. Under
               AddressSanitizer the arrays of a block are kept apart by poisoned gaps; they stay poisoned, so give such
               a block (a local array above all) to ASAN_UNPOISON_MEMORY_REGION before it serves another purpose.
-              A balancer's server takes 264 bytes of the shared block, 68 more for each worker and 8 for each slot (16
-              with the NEURIPS features), and 176 of each handle, 44 more with features; Maglev 4 bytes an entry.
+              A balancer's server takes 288 bytes of the shared block, 68 more for each worker and 8 for each slot (16
+              with the NEURIPS features), and 192 of each handle, 44 more with features; Maglev 4 bytes an entry.
    ERRORS     Cold functions return an rllb_status and leave *out alone unless it is RLLB_OK. Hot functions return an
               index or -1. NULL and numbers out of range are refused, not trusted.
    THREADS    "const" below: any number of threads may call it on one object at once. "owner": one thread at a time
@@ -1560,6 +1560,7 @@ typedef struct rllb_i_server {
     float found_at_tick;    /* what the rate of change is measured from */
     float field, smoothed;  /* what the reward looks at; -1: no samples */
     float kalman, kalman_variance;
+    int32_t generation;     /* how many have had this index */
     int32_t level;          /* how often ejected of late */
     int32_t served;         /* well, in probation */
     double until_s, since_s, calm_since_s;
@@ -1588,7 +1589,8 @@ typedef struct rllb_i_head {
     char name[RLLB_BALANCER_NAME_MAX];
 } rllb_i_head;
 
-/* What is published: this, then two sets, what acts and what would in shadow. */
+/* What is published: this, then two sets, what acts and what would in shadow, then the generation of each server: a
+   handle forgets what it knew of an index when another server has it. */
 typedef struct rllb_i_published {
     int32_t policy, used, live, d, suspensions, starved, table_turn, shadow;
     int32_t weight_sum; /* float: of the acting set */
@@ -1652,7 +1654,8 @@ struct rllb_balancer {
     size_t set_words, words; /* of a set, of an area */
     int32_t table_turn, owed, owing[RLLB_I_STARVED], replies;
     float mean_average, weight_sum, *time_scale, *service, *queue, *costs;
-    int32_t *nobody; /* [stride] zeros */
+    int32_t *nobody;     /* [stride] zeros */
+    int32_t *generation; /* [stride] of the servers as last seen */
     double *stamp_s, arrived_s;
     rllb_i_reply reply[RLLB_I_POOL];
     float *heard, hot_above; /* [RLLB_I_HEARD] in-flight of the latest replies, and the quantile of these */
@@ -1924,7 +1927,7 @@ static void rllb_i_balancer_measure(rllb_balancer *b)
     b->lane_slots = d->slots ? (d->slots + d->workers - 1) / d->workers : 0;
     b->padded_slots = (b->lane_slots * d->workers + 15) & ~15;
     b->set_words = (size_t)b->stride * RLLB_I_SET_WORDS;
-    b->words = sizeof(rllb_i_published) / sizeof(int32_t) + 2 * b->set_words;
+    b->words = sizeof(rllb_i_published) / sizeof(int32_t) + 2 * b->set_words + (size_t)b->stride;
     b->observations = (int32_t)((size_t)d->capacity * per) + (d->features == RLLB_FEATURES_NEURIPS ? 16 : 0);
 }
 
@@ -1966,6 +1969,7 @@ static rllb_balancer *rllb_i_handle_layout(rllb_balancer *b, rllb_carver *c)
     b->queue = (float *)rllb_carve(c, c3 ? n : 0, sizeof(float));
     b->costs = (float *)rllb_carve(c, n, sizeof(float));
     b->nobody = (int32_t *)rllb_carve(c, n, sizeof(int32_t));
+    b->generation = (int32_t *)rllb_carve(c, n, sizeof(int32_t));
     b->value = (float *)rllb_carve(c, samples, sizeof(float));
     b->age = (float *)rllb_carve(c, samples, sizeof(float));
     b->product = (float *)rllb_carve(c, samples, sizeof(float));
@@ -2051,12 +2055,13 @@ static void rllb_i_server_start(rllb_balancer *b, int32_t index, const rllb_serv
 {
     rllb_i_server *s = &b->server[index];
     rllb_i_ends ends;
-    int32_t w;
+    int32_t w, generation = s->generation + 1;
 
     for (w = 0; w < b->workers; w++) rllb_i_cell_start(b, w, index);
     memset(s, 0, sizeof *s);
     rllb_i_copy_name(s->name, desc ? desc->name : NULL, index);
     s->weight = desc ? desc->weight : 1;
+    s->generation = generation;
     s->since_s = since_s;
     s->calm_since_s = -HUGE_VAL;
     s->kalman = 0.5f;
@@ -2466,6 +2471,8 @@ static void rllb_i_copy_sets(const rllb_balancer *b, int32_t *to, const int32_t 
         for (part = 0; part < 3; part++) copy(to + base + part * stride, from + base + part * stride, padded);
         copy(to + base + 3 * stride, from + base + 3 * stride, 2 * padded);
     }
+    base = RLLB_I_HEAD_WORDS + 2 * b->set_words;
+    copy(to + base, from + base, padded);
 }
 
 static void rllb_i_publish(rllb_balancer *b, double now_s)
@@ -2490,6 +2497,9 @@ static void rllb_i_publish(rllb_balancer *b, double now_s)
     p->shadow = h->shadow;
     rllb_i_build_set(b, b->draft, 0, (rllb_balance)p->policy, finds && acts, now_s);
     if (h->shadow) rllb_i_build_set(b, b->draft, 1, b->desc.policy, finds, now_s);
+    for (j = 0; j < h->used; j++) {
+        b->draft[RLLB_I_HEAD_WORDS + 2 * b->set_words + (size_t)j] = b->server[j].generation;
+    }
     weight = rllb_i_set(b, b->draft, 0) + b->stride;
     for (j = 0; j < h->used; j++) sum += weight[j];
     p->weight_sum = rllb_i_bits_of(sum);
@@ -2539,6 +2549,20 @@ static void rllb_i_open_times(rllb_balancer *b)
     }
 }
 
+/* Another server has this index. */
+static void rllb_i_forget(rllb_balancer *b, int32_t server)
+{
+    int32_t i, kept = 0;
+
+    b->mind[0].credit[server] = b->mind[1].credit[server] = 0;
+    b->stamp_s[server] = -HUGE_VAL;
+    if (b->desc.policy == RLLB_BALANCE_C3) b->service[server] = b->queue[server] = 0;
+    for (i = 0; i < b->replies; i++) {
+        if (b->reply[i].server != server) b->reply[kept++] = b->reply[i];
+    }
+    b->replies = kept;
+}
+
 /* Takes over what is newly in force, if it can be had whole. */
 static void rllb_i_adopt(rllb_balancer *b)
 {
@@ -2551,8 +2575,10 @@ static void rllb_i_adopt(rllb_balancer *b)
     if (p->used < 0 || p->used > b->desc.capacity) return;
     rllb_i_copy_sets(b, words, area, p->used, p->shadow != 0, rllb_i_fetch_words);
     if (RLLB_I_FETCH_ADD(&b->head->begun, 0) - sequence > 1) return; /* orders the copy before this look */
-    for (i = 0; b->desc.policy == RLLB_BALANCE_C3 && i < p->used; i++) {
-        if (!b->now || i >= b->used || !(b->mind[0].weight[i] > 0)) b->service[i] = b->queue[i] = 0; /* came anew */
+    for (i = 0; i < p->used; i++) {
+        size_t at = RLLB_I_HEAD_WORDS + 2 * b->set_words + (size_t)i;
+        if (words[at] != b->generation[i]) rllb_i_forget(b, i);
+        b->generation[i] = words[at];
     }
     b->copy[0] = b->copy[1];
     b->copy[1] = words;
