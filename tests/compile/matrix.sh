@@ -1,7 +1,11 @@
 #!/bin/sh
-# Every header: alone, twice, in two units, static in two units, in every order, by every compiler and language there
-# is, without a warning. Then every other C file of the tree by gcc and clang. Each compilation counts once.
+# Every header: alone, twice, without malloc, in two units, by every compiler and language there is; in every order and
+# static in two units, as C and as C++; without a warning. Then every other C file of the tree by gcc and clang. Each
+# compilation counts once.
 # Prints only what fails. A part: sh tests/compile/matrix.sh clang (lines of the plan that contain the word).
+#
+# The kernels are most of the work. They are parsed wherever something could depend on them, translated by every compiler
+# once, and left out (RLLB_NO_SIMD, RLLB_NN_NO_SIMD) where only the rest is asked about.
 
 cd "$(dirname "$0")/../.." || exit 1
 . tests/check.sh
@@ -52,6 +56,10 @@ for a in $headers; do
     done
 done
 
+# What compiles the unit tests there optimises every header there, and warnings are errors; here the other one does.
+case ${CC:-cc} in *clang*) optimised=gcc builds_tests=clang ;; *) optimised=clang builds_tests=gcc ;; esac
+lean='-DRLLB_NO_SIMD -DRLLB_NN_NO_SIMD'
+
 compiler() # name of the compiler, its command, standards
 {
     name=$1 command=$2
@@ -62,6 +70,7 @@ compiler() # name of the compiler, its command, standards
     fi
     base="$command -I. $warn"
     first=$1
+    if [ "$name" = $optimised ]; then level=-O2; else level=-O0; fi
     for std in "$@"; do
         for h in $headers; do
             n=$(basename "$h" .h)
@@ -71,25 +80,20 @@ compiler() # name of the compiler, its command, standards
     done
     for h in $headers; do
         n=$(basename "$h" .h)
-        job "$h implementation, $name $first -O2" "$base -std=$first -O2 -c $work/$n.alone.c -o $work/$name.O2.$n.o"
-        job "$h implementation, $name $first -O0" "$base -std=$first -O0 -c $work/$n.alone.c -o $work/$name.O0.$n.o"
-        job "$h twice, $name" "$base -std=$first -fsyntax-only $work/$n.twice.c"
-        job "$h declared, then implemented, $name" "$base -std=$first -fsyntax-only $work/$n.after.c"
-        job "$h static, $name" "$base -std=$first -fsyntax-only -DRLLB_STATIC $work/$n.twice.c"
-        job "$h without malloc, $name" "$base -std=$first -fsyntax-only -DRLLB_NO_MALLOC $work/$n.alone.c"
+        job "$h declared, then implemented twice, $name" "$base -std=$first -fsyntax-only $work/$n.after.c"
+        job "$h static, twice, $name" "$base -std=$first -fsyntax-only -DRLLB_STATIC $work/$n.twice.c"
+        job "$h without malloc, $name" "$base -std=$first -fsyntax-only -DRLLB_NO_MALLOC $lean $work/$n.alone.c"
     done
+    job "two units linked and run, $name $level" \
+        "$base -std=$first $level $work/unit_main.c $work/unit_impl.c -o $work/$name.units -lm && $work/$name.units"
+    case $name in gcc) form=order ;; clang++) form=order_after ;; *) return ;; esac
+    job "static in two units linked and run, $name" "$base -std=$first $lean $work/static_main.c \
+$work/static_other.c -o $work/$name.static -lm && $work/$name.static"
     i=1
-    while [ $i -le $orders ]; do # each of the two kinds once as C and once as C++
-        case $name in
-        g*) job "order $i, $name" "$base -std=$first -fsyntax-only $work/order_$i.c" ;;
-        *) job "order $i declared, then implemented, $name" "$base -std=$first -fsyntax-only $work/order_after_$i.c" ;;
-        esac
+    while [ $i -le $orders ]; do
+        job "$form $i, $name" "$base -std=$first -fsyntax-only $work/${form}_$i.c"
         i=$((i + 1))
     done
-    job "two units linked and run, $name" \
-        "$base -std=$first $work/unit_main.c $work/unit_impl.c -o $work/$name.units -lm && $work/$name.units"
-    job "static in two units linked and run, $name" \
-        "$base -std=$first $work/static_main.c $work/static_other.c -o $work/$name.static -lm && $work/$name.static"
 }
 
 compiler gcc gcc c99 c11 gnu17
@@ -102,9 +106,10 @@ stb=${STB_DIR:-/usr/include/stb}
 for name in gcc clang; do
     have $name || continue
     for f in examples/*.c examples/common/*.c bench/*.c tests/*.c tests/fuzz/*.c; do
-        case $name:$f in *\** | */stb* | gcc:tests/*) continue ;; esac
+        case $name:$f in *\** | */stb* | $builds_tests:tests/*) continue ;; esac
+        if grep -q -E 'RLLB_(NN_)?(I_X86|NO_SIMD)' "$f"; then kernels=''; else kernels=$lean; fi
         job "$f, $name" "$name -std=c99 -D_POSIX_C_SOURCE=200809L -I. -Iexamples/common -Itests -Itests/fuzz \
--isystem $stb $warn -fsyntax-only $f"
+-isystem $stb $warn $kernels -fsyntax-only $f"
     done
 done
 # The ground floor's tests are C++ too.
