@@ -4286,9 +4286,13 @@ size_t rllb_balancer_metrics(const rllb_balancer *b, rllb_metrics_format format,
 #endif
 
 #define KERNEL static RLLB_I_TARGET
-#define INLINE static RLLB_I_ALWAYS_INLINE RLLB_I_TARGET
 #define NAME(f) RLLB_I_NAME(f)
+#define INLINE static RLLB_I_ALWAYS_INLINE RLLB_I_TARGET
+#if RLLB_I_STAMP == RLLB_I_GENERIC
+#define UNROLL
+#else
 #define UNROLL RLLB_I_UNROLL
+#endif
 
 #if RLLB_I_STAMP == RLLB_I_AVX512
 /* The maskz forms compute the same; the plain ones make gcc 12 warn of its own headers in C++. */
@@ -4592,6 +4596,46 @@ INLINE int32_t NAME(ones)(uint64_t word)
    and at most 8 floats away, 2^-21 to 2^-20 of it. Answers how many bits are set. n is a multiple of 16, at most 4096.
    Costs are kept as bits, which order as they do, because integers compare faster. */
 
+#if RLLB_I_STAMP == RLLB_I_GENERIC
+INLINE int32_t NAME(least_any)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
+                               int idle_first, uint64_t *words)
+{
+    int32_t cost[4096], least = 0x7f800000, j, w, ties = 0;
+    uint64_t word = 0;
+
+    for (j = 0; j < n; j++) cost[j] = ADDI(COUNTS(counts + j), 1);
+    for (w = 1; w < workers; w++) {
+        counts += stride;
+        for (j = 0; j < n; j++) cost[j] = ADDI(cost[j], COUNTS(counts + j));
+    }
+    for (j = 0; j < n; j++) {
+        float busy = idle_first && cost[j] > 1 ? 1099511627776.0f : 1.0f; /* 2^40 */
+        cost[j] = AS_INT((float)cost[j] * scale[j] * busy);
+        least = MINC(cost[j], least);
+    }
+    least = MINC(least + 9, 0x7f800000);
+    for (j = 0; j < n; j++) {
+        word |= (uint64_t)(cost[j] < least) << (j % 64);
+        if (j % 64 < 63 && j + 1 < n) continue;
+        words[j / 64] = word;
+        ties += NAME(ones)(word);
+        word = 0;
+    }
+    return ties;
+}
+
+KERNEL int32_t NAME(least)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
+                           uint64_t *words)
+{
+    return NAME(least_any)(counts, stride, workers, scale, n, 0, words);
+}
+
+KERNEL int32_t NAME(least_idle)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
+                                uint64_t *words)
+{
+    return NAME(least_any)(counts, stride, workers, scale, n, 1, words);
+}
+#else
 /* Costs of `vectors` vectors of servers, and the least of them lane by lane. */
 INLINE VI NAME(costs)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int vectors,
                       int idle_first, VI *cost)
@@ -4663,17 +4707,20 @@ INLINE int32_t NAME(least_of_few)(const int32_t *counts, size_t stride, int32_t 
 INLINE VI NAME(rest)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
                      int idle_first, VI *cost)
 {
-    VI least = INFINITE;
+    RLLB_I_ALIGNED(int32_t bits[64]);
+    VI least = INFINITE, part[VECTORS];
     int i, j;
 
-    UNROLL
     for (i = 0; i < 64; i += 16) {
-        VI *part = cost + i / VW;
-        UNROLL
         for (j = 0; j < VECTORS; j++) part[j] = INFINITE;
-        if (i >= n) continue;
-        least = MINC(least, NAME(costs)(counts + i, stride, workers, scale + i, VECTORS, idle_first, part));
+        if (i < n) {
+            least = MINC(least, NAME(costs)(counts + i, stride, workers, scale + i, VECTORS, idle_first, part));
+        }
+        UNROLL
+        for (j = 0; j < VECTORS; j++) STI(bits + i + j * VW, part[j]);
     }
+    UNROLL
+    for (i = 0; i < 64 / VW; i++) cost[i] = LDI(bits + i * VW);
     return least;
 }
 
@@ -4758,6 +4805,7 @@ KERNEL int32_t NAME(least_idle)(const int32_t *counts, size_t stride, int32_t wo
     return NAME(least_of_few)(counts, stride, workers, scale, n, 1, words);
 #endif
 }
+#endif
 
 /* ---- moments --------------------------------------------------------------------------------------------------- */
 
