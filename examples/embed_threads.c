@@ -4,7 +4,7 @@
    picks and ends requests on its own and sees what the others have in flight. A fifth thread, the keeper, ticks: only
    it changes weights and ejects servers. Half-way it drains a server, and later takes it back.
 
-   Five servers of speeds 1, 2, 3, 4 and 5; a request takes 5 ms over the speed on average. The clock is the real one: no
+   Five servers of speeds 1, 2, 3, 4 and 5; a request takes 5 ms over the speed on average. The clock is real, so no
    two runs are the same.
 
    Build:   make build/embed_threads, or with no Makefile:
