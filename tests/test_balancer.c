@@ -1,7 +1,7 @@
-/* test_balancer.c - the balancer around its policies: what it refuses, what it counts, what it observes
+/* test_balancer.c - the balancer around its policies: what it refuses, what it counts, who shares it
 
-   Servers that come and go, bad input, memory, several handles on one block, reservoirs, features and rewards. The
-   policies themselves are in test_balancer_policies.c. */
+   Descriptors, bad input, servers that come and go, several handles on one block, memory. The policies themselves are
+   in test_balancer_policies.c, reservoirs, features and rewards in test_balancer_observe.c. */
 
 #include "test_balancer.h"
 
@@ -135,7 +135,7 @@ TEST(defaults)
     CHECK_EQ_I(out.slots, 128);
     CHECK_EQ_I(out.capacity, 700);
     CHECK_EQ_I(out.count, 700);
-    CHECK_EQ_I(out.table, 655373);
+    CHECK_EQ_I(out.table, 70001); /* the first prime above a hundred times 700 */
     CHECK_NEAR(out.eta, 0.02f, 0);
     CHECK_STR(out.name, "edge");
     rllb_balancer_destroy(b);
@@ -342,7 +342,7 @@ TEST(descriptor_policies_refused)
     REFUSED(d.fallback = RLLB_BALANCE_NUM);
     REFUSED((d.policy = RLLB_BALANCE_LEARNED, d.fallback = RLLB_BALANCE_LEARNED)); /* falls back on itself */
     REFUSED((d.policy = RLLB_BALANCE_LEARNED, d.fallback = RLLB_BALANCE_GSQ));
-    REFUSED((d.policy = RLLB_BALANCE_LEARNED, d.fallback = RLLB_BALANCE_CHOOSE));
+    REFUSED((d.policy = RLLB_BALANCE_MAGLEV, d.fallback = RLLB_BALANCE_MAGLEV));
     ACCEPTED((d.policy = RLLB_BALANCE_LEARNED, d.fallback = RLLB_BALANCE_LSQ));
     REFUSED((d.policy = RLLB_BALANCE_MAGLEV, d.table = 65536)); /* not prime */
     REFUSED((d.policy = RLLB_BALANCE_MAGLEV, d.table = -7));
@@ -576,8 +576,8 @@ TEST(wrong_times)
 {
     static const struct {
         double started, now;
-    } wrong[8] = { { NAN, 5 },  { 4, NAN },  { INFINITY, 5 }, { 4, INFINITY },
-                   { 4, -INFINITY }, { -INFINITY, 5 }, { 6, 5 }, { NAN, NAN } };
+    } wrong[8] = { { (double)NAN, 5 }, { 4, (double)NAN }, { (double)INFINITY, 5 }, { 4, (double)INFINITY },
+                   { 4, -(double)INFINITY }, { -(double)INFINITY, 5 }, { 6, 5 }, { (double)NAN, (double)NAN } };
     rllb_balancer_desc d = plain(RLLB_BALANCE_LEAST_TIME, 2);
     rllb_balancer *b;
     uint64_t bad;
@@ -623,6 +623,28 @@ TEST(wrong_times)
     CHECK(!rllb_balancer_tick(b, 2));
     CHECK(rllb_balancer_tick(b, 9)); /* a clock that jumped and came back has broken nothing */
     CHECK(serves(b, 10) && adds_up(b));
+    rllb_balancer_destroy(b);
+}
+
+/* A clock that jumps a year ahead and comes back is followed: neither the samples nor the ticks stop for a year. */
+TEST(clock_set_back)
+{
+    rllb_balancer_desc d = plain(RLLB_BALANCE_LEAST_TIME, 2);
+    double year = 365.0 * 86400;
+    rllb_balancer *b;
+
+    d.slots = 1;
+    b = rllb_balancer_create(&d);
+    REQUIRE(b != NULL);
+    CHECK(request(b, 0, 0.5, 100) && request(b, 1, 0.1, 100));
+    CHECK(rllb_balancer_tick(b, 100));
+    CHECK(request(b, 0, 0.4, year) && rllb_balancer_tick(b, year));
+    CHECK(request(b, 0, 0.3, 101));
+    rllb_balancer_tick(b, 101);
+    CHECK(request(b, 0, 0.2, 101.3));
+    CHECK(rllb_balancer_tick(b, 101.6));
+    CHECK_NEAR(info_of(b, 0).duration_s, 0.2, 1e-6);
+    CHECK(serves(b, 102) && adds_up(b));
     rllb_balancer_destroy(b);
 }
 
@@ -862,6 +884,54 @@ TEST(add_and_remove)
     rllb_balancer_destroy(b);
 }
 
+/* A server at an index that was another's before is judged by nothing that the other did. */
+TEST(reused_index_starts_anew)
+{
+    static const rllb_balance policies[4] = { RLLB_BALANCE_LEAST_TIME, RLLB_BALANCE_PEAK_EWMA, RLLB_BALANCE_C3,
+                                              RLLB_BALANCE_EQUALISE };
+    rllb_server_desc server = { "new", 1 };
+    int32_t i, k, index;
+
+    for (i = 0; i < 4; i++) {
+        rllb_balancer_desc d = plain(policies[i], 2);
+        rllb_balancer *b;
+        rllb_report report = { 900, 50, NAN };
+        const float *o;
+        d.slots = 16;
+        d.guard.eject_failures = 3;
+        b = rllb_balancer_create(&d);
+        REQUIRE(b != NULL);
+        NOTE("%s", rllb_balance_name(d.policy));
+        for (k = 0; k < 30; k++) CHECK(request(b, 0, 0.1, 1 + k) && request(b, 1, 9, 1 + k));
+        CHECK_EQ_I(rllb_balancer_report(b, 1, &report, 30), RLLB_OK);
+        for (k = 0; k < 2; k++) {
+            CHECK(send_to(b, 1, 31));
+            CHECK_EQ_I(rllb_balancer_done(b, 1, 21, 31, RLLB_OUTCOME_FAILED), RLLB_OK);
+        }
+        CHECK(rllb_balancer_tick(b, 31));
+        CHECK(info_of(b, 1).duration_s > 8);
+        CHECK_EQ_I(rllb_balancer_remove(b, 1, 31), RLLB_OK);
+        CHECK(rllb_balancer_tick(b, 32));
+        CHECK_EQ_I(rllb_balancer_add(b, &server, 32, &index), RLLB_OK);
+        CHECK_EQ_I(index, 1);
+        o = tick_and_observe(b, 33, 12);
+        REQUIRE(o != NULL);
+        for (k = 6; k < 12; k++) CHECK_NEAR(o[k], 0, 0);
+        CHECK_NEAR(info_of(b, 1).duration_s, 0, 0);
+        CHECK_NEAR(info_of(b, 1).unloaded_s, 0, 0);
+        CHECK_NEAR(info_of(b, 1).weight_in_force, 1, 0.2);
+        CHECK(send_to(b, 1, 33));
+        CHECK_EQ_I(rllb_balancer_done(b, 1, 33, 33.1, RLLB_OUTCOME_FAILED), RLLB_OK);
+        CHECK(rllb_balancer_tick(b, 34));
+        CHECK_EQ_I(info_of(b, 1).state, RLLB_SERVER_UP); /* its first failure, not its third */
+        CHECK(request(b, 1, 0.1, 35));
+        for (k = 0; k < 20; k++) CHECK(request(b, 0, 0.1, 35));
+        CHECK(send_to(b, 0, 36));
+        if (policies[i] != RLLB_BALANCE_EQUALISE) CHECK_EQ_I(rllb_balancer_pick(b, 0, 36), 1); /* idle, and no slower */
+        rllb_balancer_destroy(b);
+    }
+}
+
 /* Draining and down servers get nothing new at once, their requests end as usual, and they come back. */
 TEST(drain_and_down)
 {
@@ -917,7 +987,7 @@ TEST(pick_other_rule)
         double w[24], q[24] = { 0 };
         bool down[24] = { false };
         rllb_balancer *b;
-        int32_t wrong = 0, none = 0;
+        int32_t wrong = 0;
         if (policy == RLLB_BALANCE_HLB || policy == RLLB_BALANCE_AWCMP) continue; /* weights of their own */
         if (policy == RLLB_BALANCE_EQUALISE || policy == RLLB_BALANCE_LEARNED) continue;
         d.oracle = oracle;
@@ -944,7 +1014,6 @@ TEST(pick_other_rule)
             s = rllb_balancer_pick_other(b, tried, count, 1);
             if (best < 0) wrong += s != -1;
             else wrong += s < 0 || s > 23 || skip[s] || (q[s] + 1) / w[s] > (1 + 2e-6) * (q[best] + 1) / w[best];
-            none += s < 0;
             if (s >= 0 && s < 24) q[s]++;
             s = rllb_rng_below(&r, 24);
             if (rllb_rng_below(&r, 20) == 0) {
@@ -997,51 +1066,53 @@ TEST(same_seed_same_picks)
     }
 }
 
-/* ---- several handles on one block -------------------------------------------------------------------------- */
-
-enum { HANDLES = 4 };
-
-typedef struct block {
-    unsigned char *memory, *base; /* base: aligned to 64 */
-    size_t size;
-    rllb_balancer_desc desc;
-    rllb_balancer *worker[HANDLES];
-} block;
-
-static bool block_open(block *k, rllb_balance policy, int32_t n)
+/* In shadow a controller's balancer picks exactly as the fallback would alone. */
+TEST(every_fallback)
 {
-    int32_t i;
+    int32_t policy, k, s, t;
 
-    memset(k, 0, sizeof *k);
-    k->desc = plain(policy, n);
-    k->desc.workers = HANDLES;
-    k->size = rllb_balancer_shared_size(&k->desc);
-    if (k->size == 0) return false;
-    k->memory = (unsigned char *)malloc(k->size + 64);
-    if (!k->memory) return false;
-    memset(k->memory, 0xa5, k->size + 64);
-    k->base = k->memory + (64 - (uintptr_t)k->memory % 64) % 64;
-    k->desc.shared = k->base;
-    k->desc.shared_size = k->size;
-    for (i = 0; i < HANDLES; i++) {
-        k->desc.worker = i;
-        k->desc.join = i > 0;
-        k->worker[i] = rllb_balancer_create(&k->desc);
-        if (!k->worker[i]) return false;
+    for (policy = 0; policy < RLLB_BALANCE_NUM; policy++) {
+        static const float action[7] = { 7, 6, 5, 4, 3, 2, 1 };
+        rllb_balancer_desc d = plain((rllb_balance)policy, 7);
+        rllb_balancer *alone, *shadow;
+        int32_t differ = 0;
+        bool able = policy <= RLLB_BALANCE_WCMP || (policy >= RLLB_BALANCE_P2C && policy <= RLLB_BALANCE_JIQ);
+        NOTE("%s", rllb_balance_name(d.policy));
+        d.ties = RLLB_TIES_RANDOM;
+        d.choose = some_choice;
+        alone = able ? rllb_balancer_create(&d) : NULL;
+        d.fallback = d.policy;
+        d.policy = RLLB_BALANCE_LEARNED;
+        d.shadow = true;
+        shadow = rllb_balancer_create(&d);
+        CHECK_EQ_I(shadow != NULL, able); /* those that go by more than weights and counts may not serve as fallback */
+        if (!able) continue;
+        REQUIRE(alone && shadow);
+        CHECK_EQ_I(rllb_balancer_act(shadow, action, 7, 0), RLLB_OK);
+        for (k = 0; k < 500; k++) {
+            double now = 1 + 0.01 * k, duration = 0.02 * (1 + k % 5);
+            rllb_report report = { 0, 0, NAN };
+            report.in_flight = (float)(k % 3);
+            report.latency_s = 0.01f * (float)(k % 7);
+            rllb_balancer_report(alone, k % 7, &report, now);
+            rllb_balancer_report(shadow, k % 7, &report, now);
+            s = rllb_balancer_pick(alone, (uint64_t)(k % 50), now);
+            t = rllb_balancer_pick(shadow, (uint64_t)(k % 50), now);
+            differ += s != t;
+            if (s < 0 || s != t) break;
+            if (k % 4 == 0) continue;
+            CHECK_EQ_I(rllb_balancer_done(alone, s, now - duration, now, RLLB_OUTCOME_OK), RLLB_OK);
+            CHECK_EQ_I(rllb_balancer_done(shadow, s, now - duration, now, RLLB_OUTCOME_OK), RLLB_OK);
+        }
+        CHECK_EQ_I(differ, 0);
+        CHECK_EQ_I(k, 500);
+        CHECK_EQ_U(counters_of(shadow).shadow_picks, (uint64_t)k);
+        rllb_balancer_destroy(alone);
+        rllb_balancer_destroy(shadow);
     }
-    return true;
 }
 
-static void block_close(block *k)
-{
-    int32_t i;
-
-    for (i = 0; i < HANDLES; i++) rllb_balancer_destroy(k->worker[i]);
-#ifdef RLLB_I_ASAN
-    if (k->memory) ASAN_UNPOISON_MEMORY_REGION(k->memory, k->size + 64);
-#endif
-    free(k->memory);
-}
+/* ---- several handles on one block -------------------------------------------------------------------------- */
 
 /* What one does, all see: in-flight counts, servers, weights. */
 TEST(workers_see_each_other)
@@ -1198,6 +1269,55 @@ TEST(lost_requests)
     block_close(&k);
 }
 
+/* What the block knows outlives its handles: servers, weights, what was found, counters, averages of the others. */
+TEST(joining_finds_what_was_learned)
+{
+    static const float action[3] = { 1, 2, 3 };
+    rllb_server_desc server = { "late", 2 };
+    rllb_balancer_desc out;
+    rllb_balancer *late;
+    int32_t i, index;
+    block k;
+
+    {
+        rllb_balancer_desc d = plain(RLLB_BALANCE_LEARNED, 2);
+        d.capacity = 3;
+        d.name = "edge";
+        REQUIRE(block_open_as(&k, &d));
+    }
+    CHECK_EQ_I(rllb_balancer_add(k.worker[0], &server, 1, &index), RLLB_OK);
+    CHECK_EQ_I(rllb_balancer_act(k.worker[1], action, 3, 1), RLLB_OK);
+    CHECK_EQ_I(rllb_balancer_set_state(k.worker[2], 0, RLLB_SERVER_DRAINING, 1), RLLB_OK);
+    CHECK_EQ_I(rllb_balancer_set_trust(k.worker[2], false, 0.5f, 1), RLLB_OK);
+    for (i = 0; i < 20; i++) CHECK(request(k.worker[3], 1, 0.25, 1 + i));
+    CHECK(rllb_balancer_tick(k.worker[0], 21));
+    k.desc.worker = 3;
+    k.desc.join = true;
+    k.desc.count = 0; /* servers of the descriptor do not count any more */
+    k.desc.servers = NULL;
+    late = rllb_balancer_create(&k.desc);
+    REQUIRE(late != NULL);
+    CHECK_EQ_I(rllb_balancer_servers(late), 3);
+    CHECK_STR(info_of(late, 2).name, "late");
+    CHECK_NEAR(info_of(late, 2).weight, 2, 0);
+    for (i = 0; i < 3; i++) {
+        CHECK_NEAR(info_of(late, i).weight_in_force, info_of(k.worker[0], i).weight_in_force, 0);
+        CHECK_EQ_I(info_of(late, i).usable, i > 0);
+    }
+    CHECK_NEAR(info_of(late, 1).duration_s, 0.25, 1e-6);
+    CHECK_EQ_U(info_of(late, 1).done, 20);
+    CHECK_EQ_U(counters_of(late).controls, 1);
+    memset(&out, 0xff, sizeof out);
+    rllb_balancer_query(late, &out);
+    CHECK_EQ_I(out.count, 3);
+    CHECK_STR(out.name, "edge");
+    CHECK_NEAR(out.blend, 0.5, 0);
+    CHECK(!out.shadow);
+    for (i = 0; i < 12; i++) CHECK(rllb_balancer_pick(late, 0, 22) > 0);
+    rllb_balancer_destroy(late);
+    block_close(&k);
+}
+
 /* Worker -1 keeps: it ticks and sets, but does not pick. */
 TEST(keeper)
 {
@@ -1224,394 +1344,74 @@ TEST(keeper)
     block_close(&k);
 }
 
-/* ---- observations ------------------------------------------------------------------------------------------ */
 
-TEST(tick_once_per_interval)
+/* ---- memory, as documented --------------------------------------------------------------------------------- */
+
+/* Bytes that one more server takes, by the difference over a thousand of them. */
+static double bytes_a_server(rllb_balancer_desc d, bool handle)
 {
-    rllb_balancer_desc d = plain(RLLB_BALANCE_SED, 2);
-    rllb_balancer *b;
-    int32_t i, works = 0;
+    static unsigned char nothing[128]; /* a block apart is not counted with the handle; nobody writes to it here */
+    size_t few, many;
 
-    d.interval_s = 0.5f;
-    d.slots = 4;
-    b = rllb_balancer_create(&d);
-    REQUIRE(b != NULL);
-    rllb_balancer_tick(b, 0);
-    for (i = 1; i <= 1000; i++) works += rllb_balancer_tick(b, 0.01 * i);
-    CHECK(works >= 19 && works <= 20);
-    CHECK(!rllb_balancer_tick(b, 10));
-    CHECK(rllb_balancer_tick(b, 1000)); /* a long pause is one interval, not two thousand */
-    CHECK(!rllb_balancer_tick(b, 1000.1));
-    rllb_balancer_destroy(b);
+    d.shared = handle ? nothing + (64 - (uintptr_t)nothing % 64) % 64 : NULL;
+    d.capacity = 1024;
+    few = handle ? rllb_balancer_size(&d) : rllb_balancer_shared_size(&d);
+    d.capacity = 2048;
+    many = handle ? rllb_balancer_size(&d) : rllb_balancer_shared_size(&d);
+    return few && many ? ((double)many - (double)few) / 1024 : -1;
 }
 
-/* Ticks till it works: the next interval. */
-static const float *tick_and_observe(rllb_balancer *b, double now_s, int32_t expected)
+/* The figures of the header's top comment: a server of the block, a worker, a slot, a slot with the NEURIPS features, a
+   server of a handle, the same with features, an entry of Maglev's table. */
+static bool documented(double figure[7])
 {
-    const float *observation;
-    int32_t n = -1;
+    static char text[8192];
+    FILE *f = fopen("rllb.h", "r");
+    size_t n = f ? fread(text, 1, sizeof text - 1, f) : 0, i, out = 0;
+    const char *at;
 
-    CHECK(rllb_balancer_tick(b, now_s));
-    observation = rllb_balancer_observe(b, &n);
-    CHECK(observation != NULL);
-    CHECK_EQ_I(n, expected);
-    return observation;
+    if (f) fclose(f);
+    for (i = 0; i < n; i++) { /* runs of blanks and line ends to one blank */
+        char c = text[i] == '\n' ? ' ' : text[i];
+        if (c != ' ' || out == 0 || text[out - 1] != ' ') text[out++] = c;
+    }
+    text[out] = 0;
+    at = strstr(text, "A balancer's server takes ");
+    return at && sscanf(at,
+                        "A balancer's server takes %lf bytes of the shared block, %lf more for each worker and %lf "
+                        "for each slot (%lf with the NEURIPS features), and %lf of each handle, %lf more with "
+                        "features; Maglev %lf bytes an entry.",
+                        &figure[0], &figure[1], &figure[2], &figure[3], &figure[4], &figure[5], &figure[6]) == 7;
 }
 
-TEST(observe_without_slots)
+TEST(memory_as_documented)
 {
-    rllb_balancer_desc d = plain(RLLB_BALANCE_SED, 2);
-    rllb_balancer *b = rllb_balancer_create(&d);
-    int32_t n = 7;
+    rllb_balancer_desc d = plain(RLLB_BALANCE_SED, 0);
+    double one, eight, figure[7], table;
 
-    REQUIRE(b != NULL);
-    CHECK(request(b, 0, 0.5, 1));
-    rllb_balancer_tick(b, 1);
-    rllb_balancer_tick(b, 2);
-    CHECK(rllb_balancer_observe(b, &n) == NULL);
-    CHECK_EQ_I(n, 0);
-    CHECK(isnan(rllb_balancer_reward(b)));
-    CHECK(rllb_balancer_sample(b, 0, 1, 2) == RLLB_OK || rllb_balancer_sample(b, 0, 1, 2) == RLLB_ERROR_STATE);
-    rllb_balancer_destroy(b);
-}
-
-/* One slot holds the newest sample for certain: every feature is known exactly. */
-TEST(features_of_one_sample)
-{
-    const float *o;
-    double age = 2, kept = pow((double)0.9f, age);
-    rllb_balancer_desc d = plain(RLLB_BALANCE_SED, 3);
-    rllb_balancer *b;
-    int32_t i;
-
-    d.slots = 1;
-    b = rllb_balancer_create(&d);
-    REQUIRE(b != NULL);
-    rllb_balancer_tick(b, 0);
-    CHECK(request(b, 0, 9, 9.5));
-    CHECK(request(b, 0, 0.5, 10));
-    for (i = 0; i < 3; i++) CHECK(send_to(b, 0, 10));
-    CHECK(send_to(b, 2, 12));
-    CHECK_EQ_I(rllb_balancer_sample(b, 2, 0.25, 12), RLLB_OK);
-    o = tick_and_observe(b, 12, 18);
-    REQUIRE(o != NULL);
-    CHECK_NEAR(o[0], 3, 0);
-    CHECK_NEAR(o[1], 0.5, 1e-6);
-    CHECK_NEAR(o[2], 0.5, 1e-6);
-    CHECK_NEAR(o[3], 0, 1e-6);
-    CHECK_NEAR(o[4], 0.5 * kept, 1e-6);
-    CHECK_NEAR(o[5], 0.5 * kept, 1e-6);
-    for (i = 6; i < 12; i++) CHECK_NEAR(o[i], 0, 0); /* no samples */
-    CHECK_NEAR(o[13], 0.25, 1e-6);
-    CHECK_NEAR(o[16], 0.25, 1e-6); /* just now: nothing decayed */
-    rllb_balancer_destroy(b);
-}
-
-/* 16 + 11 a server: the mean over servers of each of the eleven, five of the times between arrivals, the servers. */
-TEST(features_neurips_layout)
-{
-    const float *o;
-    double kept = pow(0.5, 1);
-    rllb_balancer_desc d = plain(RLLB_BALANCE_SED, 2);
-    rllb_balancer *b;
-    int32_t i, k;
-
-    d.slots = 1;
-    d.discount = 0.5f;
+    REQUIRE(documented(figure));
+    one = bytes_a_server(d, false);
+    d.workers = 8;
+    eight = bytes_a_server(d, false);
+    NOTE("a server: %g bytes of the block, %g more for each worker", one - (eight - one) / 7, (eight - one) / 7);
+    CHECK_NEAR((eight - one) / 7, figure[1], 0);
+    CHECK_NEAR(one - figure[1], figure[0], 0);
+    d.slots = 128;
+    CHECK_NEAR(bytes_a_server(d, false) - eight, figure[2] * 128, 0);
     d.features = RLLB_FEATURES_NEURIPS;
-    b = rllb_balancer_create(&d);
-    REQUIRE(b != NULL);
-    rllb_balancer_tick(b, 0);
-    CHECK(request(b, 0, 0.5, 8));
-    CHECK(request(b, 1, 0.25, 8));
-    CHECK(send_to(b, 1, 8));
-    CHECK_EQ_I(rllb_balancer_pick(b, 0, 8.5), 0);
-    CHECK_EQ_I(rllb_balancer_pick(b, 0, 9), 0);
-    CHECK_EQ_I(rllb_balancer_sample(b, 1, 2, 9), RLLB_OK); /* T, not C */
-    o = tick_and_observe(b, 9, 16 + 22);
-    REQUIRE(o != NULL);
-    CHECK_NEAR(o[16], 2, 0);
-    CHECK_NEAR(o[27], 1, 0);
-    { /* server 0: one flow ended a second ago */
-        const double t[5] = { 0.5, 0, 0.5, 0.5, 0.5 * kept };
-        for (i = 0; i < 5; i++) CHECK_NEAR(o[17 + i], t[i], 1e-6);
-        for (i = 0; i < 5; i++) CHECK_NEAR(o[22 + i], t[i], 1e-6);
-    }
-    { /* server 1: T saw one still running, C only what ended */
-        const double t[5] = { 2, 0, 2, 2, 2 }, c[5] = { 0.25, 0, 0.25, 0.25, 0.25 * kept };
-        for (i = 0; i < 5; i++) CHECK_NEAR(o[28 + i], t[i], 1e-6);
-        for (i = 0; i < 5; i++) CHECK_NEAR(o[33 + i], c[i], 1e-6);
-    }
-    for (i = 0; i < 11; i++) CHECK_NEAR(o[i], ((double)o[16 + i] + (double)o[27 + i]) / 2, 1e-6);
-    for (k = 0; k < 5; k++) CHECK_NEAR(o[11 + k], k == 1 ? 0 : 0.5, 1e-6); /* half a second apart, just now */
-    rllb_balancer_destroy(b);
-}
-
-/* The six, the unloaded duration, the weight over the mean weight. */
-TEST(features_own_layout)
-{
-    const float *o, *six;
-    rllb_balancer_desc d = plain(RLLB_BALANCE_SED, 2);
-    rllb_balancer *b, *same;
-    double now = 0;
-    int32_t i;
-
-    d.slots = 128;
-    same = rllb_balancer_create(&d);
-    d.features = RLLB_FEATURES_OWN;
-    b = rllb_balancer_create(&d);
-    REQUIRE(b && same);
-    CHECK_EQ_I(rllb_balancer_set_weight(b, 1, 3, 0), RLLB_OK);
-    for (i = 0; i < 2000; i++, now += 0.1) {
-        CHECK(request(b, 0, i % 5 ? 0.4 : 0.2, now));
-        CHECK(request(same, 0, i % 5 ? 0.4 : 0.2, now));
-        rllb_balancer_tick(b, now);
-        rllb_balancer_tick(same, now);
-    }
-    o = tick_and_observe(b, now + 1, 16);
-    six = tick_and_observe(same, now + 1, 12);
-    REQUIRE(o && six);
-    CHECK_MEM(o, six, 6 * sizeof *o);
-    CHECK(o[6] > 0.25f && o[6] < 0.36f); /* the mean is .36, the least .2 */
-    CHECK_NEAR(o[6], info_of(b, 0).unloaded_s, 1e-6);
-    CHECK_NEAR(o[7], 0.5, 1e-6);
-    CHECK_NEAR(o[14], 0, 0);
-    CHECK_NEAR(o[15], 1.5, 1e-6);
-    rllb_balancer_destroy(b);
-    rllb_balancer_destroy(same);
-}
-
-/* The unloaded duration: found within seconds, falls with the durations within a minute, and a minute of congestion
-   lifts it by hardly a twentieth. */
-TEST(unloaded_duration)
-{
-    static const struct {
-        double duration, least, most;
-    } minutes[4] = { { 0.2, 0.196, 0.202 }, { 0.6, 0.196, 0.212 }, { 0.05, 0.0485, 0.0505 }, { 0.5, 0.0485, 0.053 } };
-    rllb_balancer_desc d = plain(RLLB_BALANCE_SED, 2);
-    rllb_balancer *b;
-    int32_t minute, i;
-    double now = 0;
-
-    d.slots = 128;
-    b = rllb_balancer_create(&d);
-    REQUIRE(b != NULL);
-    for (minute = 0; minute < 4; minute++) {
-        for (i = 0; i < 1200; i++, now += 0.05) {
-            CHECK(request(b, 1, minutes[minute].duration, now));
-            rllb_balancer_tick(b, now);
-        }
-        NOTE("after a minute of %g s: %.4f s", minutes[minute].duration, (double)info_of(b, 1).unloaded_s);
-        CHECK(info_of(b, 1).unloaded_s >= (float)minutes[minute].least);
-        CHECK(info_of(b, 1).unloaded_s <= (float)minutes[minute].most);
-    }
-    CHECK_NEAR(info_of(b, 0).unloaded_s, 0, 0);
-    rllb_balancer_destroy(b);
-}
-
-/* Algorithm 2: with one sample each 1 / lambda, of those offered T ago p ((K - p) / K)^(lambda T) are still there. Each
-   server has a reservoir of its own; server i counts the samples of one band of ages, which alone are 1 and not 0: the
-   mean over all slots, empty ones counted, says how many there are. */
-enum { BANDS = 8, REPLICAS = 20 };
-
-static double reservoir_z(double lambda, float p, int32_t slots, double seconds, uint64_t seed, double *expected_all)
-{
-    rllb_balancer_desc d = plain(RLLB_BALANCE_SED, BANDS * REPLICAS);
-    int32_t offers = (int32_t)(lambda * seconds + 0.5), i, k, n = BANDS * REPLICAS, observed;
-    double expected[BANDS] = { 0 }, variance[BANDS] = { 0 }, worst = 0;
-    rllb_balancer *b;
-    const float *o;
-
-    d.slots = slots;
-    d.keep = p;
-    d.seed = seed;
-    d.empty_as_zero = true;
-    b = rllb_balancer_create(&d);
-    CHECK(b != NULL);
-    if (!b) return INFINITE;
-    rllb_balancer_tick(b, 0);
-    for (i = 0; i < n; i++) CHECK(send_to(b, i, 1));
-    for (k = offers - 1; k >= 0; k--) { /* k / lambda: its age at the end */
-        double share = (double)p * pow((slots - (double)p) / slots, k);
-        int32_t band = (int32_t)((int64_t)k * BANDS / offers);
-        expected[band] += share * REPLICAS;
-        variance[band] += share * (1 - share) * REPLICAS;
-        for (i = 0; i < n; i++) {
-            if (rllb_balancer_sample(b, i, i % BANDS == band ? 1 : 0, 1 + (offers - k) / lambda) != RLLB_OK) return INFINITE;
-        }
-    }
-    CHECK(rllb_balancer_tick(b, 2 + seconds));
-    o = rllb_balancer_observe(b, &observed);
-    CHECK(o && observed == 6 * n);
-    for (k = 0, *expected_all = 0; o && k < BANDS; k++) {
-        double count = 0, z;
-        for (i = k; i < n; i += BANDS) count += (double)o[6 * i + 1] * slots;
-        *expected_all += expected[k] / REPLICAS;
-        if (expected[k] < 1) CHECK(count < 20); /* as good as none */
-        z = fabs(count - expected[k]) / sqrt(variance[k] + 0.01);
-        if (expected[k] >= 5 && z > worst) worst = z;
-    }
-    rllb_balancer_destroy(b);
-    return worst;
-}
-
-TEST(reservoir_ages)
-{
-    static const double lambdas[2] = { 20, 80 }, seconds[3] = { 0.8, 4, 16 };
-    static const float keep[3] = { 0.05f, 0.5f, 1 };
-    static const int32_t slots[4] = { 1, 8, 32, 128 };
-    int32_t l, p, k, t;
-    double kept, worst = 0;
-
-    for (l = 0; l < 2; l++) {
-        for (p = 0; p < 3; p++) {
-            for (k = 0; k < 4; k++) {
-                for (t = 0; t < 3; t++) {
-                    double z = reservoir_z(lambdas[l], keep[p], slots[k], seconds[t], (uint64_t)(l + 1000 * t), &kept);
-                    NOTE("lambda %g, p %g, K %d, T %g: %.1f samples expected, worst band off by %.1f sigma", lambdas[l],
-                         (double)keep[p], (int)slots[k], seconds[t], kept, z);
-                    CHECK(z < 5);
-                    if (z > worst) worst = z;
-                }
-            }
-        }
-    }
-    NOTE("worst of all: %.2f sigma", worst);
-    CHECK(worst > 0.5); /* it is chance, after all */
-}
-
-/* ---- rewards ----------------------------------------------------------------------------------------------- */
-
-/* The chosen field of every server that has samples. */
-static int32_t fields_of(const float *o, int32_t servers, int32_t field, const bool *has, float *out)
-{
-    int32_t i, n = 0;
-
-    for (i = 0; i < servers; i++) {
-        if (has[i]) out[n++] = o[6 * i + field - 1];
-    }
-    return n;
-}
-
-/* Each fairness form of each field, smoothed as in Eq. 18: the newest fields have nine tenths, those before the rest. */
-TEST(rewards_of_fairness)
-{
-    int32_t kind, field, round, i;
-
-    for (kind = 0; kind < RLLB_FAIRNESS_NUM; kind++) {
-        for (field = 1; field <= 6; field++) {
-            rllb_balancer_desc d = plain(RLLB_BALANCE_SED, 4);
-            static const bool has[4] = { true, true, false, true }; /* server 2 never gets a sample */
-            float now[4] = { 0 }, before[4] = { 0 }, mixed[4];
-            rllb_balancer *b;
-            rllb_rng r;
-            d.slots = 16;
-            d.reward = (rllb_reward)kind;
-            d.reward_field = field;
-            b = rllb_balancer_create(&d);
-            REQUIRE(b != NULL);
-            rllb_rng_init(&r, 9, 9);
-            CHECK(isnan(rllb_balancer_reward(b)));
-            rllb_balancer_tick(b, 0);
-            for (round = 1; round <= 3; round++) {
-                const float *o;
-                int32_t n;
-                for (i = 0; i < 30; i++) {
-                    int32_t s = i % 3 == 2 ? 3 : i % 3;
-                    CHECK(request(b, s, 0.1 * (s + 1) * (0.5 + rllb_rng_double(&r)), round - 0.01 * i));
-                }
-                for (i = 0; i < 4; i++) CHECK(send_to(b, i % 2, round));
-                o = tick_and_observe(b, round, 24);
-                REQUIRE(o != NULL);
-                memcpy(before, now, sizeof before);
-                n = fields_of(o, 4, field, has, now);
-                for (i = 0; i < n; i++) {
-                    mixed[i] = round == 1 ? now[i] : (float)(0.1 * (double)before[i] + 0.9 * (double)now[i]);
-                }
-                NOTE("kind %d, field %d, round %d", (int)kind, (int)field, (int)round);
-                CHECK_REL(rllb_balancer_reward(b), rllb_fairness((rllb_fairness_kind)kind, mixed, n), 1e-5);
-            }
-            rllb_balancer_destroy(b);
-        }
-    }
-}
-
-/* Minus the mean of the durations, or of their logarithms, of the flows that ended in the interval. */
-TEST(rewards_of_durations)
-{
-    int32_t kind, round, i;
-
-    for (kind = 0; kind < 2; kind++) {
-        rllb_balancer_desc d = plain(RLLB_BALANCE_SED, 3);
-        rllb_balancer *b;
-        rllb_rng r;
-        d.slots = 4; /* fewer than flows: the reward forgets none */
-        d.reward = kind ? RLLB_REWARD_MEAN_LOG : RLLB_REWARD_MEAN;
-        d.reward_newest = 1;
-        b = rllb_balancer_create(&d);
-        REQUIRE(b != NULL);
-        rllb_rng_init(&r, 10, 9);
-        rllb_balancer_tick(b, 0);
-        for (round = 1; round <= 3; round++) {
-            double sum = 0;
-            for (i = 0; i < 50; i++) {
-                double duration = 0.05 * exp(3 * rllb_rng_double(&r));
-                CHECK(request(b, i % 3, duration, round));
-                sum -= kind ? log(duration) : duration;
-            }
-            CHECK(send_to(b, 0, round));
-            CHECK_EQ_I(rllb_balancer_sample(b, 0, 100, round), RLLB_OK); /* it has not ended */
-            CHECK(rllb_balancer_tick(b, round));
-            NOTE("kind %d, round %d", (int)kind, (int)round);
-            CHECK_REL(rllb_balancer_reward(b), sum / 50, 1e-5);
-        }
-        rllb_balancer_destroy(b);
-    }
-}
-
-/* Several balancers: durations of the flows of all; the mean of the fairness of each; or the fairness of mean fields. */
-TEST(rewards_shared)
-{
-    static const double last[2][3] = { { 0.2, 0.3, 0.4 }, { 1, 0.1, 0.2 } };
-    static const bool all[3] = { true, true, true };
-    int32_t kind, i, k;
-
-    for (kind = 0; kind < 4; kind++) {
-        static const rllb_reward kinds[4] = { RLLB_REWARD_JAIN, RLLB_REWARD_VARIANCE, RLLB_REWARD_MEAN,
-                                              RLLB_REWARD_MEAN_LOG };
-        double own = 0, sum = 0, flows = 0;
-        rllb_balancer *b[2];
-        float fields[2][3], mean[3];
-        for (k = 0; k < 2; k++) {
-            rllb_balancer_desc d = plain(RLLB_BALANCE_SED, 3);
-            const float *o;
-            d.slots = 8;
-            d.reward = kinds[kind];
-            b[k] = rllb_balancer_create(&d);
-            REQUIRE(b[k] != NULL);
-            rllb_balancer_tick(b[k], 0);
-            for (i = 0; i < 3 + 6 * k; i++) { /* one has three times the flows of the other */
-                double duration = last[k][i % 3];
-                CHECK(request(b[k], i % 3, duration, 1));
-                sum -= kinds[kind] == RLLB_REWARD_MEAN ? duration : log(duration);
-                flows++;
-            }
-            o = tick_and_observe(b[k], 1.5, 18);
-            REQUIRE(o != NULL);
-            fields_of(o, 3, 5, all, fields[k]);
-            own += rllb_balancer_reward(b[k]) / 2;
-        }
-        for (i = 0; i < 3; i++) mean[i] = (fields[0][i] + fields[1][i]) / 2;
-        NOTE("kind %d", (int)kind);
-        if (kinds[kind] >= RLLB_REWARD_MEAN) {
-            CHECK_REL(rllb_balancer_reward_shared(b, 2, false), sum / flows, 1e-5);
-            CHECK(fabs(sum / flows - own) > 1e-3); /* which is not the mean of the two */
-        } else {
-            CHECK_REL(rllb_balancer_reward_shared(b, 2, false), own, 1e-5);
-            CHECK_REL(rllb_balancer_reward_shared(b, 2, true), rllb_fairness((rllb_fairness_kind)kinds[kind], mean, 3),
-                      1e-5);
-        }
-        CHECK_REL(rllb_balancer_reward_shared(b, 1, false), rllb_balancer_reward(b[0]), 1e-6);
-        for (k = 0; k < 2; k++) rllb_balancer_destroy(b[k]);
-    }
+    CHECK_NEAR(bytes_a_server(d, false) - eight, figure[3] * 128, 0);
+    NOTE("a server: %g bytes of each handle with features", bytes_a_server(d, true));
+    CHECK_NEAR(bytes_a_server(d, true), figure[4] + figure[5], 0);
+    d.slots = 0;
+    NOTE("a server: %g bytes of each handle without", bytes_a_server(d, true));
+    CHECK_NEAR(bytes_a_server(d, true), figure[4], 0);
+    d.policy = RLLB_BALANCE_MAGLEV;
+    d.capacity = 64;
+    d.table = 65537;
+    table = (double)rllb_balancer_shared_size(&d);
+    d.table = 131101;
+    CHECK_NEAR(((double)rllb_balancer_shared_size(&d) - table) / (131101 - 65537), figure[6], 0.01);
+    d = plain(RLLB_BALANCE_SED, 24);
+    NOTE("24 servers, one worker: %d bytes in all", (int)rllb_balancer_size(&d));
+    CHECK(rllb_balancer_size(&d) < 32768 + 40 * RLLB_I_GAP);
 }

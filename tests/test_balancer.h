@@ -15,6 +15,9 @@
 
 enum { SERVERS_MAX = 160 };
 
+/* A check that failed. */
+#define FAIL(words) ((void)test_check(false, __FILE__, __LINE__, "%s: not so", words))
+
 static const double NOT_A_NUMBER = (double)NAN, INFINITE = (double)INFINITY;
 
 /* No guard rail interferes: the policy's rule alone. */
@@ -43,7 +46,7 @@ static inline rllb_server_info info_of(const rllb_balancer *b, int32_t server)
     rllb_server_info info;
 
     memset(&info, 0, sizeof info);
-    if (rllb_balancer_server(b, server, &info) != RLLB_OK) CHECK(!"the server is there");
+    if (rllb_balancer_server(b, server, &info) != RLLB_OK) FAIL("the server is there");
     return info;
 }
 
@@ -86,9 +89,74 @@ static inline int32_t peek(rllb_balancer *b, uint64_t key, double now_s)
     int32_t server = rllb_balancer_pick(b, key, now_s);
 
     if (server >= 0 && rllb_balancer_done(b, server, now_s, now_s, RLLB_OUTCOME_CANCELLED) != RLLB_OK) {
-        CHECK(!"a request that was picked can be cancelled");
+        FAIL("a request that was picked can be cancelled");
     }
     return server;
+}
+
+/* The observation of a tick that must work, with as many numbers as expected; NULL if there is none. */
+static inline const float *tick_and_observe(rllb_balancer *b, double now_s, int32_t expected)
+{
+    const float *observation;
+    int32_t n = -1;
+
+    CHECK(rllb_balancer_tick(b, now_s));
+    observation = rllb_balancer_observe(b, &n);
+    CHECK(observation != NULL);
+    CHECK_EQ_I(n, expected);
+    return observation;
+}
+
+enum { HANDLES = 4 };
+
+/* A block of memory and a handle for each of its workers. */
+typedef struct block {
+    unsigned char *memory, *base; /* base: aligned to 64 */
+    size_t size;
+    rllb_balancer_desc desc;
+    rllb_balancer *worker[HANDLES];
+} block;
+
+static inline bool block_open_as(block *k, const rllb_balancer_desc *desc)
+{
+    int32_t i;
+
+    memset(k, 0, sizeof *k);
+    k->desc = *desc;
+    k->desc.workers = HANDLES;
+    k->size = rllb_balancer_shared_size(&k->desc);
+    if (k->size == 0) return false;
+    k->memory = (unsigned char *)malloc(k->size + 64);
+    if (!k->memory) return false;
+    memset(k->memory, 0xa5, k->size + 64);
+    k->base = k->memory + (64 - (uintptr_t)k->memory % 64) % 64;
+    k->desc.shared = k->base;
+    k->desc.shared_size = k->size;
+    for (i = 0; i < HANDLES; i++) {
+        k->desc.worker = i;
+        k->desc.join = i > 0;
+        k->worker[i] = rllb_balancer_create(&k->desc);
+        if (!k->worker[i]) return false;
+    }
+    return true;
+}
+
+static inline bool block_open(block *k, rllb_balance policy, int32_t n)
+{
+    rllb_balancer_desc d = plain(policy, n);
+
+    return block_open_as(k, &d);
+}
+
+static inline void block_close(block *k)
+{
+    int32_t i;
+
+    for (i = 0; i < HANDLES; i++) rllb_balancer_destroy(k->worker[i]);
+#ifdef RLLB_I_ASAN
+    if (k->memory) ASAN_UNPOISON_MEMORY_REGION(k->memory, k->size + 64);
+#endif
+    free(k->memory);
 }
 
 /* Weights over `decades` orders of magnitude, around 1. */
