@@ -31,13 +31,14 @@ static uint64_t seed = 1;
 static bool quiet;
 
 static ex_option options[] = {
-    EX_STRING("results", &results_path, "FILE", "results.jsonl of bench_balancer; without it there is no pick_cost.png"),
+    EX_STRING("results", &results_path, "FILE", "results.jsonl of bench_balancer; without it no pick_cost.png"),
     EX_SEED("seed", &seed, "of the samples"),
     EX_STRING("out", &out, "DIR", "folder for the pictures"),
     EX_FLAG("quiet", &quiet, "print nothing"),
 };
 
-static ex_program program = { .name = "balancer_pictures", .summary = "draws what a pick costs and a reservoir remembers",
+static ex_program program = { .name = "balancer_pictures",
+                              .summary = "draws what a pick costs and what a reservoir keeps",
                               .options = options, .option_count = EX_COUNT(options) };
 
 /* ---- what a reservoir remembers ---------------------------------------------------------------------------------- */
@@ -232,8 +233,8 @@ static bool picture_ages(void)
     }
     figure.title = "How old the samples in a reservoir are";
     figure.subtitle = "80 flow durations a second come in; each one kept takes the place of another at random";
-    figure.note = "Formula: rate p ((K - p) / K)^(rate age) samples a second of age (Yao, Ding and Clausen, CIKM'22; left: "
-                  "its Figure 5). Shaded: where 19 of 20 bars should end.";
+    figure.note = "Formula: rate p ((K - p) / K)^(rate age) samples a second of age (Yao, Ding and Clausen, CIKM'22; "
+                  "left: its Figure 5). Shaded: where 19 of 20 bars should end.";
     figure.panels = panels;
     figure.panel_count = 2;
     figure.columns = 2;
@@ -472,7 +473,7 @@ static bool picture_costs(void)
     p.ns_high = high * 1.3;
     if (!ex_canvas_create(&canvas, 1200, 800)) return false;
     p.c = &canvas;
-    ex_draw_text(&canvas, 36, 36, 28, EX_BOLD, EX_LEFT | EX_TOP, EX_INK, "What a pick costs, nanoseconds to microseconds");
+    ex_draw_text(&canvas, 36, 36, 28, EX_BOLD, EX_LEFT | EX_TOP, EX_INK, "What a pick costs, and for how many servers");
     x = draw_words(&canvas, 36, 74, EX_REGULAR, EX_MUTED, "Policies that cost ");
     x = draw_words(&canvas, x, 74, EX_BOLD, BLUE, "much the same at any number of servers");
     x = draw_words(&canvas, x, 74, EX_REGULAR, EX_MUTED, ", that ");
