@@ -435,7 +435,8 @@ static farm_desc six(double load)
     return d;
 }
 
-/* Without congestion a request takes its work, 200 ms by the mean; the estimate is a low quantile of moving averages. */
+/* Without congestion a request takes its work, 200 ms by the mean; the estimate is a low quantile of moving averages,
+   so that it is less than that, by the same factor everywhere. */
 TEST(the_unloaded_duration_survives_congestion_that_comes_and_goes)
 {
     static const double loads[6] = { 0.5, 0.97, 0.5, 0.97, 0.3, 1.2 };
@@ -699,9 +700,18 @@ static void wild_tick(farm *f, int32_t b)
 }
 
 /* At most fourfold an interval, in force and so with a mean of 1. */
+static void wild_pick(farm *f, int32_t b)
+{
+    wild_rule *w = (wild_rule *)f->desc.user;
+    float action[10];
+
+    wild_control(w, NULL, 0, action, 10);
+    rllb_balancer_act(f->balancer[b], action, 10, f->now_s);
+}
+
 TEST(a_wild_controller_moves_weights_no_faster_than_allowed)
 {
-    static const int32_t periods[3] = { 1, 3, 40 };
+    static const int32_t periods[4] = { 1, 3, 40, 700 }; /* the last one: not once per interval, but with every pick */
     wild_rule w;
     farm f;
     farm_desc d = ten(RLLB_BALANCE_LEARNED);
@@ -712,16 +722,20 @@ TEST(a_wild_controller_moves_weights_no_faster_than_allowed)
     d.balancer.control_self = &w;
     d.after_tick = wild_tick;
     d.user = &w;
-    for (i = 0; i < 3; i++) {
+    for (i = 0; i < 4; i++) {
         memset(&w, 0, sizeof w);
         w.period = periods[i];
         w.least = 1e30;
+        if (i == 3) {
+            d.balancer.control = NULL;
+            d.before_pick = wild_pick;
+        }
         REQUIRE(farm_open(&f, &d));
         farm_run(&f, 60);
         c = farm_counters(&f, 0);
-        NOTE("flips every %d: an interval changes one weight by up to %.2f, two by %.2f against each other; "
-             "all within %.4f to %.2f; mean %.1f ms", (int)periods[i], w.up, w.apart, w.least, w.greatest,
-             1e3 * farm_mean(&f.all));
+        NOTE("flips every %d %s: an interval changes one weight by up to %.2f, two by %.2f against each other; "
+             "all within %.4f to %.2f; mean %.1f ms", (int)periods[i], i == 3 ? "picks" : "intervals", w.up, w.apart,
+             w.least, w.greatest, 1e3 * farm_mean(&f.all));
         CHECK(w.calls > 200);
         CHECK(w.up > 3.9 && w.up < 4.01);
         CHECK(w.apart < 16.02);
@@ -729,6 +743,7 @@ TEST(a_wild_controller_moves_weights_no_faster_than_allowed)
         CHECK(w.greatest < 100);
         CHECK(c.controls_limited > 0);
         CHECK(c.controls >= c.controls_limited);
+        CHECK_EQ_U(c.ejections, 0);
         CHECK_EQ_U(c.controls + c.controls_refused, w.calls);
         CHECK_EQ_U(f.nowhere, 0);
         farm_close(&f);
@@ -1027,6 +1042,7 @@ TEST(never_more_than_a_share_is_out)
              c.ejections_spared, c.panics);
         CHECK_EQ_I(o.most_out, most[i]);
         CHECK(c.ejections_spared > 0);
+        CHECK(farm_failures(&f) < 0.35); /* 0.55 to 0.63 if those spared went on with all of their weight */
         CHECK_EQ_U(f.nowhere, 0);
         farm_close(&f);
     }
@@ -1068,8 +1084,8 @@ static comeback recover(const farm_desc *d, int within_s)
     return r;
 }
 
-/* Fair is 0.2. Three take longer by their own rule: peak EWMA and HLB's filter forget with time constants of ten seconds,
-   and a plain mean over a reservoir forgets only as new samples come. */
+/* Fair is 0.2. Three take longer by their own rule: peak EWMA and HLB's filter forget with time constants of ten
+   seconds, and a plain mean over a reservoir forgets only as new samples come. */
 TEST(a_recovered_server_gets_its_share_back)
 {
     static const struct {
@@ -1333,4 +1349,37 @@ TEST(the_minimum_share_leaves_small_servers_small)
     NOTE("weights 1000 : 1: the small one gets %.5f, %.1f sigma off", farm_share(&f, 1), off);
     CHECK_NEAR(off, 0, 5);
     farm_close(&f);
+}
+
+/* Wants nothing sent to server 0. */
+static void unwanted(farm *f, int32_t b)
+{
+    float action[10];
+    int32_t i;
+
+    for (i = 0; i < 10; i++) action[i] = i ? 1.0f : 0.0f;
+    rllb_balancer_act(f->balancer[b], action, 10, f->now_s);
+}
+
+TEST(the_minimum_share_does_not_grow_with_actions)
+{
+    uint64_t probes[2];
+    farm f;
+    farm_desc d = ten(RLLB_BALANCE_LEARNED);
+    int often;
+
+    d.rate = 280;
+    for (often = 0; often < 2; often++) {
+        d.after_tick = often ? NULL : unwanted;
+        d.before_pick = often ? unwanted : NULL;
+        REQUIRE(farm_open(&f, &d));
+        farm_run(&f, 60);
+        probes[often] = farm_counters(&f, 0).probes;
+        NOTE("an action with every %s: %" PRIu64 " probes, share %.4f", often ? "pick" : "tick", probes[often],
+             farm_share(&f, 0));
+        CHECK(farm_share(&f, 0) > 0.001);
+        CHECK(farm_share(&f, 0) < 0.005);
+        farm_close(&f);
+    }
+    CHECK(probes[1] < 2 * probes[0]);
 }
