@@ -1585,6 +1585,7 @@ typedef struct rllb_i_head {
     bool ticked, shadow, stale, panic, told; /* told: a reward is there */
     float blend, d, a, gamma;
     double tick_s, act_s, rule_s, reward;
+    int32_t tick, starved, starving[RLLB_I_STARVED]; /* ticks so far; whom the latest found starving */
     rllb_i_interval before, latest, total; /* of ended flows: the two last intervals, and all up to the last */
     char name[RLLB_BALANCER_NAME_MAX];
 } rllb_i_head;
@@ -1594,8 +1595,9 @@ typedef struct rllb_i_head {
 typedef struct rllb_i_published {
     int32_t policy, used, live, d, suspensions, starved, table_turn, shadow;
     int32_t weight_sum; /* float: of the acting set */
+    int32_t tick;       /* which one listed the starving */
     int32_t starving[RLLB_I_STARVED];
-    int32_t spare[64 - 9 - RLLB_I_STARVED];
+    int32_t spare[64 - 10 - RLLB_I_STARVED];
 } rllb_i_published;
 
 typedef struct rllb_i_alias {
@@ -1652,7 +1654,7 @@ struct rllb_balancer {
     int32_t *copy[2], *draft;
     const rllb_i_published *now;
     size_t set_words, words; /* of a set, of an area */
-    int32_t table_turn, owed, owing[RLLB_I_STARVED], replies;
+    int32_t table_turn, tick, owed, owing[RLLB_I_STARVED], replies;
     float mean_average, weight_sum, *time_scale, *service, *queue, *costs;
     int32_t *nobody;     /* [stride] zeros */
     int32_t *generation; /* [stride] of the servers as last seen */
@@ -2427,24 +2429,27 @@ static bool rllb_i_is_blind(rllb_balance how)
 
 /* Servers to send one request, whatever the policy says: ejected ones whose time is over, and those that a policy which
    goes by what it sees could pass over for ever. */
-static void rllb_i_list_starving(rllb_balancer *b, rllb_i_published *p)
+static void rllb_i_list_starving(rllb_balancer *b)
 {
     rllb_balance how = rllb_i_dispatch(&b->desc, b->desc.policy);
+    rllb_i_head *h = b->head;
     double total = 0;
     int32_t j;
 
-    for (j = 0; j < b->head->used && p->starved < RLLB_I_STARVED; j++) {
+    h->tick++;
+    h->starved = 0;
+    for (j = 0; j < h->used && h->starved < RLLB_I_STARVED; j++) {
         const rllb_i_server *s = &b->server[j];
-        bool back = s->state == RLLB_SERVER_EJECTED && !s->usable && b->head->tick_s >= s->until_s;
-        if (back && rllb_i_flows(b, j) == 0) p->starving[p->starved++] = j;
+        bool back = s->state == RLLB_SERVER_EJECTED && !s->usable && h->tick_s >= s->until_s;
+        if (back && rllb_i_flows(b, j) == 0) h->starving[h->starved++] = j;
     }
     if (rllb_i_is_blind(how) || rllb_i_is_oracle(how) || b->desc.guard.minimum_share < 0) return;
-    for (j = 0; j < b->head->used; j++) total += b->server[j].usable ? (double)b->server[j].weight : 0;
-    for (j = 0; j < b->head->used && p->starved < RLLB_I_STARVED; j++) {
+    for (j = 0; j < h->used; j++) total += b->server[j].usable ? (double)b->server[j].weight : 0;
+    for (j = 0; j < h->used && h->starved < RLLB_I_STARVED; j++) {
         const rllb_i_server *s = &b->server[j];
         double due = s->dry * (double)s->weight / total; /* picks that a fair share would have been */
-        bool long_ago = b->head->tick_s - s->picked_s >= 1 && due >= 10;
-        if (s->usable && (long_ago || due * (double)b->desc.guard.minimum_share >= 1)) p->starving[p->starved++] = j;
+        bool long_ago = h->tick_s - s->picked_s >= 1 && due >= 10;
+        if (s->usable && (long_ago || due * (double)b->desc.guard.minimum_share >= 1)) h->starving[h->starved++] = j;
     }
 }
 
@@ -2503,7 +2508,12 @@ static void rllb_i_publish(rllb_balancer *b, double now_s)
     weight = rllb_i_set(b, b->draft, 0) + b->stride;
     for (j = 0; j < h->used; j++) sum += weight[j];
     p->weight_sum = rllb_i_bits_of(sum);
-    rllb_i_list_starving(b, p);
+    p->tick = h->tick;
+    for (j = 0; j < h->starved; j++) { /* none that went down since */
+        int32_t state = b->server[h->starving[j]].state;
+        bool there = state == RLLB_SERVER_UP || state == RLLB_SERVER_EJECTED;
+        if (there) p->starving[p->starved++] = h->starving[j];
+    }
     if (rllb_i_is_maglev(b->desc.policy) && h->table_stale) rllb_i_build_maglev(b, weight);
     h->table_stale = false;
     p->table_turn = h->table_turn;
@@ -2563,6 +2573,21 @@ static void rllb_i_forget(rllb_balancer *b, int32_t server)
     b->replies = kept;
 }
 
+/* Whom this handle is to send a request: of a new list its part, one worker each and another one next time; of one seen
+   before what is left of it and still listed. */
+static void rllb_i_owe(rllb_balancer *b, const rllb_i_published *p)
+{
+    int32_t i, j, old = b->owed, mine[RLLB_I_STARVED];
+
+    for (i = 0; i < old; i++) mine[i] = b->owing[i];
+    for (b->owed = 0, i = 0; i < p->starved; i++) {
+        bool owes = p->tick != b->tick && (p->tick + i) % b->workers == b->lane;
+        for (j = 0; p->tick == b->tick && j < old; j++) owes = owes || mine[j] == p->starving[i];
+        if (owes) b->owing[b->owed++] = p->starving[i];
+    }
+    b->tick = p->tick;
+}
+
 /* Takes over what is newly in force, if it can be had whole. */
 static void rllb_i_adopt(rllb_balancer *b)
 {
@@ -2590,11 +2615,7 @@ static void rllb_i_adopt(rllb_balancer *b)
     b->suspensions = p->suspensions;
     b->table_turn = p->table_turn;
     b->weight_sum = rllb_i_float_of(p->weight_sum);
-    for (b->owed = 0, i = 0; i < p->starved; i++) { /* one worker each, another one next time */
-        if ((sequence + (uint32_t)i) % (uint32_t)b->workers == (uint32_t)b->lane) {
-            b->owing[b->owed++] = p->starving[i];
-        }
-    }
+    rllb_i_owe(b, p);
     rllb_i_open_mind(b, words, 0, (rllb_balance)p->policy);
     if (p->shadow) rllb_i_open_mind(b, words, 1, b->desc.policy);
     rllb_i_open_times(b);
@@ -3193,6 +3214,7 @@ rllb_status rllb_balancer_report(rllb_balancer *b, int32_t server, const rllb_re
     if (!report) return RLLB_ERROR_ARGUMENT;
     if (report->in_flight < 0 || report->latency_s < 0 || report->utilisation < 0) return RLLB_ERROR_ARGUMENT;
     rllb_i_hear_time(b, now_s);
+    rllb_i_look(b);
     flight = report->in_flight < 1e9f;
     latency = report->latency_s < 1e9f;
     if (report->utilisation < 1e9f) {
@@ -3798,6 +3820,7 @@ bool rllb_balancer_tick(rllb_balancer *b, double now_s)
         rllb_i_reward_update(b);
     }
     rllb_i_control(b, now_s);
+    rllb_i_list_starving(b);
     rllb_i_publish(b, now_s);
     return true;
 }
@@ -3815,6 +3838,16 @@ const float *rllb_balancer_observe(rllb_balancer *b, int32_t *observations)
     return there ? b->observation : NULL;
 }
 
+/* Time for what an operator does; none is earlier than the last tick. */
+static double rllb_i_keeper_time(rllb_balancer *b, double now_s)
+{
+    bool good = now_s > -RLLB_I_TIME_MAX && now_s < RLLB_I_TIME_MAX;
+
+    if (good && !(b->head->ticked && now_s < b->head->tick_s)) return now_s;
+    RLLB_I_TALLY(b, bad_time);
+    return b->head->ticked ? b->head->tick_s : 0;
+}
+
 rllb_status rllb_balancer_act(rllb_balancer *b, const float *action, int32_t actions, double now_s)
 {
     rllb_status status;
@@ -3825,16 +3858,8 @@ rllb_status rllb_balancer_act(rllb_balancer *b, const float *action, int32_t act
         return RLLB_ERROR_NOT_FINITE;
     }
     status = rllb_i_take_action(b, action, actions, now_s);
-    if (status == RLLB_OK) rllb_i_publish(b, now_s);
+    if (status == RLLB_OK) rllb_i_publish(b, rllb_i_keeper_time(b, now_s));
     return status;
-}
-
-/* Time for what an operator does: a wrong one must not keep a server in. */
-static double rllb_i_keeper_time(rllb_balancer *b, double now_s)
-{
-    if (now_s > -RLLB_I_TIME_MAX && now_s < RLLB_I_TIME_MAX) return now_s;
-    RLLB_I_TALLY(b, bad_time);
-    return b->head->ticked ? b->head->tick_s : 0;
 }
 
 static rllb_i_server *rllb_i_server_at(rllb_balancer *b, int32_t server)
