@@ -2434,8 +2434,9 @@ static void rllb_i_list_starving(rllb_balancer *b)
     rllb_balance how = rllb_i_dispatch(&b->desc, b->desc.policy);
     rllb_i_head *h = b->head;
     double total = 0;
-    int32_t j;
+    int32_t j, ejected, counted;
 
+    rllb_i_judge(b, &ejected, &counted); /* the tick may have ejected some */
     h->tick++;
     h->starved = 0;
     for (j = 0; j < h->used && h->starved < RLLB_I_STARVED; j++) {
@@ -3857,8 +3858,9 @@ rllb_status rllb_balancer_act(rllb_balancer *b, const float *action, int32_t act
         RLLB_I_TALLY(b, bad_time);
         return RLLB_ERROR_NOT_FINITE;
     }
+    now_s = rllb_i_keeper_time(b, now_s);
     status = rllb_i_take_action(b, action, actions, now_s);
-    if (status == RLLB_OK) rllb_i_publish(b, rllb_i_keeper_time(b, now_s));
+    if (status == RLLB_OK) rllb_i_publish(b, now_s);
     return status;
 }
 
