@@ -2427,6 +2427,11 @@ static bool rllb_i_is_blind(rllb_balance how)
            how == RLLB_BALANCE_WCMP || rllb_i_is_maglev(how);
 }
 
+static bool rllb_i_is_due_back(const rllb_i_head *h, const rllb_i_server *s)
+{
+    return s->state == RLLB_SERVER_EJECTED && h->tick_s >= s->until_s;
+}
+
 /* Servers to send one request, whatever the policy says: ejected ones whose time is over, and those that a policy which
    goes by what it sees could pass over for ever. */
 static void rllb_i_list_starving(rllb_balancer *b)
@@ -2441,8 +2446,7 @@ static void rllb_i_list_starving(rllb_balancer *b)
     h->starved = 0;
     for (j = 0; j < h->used && h->starved < RLLB_I_STARVED; j++) {
         const rllb_i_server *s = &b->server[j];
-        bool back = s->state == RLLB_SERVER_EJECTED && !s->usable && h->tick_s >= s->until_s;
-        if (back && rllb_i_flows(b, j) == 0) h->starving[h->starved++] = j;
+        if (rllb_i_is_due_back(h, s) && !s->usable && rllb_i_flows(b, j) == 0) h->starving[h->starved++] = j;
     }
     if (rllb_i_is_blind(how) || rllb_i_is_oracle(how) || b->desc.guard.minimum_share < 0) return;
     for (j = 0; j < h->used; j++) total += b->server[j].usable ? (double)b->server[j].weight : 0;
@@ -2510,10 +2514,9 @@ static void rllb_i_publish(rllb_balancer *b, double now_s)
     for (j = 0; j < h->used; j++) sum += weight[j];
     p->weight_sum = rllb_i_bits_of(sum);
     p->tick = h->tick;
-    for (j = 0; j < h->starved; j++) { /* none that went down since */
-        int32_t state = b->server[h->starving[j]].state;
-        bool there = state == RLLB_SERVER_UP || state == RLLB_SERVER_EJECTED;
-        if (there) p->starving[p->starved++] = h->starving[j];
+    for (j = 0; j < h->starved; j++) { /* none that went since */
+        const rllb_i_server *s = &b->server[h->starving[j]];
+        if (s->usable || rllb_i_is_due_back(h, s)) p->starving[p->starved++] = h->starving[j];
     }
     if (rllb_i_is_maglev(b->desc.policy) && h->table_stale) rllb_i_build_maglev(b, weight);
     h->table_stale = false;
