@@ -80,8 +80,7 @@ typedef struct model {
     model_server server[MODEL_SERVERS];
     rllb_counters want;
     double clock_s;
-    bool shadow, stale, panic, ticked;
-    bool was_fresh, set_back;                       /* set_back: a keeper's call since the last tick was */
+    bool shadow, stale, panic, ticked, was_fresh;
     double ticked_s, heard_s;                       /* the last tick that worked; the last action taken */
     double fresh_s;                                 /* when a server last began to start slowly */
 
@@ -323,7 +322,7 @@ static bool model_finds_weights(const model *m)
 /* As of the last tick, for only that is sure to have brought what grew since into force. */
 static bool model_is_fresh(const model *m)
 {
-    return m->set_back || m->ticked_s - m->fresh_s < 1.001 * (double)model_or(m->desc.guard.slow_start_s, 5);
+    return m->ticked_s - m->fresh_s < 1.001 * (double)model_or(m->desc.guard.slow_start_s, 5);
 }
 
 /* Configured weights are in force over their mean, from a tenth to all of them while a server starts slowly. */
@@ -476,7 +475,7 @@ static double model_cost(const model *m, rllb_balance policy, int32_t i)
     case RLLB_BALANCE_SED_ORACLE: return (eye + 1) / w;
     case RLLB_BALANCE_NQ: return q > 0 ? 1e300 : 0;
     case RLLB_BALANCE_JIQ: return q > 0 ? 1 : 0;
-    case RLLB_BALANCE_DRAW: return (q + 1) / fmax(pow(w, m->a), 1e-15); /* of a retry */
+    case RLLB_BALANCE_DRAW: return (q + 1) / fmin(fmax(pow(w, m->a), 1e-15), 1e15); /* of a retry */
     default: return (q + 1) / w;
     }
 }
@@ -914,11 +913,12 @@ static void model_probe(model *m)
 
 /* ---- keeper's calls ----------------------------------------------------------------------------------------- */
 
-/* Of the keeper's times only those count as wrong that are none. */
-static void model_keeper_hears(model *m, double now_s)
+/* A keeper's time is that of the last tick where it is none, or earlier. */
+static double model_keeper_hears(model *m, double now_s)
 {
-    if (!model_is_time(now_s)) m->want.bad_time++;
-    else if (now_s < m->ticked_s) m->set_back = m->desc.guard.slow_start_s >= 0;
+    if (model_is_time(now_s) && !(m->ticked && now_s < m->ticked_s)) return now_s;
+    m->want.bad_time++;
+    return m->ticked ? m->ticked_s : 0;
 }
 
 /* Weights and what else an action has; says whether they are to be taken. */
@@ -1113,14 +1113,12 @@ static void model_check_rails(model *m)
 static bool model_is_due(model *m, double now_s)
 {
     double interval_s = (double)model_or(m->desc.interval_s, 0.25f);
+    bool back = m->ticked && now_s < m->ticked_s;
 
-    model_keeper_hears(m, now_s);
-    if (!model_is_time(now_s) || !m->ticked || now_s >= m->ticked_s) {
-        return model_is_time(now_s) && (!m->ticked || now_s - m->ticked_s >= interval_s - 1e-9);
-    }
-    m->want.bad_time++;
-    if (now_s < m->ticked_s - 60) m->ticked_s = m->heard_s = now_s;
-    return false;
+    if (!model_is_time(now_s) || back) m->want.bad_time++;
+    if (!model_is_time(now_s)) return false;
+    if (back && now_s < m->ticked_s - 60) m->ticked_s = m->heard_s = now_s;
+    return !m->ticked || (!back && now_s - m->ticked_s >= interval_s - 1e-9);
 }
 
 static void model_tick(model *m)
@@ -1142,7 +1140,6 @@ static void model_tick(model *m)
     m->ticked = true;
     m->ticked_s = now_s;
     m->ticks++;
-    m->set_back = false;
     if (m->controls > asked) model_heard(m, m->action_right, now_s);
     if (m->desc.policy == RLLB_BALANCE_LEARNED && deadline_s > 0 && !m->stale && now_s - m->heard_s > deadline_s) {
         m->stale = true;
@@ -1199,7 +1196,7 @@ static void model_act(model *m)
     else if (!model_is_time(now_s)) {
         m->want.bad_time++;
         right = false;
-    } else model_heard(m, right, now_s);
+    } else model_heard(m, right, model_keeper_hears(m, now_s));
     if (m->desc.control) m->settled = false; /* both move the weights */
     MODEL_SAME(m, -1, status == RLLB_OK, right);
     model_check_servers(m);
