@@ -1210,6 +1210,8 @@ TEST(join_refused)
     OTHER((d.count = 3, d.capacity = 3));
     OTHER(d.slots = 16);
     OTHER((d.policy = RLLB_BALANCE_MAGLEV, d.table = 101));
+    OTHER(d.policy = RLLB_BALANCE_LSQ);
+    OTHER(d.features = RLLB_FEATURES_OWN);
 #undef OTHER
     CHECK(out == NULL);
     { /* another version, or no block at all: every byte of its head may be wrong */
