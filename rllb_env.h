@@ -2,8 +2,10 @@
 
    A world says what happens when a request goes to a server. This file has the cluster, a Markov decision process of
    n servers that was published for three, with the published reward and with an honest one; it steps thousands of
-   copies in one call. Traffic is drawn from random streams or comes from a recorded trace, for which there is a
-   reader. It includes rllb.h and needs the C library only; it opens no file, prints nothing and reads no clock.
+   copies in one call. And it has the flow-level world: request by request, many balancers over many servers, each
+   balancer the very one that is embedded. Traffic is drawn from random streams or comes from a recorded trace, for
+   which there is a reader. It includes rllb.h and needs the C library only; it opens no file, prints nothing and reads
+   no clock.
 
    DO THIS
        in exactly one C or C++ file:     #define RLLB_IMPLEMENTATION
@@ -53,6 +55,10 @@
        >>kernel    one step of many environments
        >>state     the cluster as bytes and back
        >>cluster   the public functions of the cluster
+       >>stations  flows in service: clocks, heaps of ends, the tournament
+       >>arrivals  when flows come and what they bring
+       >>life      a flow from its arrival to its end, and the loop over all events
+       >>flows     the public functions of the flow-level world
 
    WORDS
        environment   one copy of the world with its own random stream; a cluster object holds E of them
@@ -62,22 +68,37 @@
        terminated    the world ended the episode (the published cluster, on overload): nothing follows
        truncated     the clock ended the episode (the horizon): the world would have gone on, so bootstrap
        dropped       arrived work above the load of 1 that no server could hold
+   and in the flow-level world
+       flow          one request with its work, in seconds of one CPU at speed 1
+       held          at a server, in service or waiting
+       residual      the time a server takes for all the work it holds
+       abandoned     still in the world though its client has given up
 
    CONFIGURATION, ERRORS   as in rllb.h.
    MEMORY     One block per object, sizes asked before, nothing allocated after init. Descriptors, traces and texts are
-              read by size and init (create) only and may go afterwards.
+              read by size and init (create) only and may go afterwards; but the trace of a flow-level world stays.
    THREADS    rllb_env_cluster_size, rllb_env_trace_size, _step_s, _steps, _bin        const
+              rllb_env_flows_size, rllb_env_law_*, rllb_env_event_*, rllb_env_fate_*   const
               rllb_env_cluster_init, _create, rllb_env_trace_init, _create             setup
+              rllb_env_flows_init, _create, _destroy                                   setup
               rllb_env_cluster_observe, _loads, _query and what else only looks        const between two steps
               rllb_env_cluster_step, _reset, _load, rllb_env_random_actions            owner
+              rllb_env_flows_reset, _run, _step and all else of a world of flows       owner
    DETERMINISM  Environment e of a cluster draws from stream desc.stream + e of desc.seed. Its history depends on that
               stream and on its actions alone: not on E, on what the others do, on the compiler or the machine. In the
               kernel every product that meets a sum is exact in double precision, so that fused multiply-add, where a
               compiler chooses it, changes no bit; the square root is the correctly rounded one of IEEE 754.
-              -ffast-math breaks this promise.
+              -ffast-math breaks this promise. A world of flows draws arrivals, phases, work, edge, keys, hops and
+              faults from a stream each; it calls exp, log and pow, so its histories are the same, bit for bit, with the
+              same library and compiler.
    COST       About 110 bytes an environment with three servers. bench/bench_env.c measures the steps per second; some
               hundreds of environments at a time keep the arrays in the first-level cache and the loops in step.
-   LIMITS     4,096 servers, 2^24 environments, episodes of 2^30 steps, 2^28 steps of trace, 2^31 - 2 rows of trace.
+              An event of the flow-level world costs O(log of stations, flows in service, and flows on their way), and
+              a flow takes two events, its pick and its end, when nothing travels and no samples are taken. It takes 128
+              bytes a flow of flows_max, 16 for each that a server has active (and, with disks, holds), and what its
+              balancers take. CPUs and disks run in virtual time: no flow is looked at between its start and its end.
+   LIMITS     4,096 servers, 2^24 environments, episodes of 2^30 steps, 2^28 steps of trace, 2^31 - 2 rows of trace;
+              1,024 balancers, 65,536 CPUs a server, 64 stages, 2^24 flows at once, steps of a millisecond or more.
 
    Licence: MIT or public domain, as you like; full text at the end of the file. */
 
@@ -269,6 +290,167 @@ RLLB_API int32_t rllb_env_traffic_of(const char *name);
 
 /* count actions in [0, n), uniform up to n / 2^32, two to a draw: the random policy for many environments. */
 RLLB_API void rllb_env_random_actions(rllb_rng *r, int32_t n, int32_t *actions, int32_t count);
+
+/* ---- flows ------------------------------------------------------------------------------------------------- */
+
+/* The flow-level world: requests arrive at one of m balancers at random, as an ECMP edge spreads them; that balancer,
+   the very rllb_balancer that is embedded, picks one of n servers; the server works them off; the balancer hears of
+   the end. A balancer sees its own flows only. Simulated time, one event after the other.
+
+   A server has `cpus` and serves at most `active` flows at once, each at speed * min(1, cpus / active ones); the
+   others wait in order; at most `most` are held, one more is rejected. active = cpus is a queue with as many slots,
+   first come, first served; more is processor sharing. A flow may alternate between the CPUs and the server's one
+   disk, which all flows that want it share. */
+typedef struct rllb_env_server_desc {
+    int32_t cpus;   /* 1 ... 65536; default 1 */
+    int32_t active; /* at least cpus; default cpus */
+    int32_t most;   /* at least active; default: flows_max */
+    float speed;    /* work done per second and CPU; default 1 */
+    float weight;   /* what the balancers are told; default cpus */
+    bool absent;    /* down at the balancers until an event has it join */
+} rllb_env_server_desc;
+
+/* How work is distributed; what `spread` is:
+       EXPONENTIAL, SAME   nothing
+       NORMAL, LOGNORMAL   standard deviation / mean, default 0.25 and 1; normal is cut at 0
+       UNIFORM             half width / mean, at most 1; default 1
+       PARETO              shape, above 1; default 1.5: infinite variance */
+typedef enum rllb_env_law {
+    RLLB_ENV_EXPONENTIAL,
+    RLLB_ENV_SAME,
+    RLLB_ENV_NORMAL,
+    RLLB_ENV_LOGNORMAL,
+    RLLB_ENV_UNIFORM,
+    RLLB_ENV_PARETO,
+    RLLB_ENV_LAW_NUM
+} rllb_env_law;
+
+typedef enum rllb_env_event_kind {
+    RLLB_ENV_EVENT_SPEED, /* CPUs and disk work at value times their speed from now on; 0: they stop */
+    RLLB_ENV_EVENT_FAIL,  /* a share `value` of what reaches the server fails soon (fail_s), the rest is served */
+    RLLB_ENV_EVENT_BACK,  /* full speed, no failures */
+    RLLB_ENV_EVENT_JOIN,  /* a server that was absent or has left is there: the balancers take it into service */
+    RLLB_ENV_EVENT_LEAVE, /* no new flows: the balancers drain it */
+    RLLB_ENV_EVENT_RATE,  /* arrivals come at value times the rate (server is not looked at) */
+    RLLB_ENV_EVENT_NUM
+} rllb_env_event_kind;
+
+typedef struct rllb_env_event {
+    double at_s; /* never falling from one to the next */
+    rllb_env_event_kind kind;
+    int32_t server;
+    double value; /* SPEED and RATE: at least 0; FAIL: 0 ... 1; else not looked at */
+} rllb_env_event;
+
+/* What arrives: a Poisson process; or a Markov-modulated one, rate times burst[0] and times burst[1] in turn for
+   exponential times of means burst_s[0] and burst_s[1]; or a trace: requests at their times with their work, scaled
+   to means of `rate` and work_s, or amounts as Poisson rates, scaled to a mean of `rate`. A trace that ends begins
+   anew. Events of the rate stretch or shrink the times of all of these.
+
+   Policies that listen to servers are told by the world: AWCMP and C3 once per step how many are held, AWCMP divided by
+   the CPUs; PREQUAL has three servers probed at each pick, and hears how many are held and a guess of the latency: mean
+   work plus residual. C3 has `clients` default to the balancers. */
+typedef struct rllb_env_flows_desc {
+    rllb_balancer_desc balancer; /* of each. Servers, capacity, interval, oracle, seed and stream are set by the world,
+                                    the rest is yours; one worker, no shared block */
+    int32_t balancers;           /* m, 1 ... 1024; default 1 */
+    const rllb_env_server_desc *servers; /* [count]; copied */
+    int32_t count;               /* n, 1 ... 4096; no default */
+
+    double rate;                 /* flows per second, of all balancers together. No default, but for a trace of
+                                    requests its own */
+    double burst[2], burst_s[2]; /* all zero: not modulated */
+    const rllb_env_trace *trace; /* must outlive the world; not along with burst */
+    double work_s;               /* mean work of a flow, in seconds of one CPU at speed 1; no default */
+    rllb_env_law law;            /* default EXPONENTIAL; not looked at with a trace of requests */
+    double spread;
+    double io;                   /* share of the work that is the disk's, below 1; default 0 */
+    int32_t stages;              /* with io: of CPU and disk in turn, at random lengths, 2 ... 64; default 2 */
+
+    double hop_s[2];  /* client to balancer, balancer to server, and each way back: uniform between; default 0 */
+    double timeout_s; /* the client gives up: the balancer hears of a failure at once, the server does not notice;
+                         default 0: never */
+    double reject_s;  /* until the word that a server rejected a flow leaves the server; default 0 */
+    double fail_s;    /* mean of the exponential time after which one fails that fails; default 0.001 */
+    double sample_s;  /* every running flow is sampled so often (rllb_balancer_sample); default 0: never */
+
+    const rllb_env_event *events; /* [event_count]; copied */
+    int32_t event_count;
+
+    double step_s;     /* the balancers' interval and that of rllb_env_flows_step; default 0.25 */
+    double horizon_s;  /* where an episode is truncated, in whole steps; default 60 */
+    int32_t flows_max; /* in the world at once, 1 ... 2^24: those above find no room; default 65536 */
+    uint64_t seed, stream;
+} rllb_env_flows_desc;
+
+/* How a flow ended for its client. */
+typedef enum rllb_env_fate {
+    RLLB_ENV_COMPLETED,
+    RLLB_ENV_REJECTED, /* the server held as many as it can, or no server was usable */
+    RLLB_ENV_FAILED,   /* by a server that fails what it gets */
+    RLLB_ENV_TIMED_OUT,
+    RLLB_ENV_NO_ROOM,  /* there were flows_max in the world; it never began, and counts as rejected too */
+    RLLB_ENV_FATE_NUM
+} rllb_env_fate;
+
+/* Each flow once, when its client knows the end. Times in seconds since reset. */
+typedef struct rllb_env_flow {
+    double arrived_s, ended_s, work_s;
+    int32_t balancer, server; /* server -1: none was picked */
+    rllb_env_fate fate;
+} rllb_env_flow;
+
+typedef void (*rllb_env_flow_fn)(void *user, const rllb_env_flow *flow);
+
+/* arrived = completed + rejected + failed + timed_out + in_flight, at every event. Flows that timed out may still be
+   on their way or at a server, where they take up time and room: `abandoned` of them are. */
+typedef struct rllb_env_flows_info {
+    double now_s, duration_sum_s; /* of the completed */
+    int64_t arrived, completed, rejected, failed, timed_out, in_flight, abandoned;
+    int64_t no_room; /* of the rejected */
+    int64_t events;
+} rllb_env_flows_info;
+
+typedef struct rllb_env_flows rllb_env_flows;
+
+RLLB_API void rllb_env_flows_desc_default(rllb_env_flows_desc *desc); /* all zero */
+RLLB_API size_t rllb_env_flows_size(const rllb_env_flows_desc *desc); /* bytes; 0 if the descriptor is wrong */
+RLLB_API rllb_status rllb_env_flows_init(const rllb_env_flows_desc *desc, void *mem, size_t size,
+                                         rllb_env_flows **out);
+RLLB_API rllb_env_flows *rllb_env_flows_create(const rllb_env_flows_desc *desc); /* NULL on failure */
+RLLB_API void rllb_env_flows_destroy(rllb_env_flows *w);                         /* only for what create made */
+/* An empty world at time 0, with balancers that know nothing, as init has made it: the same seed gives the same
+   history, bit for bit. Arrivals, their work and the balancers they come to depend on the seed and stream only, not on
+   what balancers and servers do: policies are compared in pairs. */
+RLLB_API rllb_status rllb_env_flows_reset(rllb_env_flows *w, uint64_t seed);
+/* Hears of every end. It may look at the world, but not move it. NULL: nobody hears. */
+RLLB_API void rllb_env_flows_listen(rllb_env_flows *w, rllb_env_flow_fn fn, void *user);
+/* Runs to that time, what happens right then included; balancers tick every step_s. ERROR_ARGUMENT if it is not finite
+   or over already. */
+RLLB_API rllb_status rllb_env_flows_run(rllb_env_flows *w, double until_s);
+/* When something happens next, which may turn out to be nothing. Running to that, and so on, stops at every event. */
+RLLB_API double rllb_env_flows_next_s(const rllb_env_flows *w);
+/* One step for m agents: their actions (NULL: they act by themselves; else rows for rllb_balancer_act,
+   [balancers][actions]) come into force, time goes on to the next multiple of step_s, and each has an observation
+   (rllb_balancer_observe) and a reward: its own in rewards[balancers], that of all (rllb_balancer_reward_shared) in
+   *shared. All four out may be NULL. truncated at the horizon, terminated never: the world has no end of its own. With
+   actions the status is that of the first one refused: that balancer keeps its weights, time goes on all the same.
+   ERROR_STATE, with nothing changed: past the horizon. */
+RLLB_API rllb_status rllb_env_flows_step(rllb_env_flows *w, const float *actions, int32_t count, double *rewards,
+                                         double *shared, bool *terminated, bool *truncated);
+/* To observe, to ask, to change: rllb_balancer_server and so on. NULL if there is no such one. */
+RLLB_API rllb_balancer *rllb_env_flows_balancer(rllb_env_flows *w, int32_t balancer);
+RLLB_API void rllb_env_flows_query(const rllb_env_flows *w, rllb_env_flows_info *out);
+/* The state behind the balancers' views. A server's: flows held; flows on its CPUs; and the seconds that its own work
+   takes yet at full speed, on all CPUs and then on the disk. Each may be NULL. */
+RLLB_API rllb_status rllb_env_flows_server(const rllb_env_flows *w, int32_t server, int32_t *held, int32_t *running,
+                                           double *residual_s);
+/* "lognormal", "join", "timed_out" and back; NULL and -1 for what is none. */
+RLLB_API const char *rllb_env_law_name(rllb_env_law law);
+RLLB_API int32_t rllb_env_law_of(const char *name);
+RLLB_API const char *rllb_env_event_name(rllb_env_event_kind kind);
+RLLB_API int32_t rllb_env_event_of(const char *name);
+RLLB_API const char *rllb_env_fate_name(rllb_env_fate fate);
 
 #ifdef __cplusplus
 }
@@ -1711,6 +1893,1225 @@ void rllb_env_random_actions(rllb_rng *r, int32_t n, int32_t *actions, int32_t c
         actions[i + 1] = (int32_t)(((bits & 0xffffffffu) * servers) >> 32);
     }
     if (i < count) actions[i] = (int32_t)(((rllb_rng_u64(r) >> 32) * servers) >> 32);
+}
+
+/* ---- >>stations --------------------------------------------------------------------------------------------
+   A station is the CPUs of a server, or its disk. All flows in service there advance alike, so one clock of the service
+   that each has got will do: when a flow starts it is known at which reading it ends, and a heap of these readings has
+   the next end on top. A tournament over all stations knows which of them has the next end, a heap of timers what
+   travels. So an event costs O(log n) and no flow is looked at in between. */
+
+enum {
+    RLLB_ENV_I_BALANCERS_MAX = 1024,
+    RLLB_ENV_I_CPUS_MAX = 65536,
+    RLLB_ENV_I_STAGES_MAX = 64,
+    RLLB_ENV_I_FLOWS_MAX = 1 << 24
+};
+
+typedef enum rllb_env_i_way { /* where a flow is that travels */
+    RLLB_ENV_I_TO_BALANCER,
+    RLLB_ENV_I_TO_SERVER,
+    RLLB_ENV_I_HELD_BACK, /* at a server that rejects it or fails it, before the word leaves */
+    RLLB_ENV_I_FROM_SERVER,
+    RLLB_ENV_I_TO_CLIENT
+} rllb_env_i_way;
+
+typedef struct rllb_env_i_list { /* of flows in the order in which they came; ends by -1 */
+    int32_t first, last;
+} rllb_env_i_list;
+
+/* The first line of the cache is all that a flow needs without travel, timeouts, samples and disk. */
+typedef struct rllb_env_i_flow {
+    double arrived_s, picked_s, work, stage; /* stage: work of the present stage, while it waits */
+    int32_t balancer, server;
+    int32_t next; /* in the line of a station, or among the free ones */
+    uint8_t fate, way;
+    bool open;    /* its client still waits */
+    bool pending; /* its balancer awaits the end */
+    uint64_t key, split;
+    double cpu_left, disk_left, sample_due_s; /* left: work in stages that have not begun */
+    int32_t awaited[2], sampled[2];           /* neighbours in the lists of timeouts and of samples */
+    int32_t stage_number;
+} rllb_env_i_flow;
+
+typedef struct rllb_env_i_end { /* a flow in service, and the reading of the clock at which it ends */
+    double at;
+    int32_t flow;
+} rllb_env_i_end;
+
+typedef struct rllb_env_i_station {
+    double clock, at_s, rate;      /* what each flow has got at at_s, and what it gets per second from then on */
+    double speed;                  /* now, per CPU */
+    double ends_sum, waiting_work; /* over the heap and the line: for the residual work */
+    rllb_env_i_end *heap;          /* [active] */
+    int32_t cpus, active, running, waiting;
+    rllb_env_i_list line;
+} rllb_env_i_station;
+
+typedef struct rllb_env_i_timer {
+    double at_s;
+    int32_t flow;
+} rllb_env_i_timer;
+
+typedef struct rllb_env_i_farm { /* what a server is besides its stations */
+    double cpu_later, disk_later; /* work in stages not begun, of the flows held */
+    double failing;               /* share of what reaches it */
+    int32_t held;
+} rllb_env_i_farm;
+
+struct rllb_env_flows {
+    rllb_env_flows_desc desc; /* with every default filled in */
+    rllb_env_flows_info info;
+    double arrival_s, other_s;   /* the next arrival; the least of all that is neither that nor an end at a station */
+    double turn_s, tick_s;       /* when the pace changes by itself; the next tick */
+    double pace, factor, gap;    /* arrivals' own time per second; by events; own time until the next arrival */
+    double gap_at_s;             /* when `gap` was true */
+    double trace_s, trace_scale; /* own time of a trace's round; to its work or amounts */
+    int32_t phase, trace_row, event, ticks, horizon;
+    int32_t stations, leaves, timers, free_flow;
+    rllb_env_i_list awaited, sampled;
+    rllb_rng arrivals, phases, works, edges, keys, hops, faults;
+    bool instant, bounded, sampling, disks, see_held, see_residual, probing; /* instant: nothing travels */
+    double *due;                 /* [2 leaves] tournament of the stations' next ends; 1 has the least */
+    rllb_env_i_station *station; /* [stations] the CPUs of server j at j, its disk at count + j */
+    rllb_env_i_farm *farm;       /* [count] */
+    rllb_env_i_flow *flow;       /* [flows_max] */
+    rllb_env_i_timer *timer;     /* [flows_max] a heap: every flow travels once at a time */
+    float *oracle;               /* [count] */
+    rllb_env_server_desc *server;
+    rllb_server_desc *told;
+    rllb_env_event *events;
+    rllb_balancer **balancer;
+    unsigned char **memory; /* [balancers] of the balancers */
+    size_t memory_size;     /* of each */
+    rllb_env_flow_fn listen;
+    void *listener;
+    void *block; /* what create allocated */
+};
+
+static void rllb_env_i_due_set(rllb_env_flows *w, int32_t station, double at_s)
+{
+    double *due = w->due;
+    int32_t i = w->leaves + station;
+
+    due[i] = at_s;
+    while (i > 1) {
+        double other = due[i ^ 1];
+        if (other < at_s) at_s = other;
+        i /= 2;
+        if (due[i] >= at_s && due[i] <= at_s) return; /* nothing changes above */
+        due[i] = at_s;
+    }
+}
+
+static int32_t rllb_env_i_due_first(const rllb_env_flows *w)
+{
+    int32_t i = 1;
+
+    while (i < w->leaves) i = 2 * i + (w->due[2 * i] > w->due[2 * i + 1]);
+    return i - w->leaves;
+}
+
+static void rllb_env_i_advance(rllb_env_i_station *s, double now_s)
+{
+    if (s->running) s->clock += s->rate * (now_s - s->at_s);
+    else s->clock = s->ends_sum = 0; /* small is exact */
+    s->at_s = now_s;
+}
+
+static void rllb_env_i_serve(rllb_env_i_station *s, int32_t flow, double work)
+{
+    double at = s->clock + work;
+    int32_t i = s->running++;
+
+    for (; i > 0 && s->heap[(i - 1) / 2].at > at; i = (i - 1) / 2) s->heap[i] = s->heap[(i - 1) / 2];
+    s->heap[i].at = at;
+    s->heap[i].flow = flow;
+    s->ends_sum += at;
+}
+
+/* Takes the flow that ends first out of the heap. */
+static int32_t rllb_env_i_served(rllb_env_i_station *s)
+{
+    rllb_env_i_end first = s->heap[0], last = s->heap[--s->running];
+    int32_t i = 0, child;
+
+    for (; (child = 2 * i + 1) < s->running; i = child) {
+        if (child + 1 < s->running && s->heap[child + 1].at < s->heap[child].at) child++;
+        if (s->heap[child].at >= last.at) break;
+        s->heap[i] = s->heap[child];
+    }
+    s->heap[i] = last;
+    s->ends_sum -= first.at;
+    s->clock = first.at; /* exact, where the sum of small steps need not be */
+    return first.flow;
+}
+
+/* After a change of a station that is advanced to now: its rate, and when its next flow ends. */
+static void rllb_env_i_settle(rllb_env_flows *w, int32_t station)
+{
+    rllb_env_i_station *s = &w->station[station];
+    double at_s = HUGE_VAL, rest;
+
+    s->rate = s->running > s->cpus ? s->speed * s->cpus / s->running : s->speed;
+    if (s->running && s->rate > 0) {
+        rest = s->heap[0].at - s->clock;
+        at_s = s->at_s + (rest > 0 ? rest / s->rate : 0);
+    }
+    rllb_env_i_due_set(w, station, at_s);
+}
+
+static void rllb_env_i_queue(rllb_env_flows *w, rllb_env_i_station *s, int32_t flow, double work)
+{
+    w->flow[flow].stage = work;
+    w->flow[flow].next = -1;
+    if (s->waiting++) w->flow[s->line.last].next = flow;
+    else s->line.first = flow;
+    s->line.last = flow;
+    s->waiting_work += work;
+}
+
+static void rllb_env_i_unqueue(rllb_env_flows *w, rllb_env_i_station *s)
+{
+    int32_t flow = s->line.first;
+    const rllb_env_i_flow *f = &w->flow[flow];
+
+    s->line.first = f->next;
+    s->waiting_work = --s->waiting ? s->waiting_work - f->stage : 0;
+    rllb_env_i_serve(s, flow, f->stage);
+}
+
+static void rllb_env_i_enter(rllb_env_flows *w, int32_t station, int32_t flow, double work)
+{
+    rllb_env_i_station *s = &w->station[station];
+
+    if (s->running >= s->active) {
+        rllb_env_i_queue(w, s, flow, work);
+        return;
+    }
+    rllb_env_i_advance(s, w->info.now_s);
+    rllb_env_i_serve(s, flow, work);
+    rllb_env_i_settle(w, station);
+}
+
+static void rllb_env_i_set_speed(rllb_env_flows *w, int32_t station, double speed)
+{
+    rllb_env_i_advance(&w->station[station], w->info.now_s);
+    w->station[station].speed = speed;
+    rllb_env_i_settle(w, station);
+}
+
+static double rllb_env_i_station_rest(const rllb_env_i_station *s, double now_s)
+{
+    double clock = s->clock + s->rate * (now_s - s->at_s);
+    double rest = s->running ? s->ends_sum - s->running * clock : 0;
+
+    return (rest > 0 ? rest : 0) + s->waiting_work;
+}
+
+static double rllb_env_i_residual_s(const rllb_env_flows *w, int32_t j)
+{
+    const rllb_env_i_farm *farm = &w->farm[j];
+    double cpu = rllb_env_i_station_rest(&w->station[j], w->info.now_s) + (farm->cpu_later > 0 ? farm->cpu_later : 0);
+    double disk = 0;
+
+    if (w->disks) {
+        disk = rllb_env_i_station_rest(&w->station[w->desc.count + j], w->info.now_s);
+        if (farm->disk_later > 0) disk += farm->disk_later;
+    }
+    return cpu / (w->server[j].cpus * (double)w->server[j].speed) + disk;
+}
+
+/* For SRT: at the speed of now; what stands still takes for ever. */
+static void rllb_env_i_see_residual(rllb_env_flows *w)
+{
+    int32_t j;
+
+    for (j = 0; j < w->desc.count; j++) {
+        double speed = w->station[j].speed / (double)w->server[j].speed;
+        double rest = speed > 0 ? rllb_env_i_residual_s(w, j) / speed : 1e30;
+        w->oracle[j] = rest < 1e30 ? (float)rest : 1e30f;
+    }
+}
+
+static void rllb_env_i_hold(rllb_env_flows *w, int32_t j, int32_t more)
+{
+    w->farm[j].held += more;
+    if (w->see_held) w->oracle[j] = (float)w->farm[j].held;
+}
+
+/* ---- >>arrivals --------------------------------------------------------------------------------------------
+   When flows come and what they bring. Arrivals have a time of their own, in which a Poisson process has rate 1 and a
+   trace the times of the file; its pace says how fast that runs. When the pace changes, the gap to the next arrival
+   stays what it is in that time, which is exact for an exponential one. */
+
+static double rllb_env_i_spread_default(rllb_env_law law)
+{
+    return law == RLLB_ENV_NORMAL ? 0.25 : law == RLLB_ENV_PARETO ? 1.5 : 1;
+}
+
+static double rllb_env_i_work_draw(rllb_env_flows *w)
+{
+    double mean = w->desc.work_s, spread = w->desc.spread, wide;
+
+    switch (w->desc.law) {
+    case RLLB_ENV_SAME: return mean;
+    case RLLB_ENV_NORMAL:
+        mean *= 1 + spread * rllb_rng_normal(&w->works);
+        return mean > 0 ? mean : 0;
+    case RLLB_ENV_LOGNORMAL:
+        wide = log(1 + spread * spread);
+        return mean * exp(sqrt(wide) * rllb_rng_normal(&w->works) - wide / 2);
+    case RLLB_ENV_UNIFORM: return mean * (1 + spread * (2 * rllb_rng_double(&w->works) - 1));
+    case RLLB_ENV_PARETO: return mean * (spread - 1) / spread * pow(1 - rllb_rng_double(&w->works), -1 / spread);
+    case RLLB_ENV_EXPONENTIAL:
+    case RLLB_ENV_LAW_NUM: break;
+    }
+    return rllb_rng_exponential(&w->works, mean);
+}
+
+static bool rllb_env_i_by_rows(const rllb_env_flows *w)
+{
+    return w->desc.trace && w->desc.trace->kind == RLLB_ENV_TRACE_REQUESTS;
+}
+
+/* How long row i of a trace lasts, in seconds of the file: up to the next; the last one as long as is usual. */
+static double rllb_env_i_row_s(const rllb_env_trace *t, int32_t i)
+{
+    if (i + 1 < t->count) return t->time_s[i + 1] - t->time_s[i];
+    return t->kind == RLLB_ENV_TRACE_AMOUNTS ? rllb_env_trace_step_s(t) : t->time_s[i] / (t->count - 1);
+}
+
+/* The pace of the present phase, row and factor; and when phase or row end. */
+static double rllb_env_i_pace(const rllb_env_flows *w)
+{
+    const rllb_env_trace *t = w->desc.trace;
+    double base = w->desc.rate * w->factor;
+
+    if (!t) return w->desc.burst_s[0] > 0 ? base * w->desc.burst[w->phase] : base;
+    if (t->kind == RLLB_ENV_TRACE_REQUESTS) return base * w->trace_s / t->count;
+    return base * w->trace_scale * t->work[w->trace_row] / rllb_env_i_row_s(t, w->trace_row);
+}
+
+/* After a change of the pace, or a new gap. */
+static void rllb_env_i_repace(rllb_env_flows *w)
+{
+    double gone = w->pace * (w->info.now_s - w->gap_at_s);
+
+    w->gap = w->gap > gone ? w->gap - gone : 0;
+    w->gap_at_s = w->info.now_s;
+    w->pace = rllb_env_i_pace(w);
+    w->arrival_s = w->pace > 0 ? w->info.now_s + w->gap / w->pace : HUGE_VAL;
+}
+
+static double rllb_env_i_turn_length(rllb_env_flows *w)
+{
+    if (w->desc.burst_s[0] > 0) return rllb_rng_exponential(&w->phases, w->desc.burst_s[w->phase]);
+    if (w->desc.trace && !rllb_env_i_by_rows(w)) return rllb_env_i_row_s(w->desc.trace, w->trace_row);
+    return HUGE_VAL;
+}
+
+static void rllb_env_i_turn(rllb_env_flows *w)
+{
+    if (w->desc.trace) w->trace_row = (w->trace_row + 1) % w->desc.trace->count;
+    else w->phase ^= 1;
+    w->turn_s = w->info.now_s + rllb_env_i_turn_length(w);
+    rllb_env_i_repace(w);
+}
+
+/* The next arrival after one right now (or after the beginning: then a trace starts with its first row). */
+static void rllb_env_i_arrival_next(rllb_env_flows *w, bool first)
+{
+    w->gap_at_s = w->info.now_s;
+    if (!rllb_env_i_by_rows(w)) {
+        w->gap = rllb_rng_exponential(&w->arrivals, 1);
+    } else if (first) {
+        w->gap = 0;
+    } else {
+        w->gap = rllb_env_i_row_s(w->desc.trace, w->trace_row);
+        w->trace_row = (w->trace_row + 1) % w->desc.trace->count;
+    }
+    w->arrival_s = w->pace > 0 ? w->info.now_s + w->gap / w->pace : HUGE_VAL;
+}
+
+/* ---- >>life ------------------------------------------------------------------------------------------------
+   A flow from its arrival to its end. It is always in one place: on its way (a timer), or at a server. */
+
+static void rllb_env_i_link(rllb_env_flows *w, rllb_env_i_list *list, int32_t flow, bool samples)
+{
+    int32_t *own = samples ? w->flow[flow].sampled : w->flow[flow].awaited;
+
+    own[0] = list->last;
+    own[1] = -1;
+    if (list->last < 0) list->first = flow;
+    else if (samples) w->flow[list->last].sampled[1] = flow;
+    else w->flow[list->last].awaited[1] = flow;
+    list->last = flow;
+}
+
+static void rllb_env_i_unlink(rllb_env_flows *w, rllb_env_i_list *list, int32_t flow, bool samples)
+{
+    const int32_t *own = samples ? w->flow[flow].sampled : w->flow[flow].awaited;
+
+    if (own[0] < 0) list->first = own[1];
+    else if (samples) w->flow[own[0]].sampled[1] = own[1];
+    else w->flow[own[0]].awaited[1] = own[1];
+    if (own[1] < 0) list->last = own[0];
+    else if (samples) w->flow[own[1]].sampled[0] = own[0];
+    else w->flow[own[1]].awaited[0] = own[0];
+}
+
+static void rllb_env_i_other_by(rllb_env_flows *w, double at_s)
+{
+    if (at_s < w->other_s) w->other_s = at_s;
+}
+
+static void rllb_env_i_travel(rllb_env_flows *w, int32_t flow, rllb_env_i_way way, double takes_s)
+{
+    double at_s = w->info.now_s + takes_s;
+    int32_t i = w->timers++;
+
+    for (; i > 0 && w->timer[(i - 1) / 2].at_s > at_s; i = (i - 1) / 2) w->timer[i] = w->timer[(i - 1) / 2];
+    w->timer[i].at_s = at_s;
+    w->timer[i].flow = flow;
+    w->flow[flow].way = (uint8_t)way;
+    rllb_env_i_other_by(w, at_s);
+}
+
+static int32_t rllb_env_i_travelled(rllb_env_flows *w)
+{
+    rllb_env_i_timer first = w->timer[0], last = w->timer[--w->timers];
+    int32_t i = 0, child;
+
+    for (; (child = 2 * i + 1) < w->timers; i = child) {
+        if (child + 1 < w->timers && w->timer[child + 1].at_s < w->timer[child].at_s) child++;
+        if (w->timer[child].at_s >= last.at_s) break;
+        w->timer[i] = w->timer[child];
+    }
+    w->timer[i] = last;
+    return first.flow;
+}
+
+static double rllb_env_i_hop_s(const rllb_env_flows *w, rllb_rng *r)
+{
+    return w->desc.hop_s[0] + (w->desc.hop_s[1] - w->desc.hop_s[0]) * rllb_rng_double(r);
+}
+
+static void rllb_env_i_tell(const rllb_env_flows *w, const rllb_env_i_flow *f, rllb_env_fate fate)
+{
+    rllb_env_flow end;
+
+    if (!w->listen) return;
+    end.arrived_s = f->arrived_s;
+    end.ended_s = w->info.now_s;
+    end.work_s = f->work;
+    end.balancer = f->balancer;
+    end.server = f->server;
+    end.fate = fate;
+    w->listen(w->listener, &end);
+}
+
+/* The client has its answer. */
+static void rllb_env_i_close(rllb_env_flows *w, int32_t flow)
+{
+    rllb_env_i_flow *f = &w->flow[flow];
+    rllb_env_flows_info *info = &w->info;
+
+    if (f->open) {
+        f->open = false;
+        info->in_flight--;
+        if (w->bounded) rllb_env_i_unlink(w, &w->awaited, flow, false);
+        if (f->fate == RLLB_ENV_COMPLETED) {
+            info->completed++;
+            info->duration_sum_s += info->now_s - f->arrived_s;
+        } else if (f->fate == RLLB_ENV_REJECTED) {
+            info->rejected++;
+        } else {
+            info->failed++;
+        }
+        rllb_env_i_tell(w, f, (rllb_env_fate)f->fate);
+    } else {
+        info->abandoned--;
+    }
+    f->next = w->free_flow;
+    w->free_flow = flow;
+}
+
+/* The balancer hears how it went. */
+static void rllb_env_i_heard(rllb_env_flows *w, int32_t flow, rllb_outcome outcome)
+{
+    rllb_env_i_flow *f = &w->flow[flow];
+
+    f->pending = false;
+    if (w->sampling) rllb_env_i_unlink(w, &w->sampled, flow, true);
+    rllb_balancer_done(w->balancer[f->balancer], f->server, f->picked_s, w->info.now_s, outcome);
+}
+
+static void rllb_env_i_from_server(rllb_env_flows *w, int32_t flow)
+{
+    rllb_env_i_flow *f = &w->flow[flow];
+
+    if (f->pending) rllb_env_i_heard(w, flow, f->fate == RLLB_ENV_COMPLETED ? RLLB_OUTCOME_OK : RLLB_OUTCOME_FAILED);
+    if (w->instant || !f->open) rllb_env_i_close(w, flow);
+    else rllb_env_i_travel(w, flow, RLLB_ENV_I_TO_CLIENT, rllb_env_i_hop_s(w, &w->hops));
+}
+
+static void rllb_env_i_reply(rllb_env_flows *w, int32_t flow, rllb_env_fate fate)
+{
+    w->flow[flow].fate = (uint8_t)fate;
+    if (w->instant) rllb_env_i_from_server(w, flow);
+    else rllb_env_i_travel(w, flow, RLLB_ENV_I_FROM_SERVER, rllb_env_i_hop_s(w, &w->hops));
+}
+
+/* The work of a flow's next stage: of k pieces left that part the rest uniformly, the first. */
+static double rllb_env_i_stage_work(const rllb_env_flows *w, rllb_env_i_flow *f, bool disk)
+{
+    int32_t left = (w->desc.stages - f->stage_number + 1) / 2;
+    double *rest = disk ? &f->disk_left : &f->cpu_left, work = *rest;
+    rllb_rng r;
+
+    if (left > 1) {
+        rllb_rng_init(&r, f->split, (uint64_t)f->stage_number);
+        work *= 1 - pow(1 - rllb_rng_double(&r), 1.0 / (left - 1));
+    }
+    *rest -= work;
+    f->stage_number++;
+    return work;
+}
+
+/* A flow with a disk goes on: false when no stage is left. */
+static bool rllb_env_i_stage(rllb_env_flows *w, int32_t flow)
+{
+    rllb_env_i_flow *f = &w->flow[flow];
+    bool disk = f->stage_number & 1;
+    double work;
+
+    if (f->stage_number >= w->desc.stages) return false;
+    work = rllb_env_i_stage_work(w, f, disk);
+    if (disk) w->farm[f->server].disk_later -= work;
+    else w->farm[f->server].cpu_later -= work;
+    rllb_env_i_enter(w, disk ? w->desc.count + f->server : f->server, flow, work);
+    return true;
+}
+
+static void rllb_env_i_at_server(rllb_env_flows *w, int32_t flow)
+{
+    rllb_env_i_flow *f = &w->flow[flow];
+    rllb_env_i_farm *farm = &w->farm[f->server];
+
+    if (farm->failing > 0 && rllb_rng_double(&w->faults) < farm->failing) {
+        f->fate = RLLB_ENV_FAILED;
+        rllb_env_i_travel(w, flow, RLLB_ENV_I_HELD_BACK, rllb_rng_exponential(&w->faults, w->desc.fail_s));
+        return;
+    }
+    if (farm->held >= w->server[f->server].most) {
+        if (w->desc.reject_s <= 0) {
+            rllb_env_i_reply(w, flow, RLLB_ENV_REJECTED);
+            return;
+        }
+        f->fate = RLLB_ENV_REJECTED;
+        rllb_env_i_travel(w, flow, RLLB_ENV_I_HELD_BACK, w->desc.reject_s);
+        return;
+    }
+    rllb_env_i_hold(w, f->server, 1);
+    if (!w->disks) {
+        rllb_env_i_enter(w, f->server, flow, f->work);
+        return;
+    }
+    f->stage_number = 0;
+    f->disk_left = f->work * w->desc.io;
+    f->cpu_left = f->work - f->disk_left;
+    farm->disk_later += f->disk_left;
+    farm->cpu_later += f->cpu_left;
+    rllb_env_i_stage(w, flow);
+}
+
+/* The next end at a station. */
+static void rllb_env_i_station_end(rllb_env_flows *w)
+{
+    int32_t station = rllb_env_i_due_first(w), flow, j;
+    rllb_env_i_station *s = &w->station[station];
+
+    rllb_env_i_advance(s, w->info.now_s);
+    flow = rllb_env_i_served(s);
+    if (s->waiting) rllb_env_i_unqueue(w, s);
+    rllb_env_i_settle(w, station);
+    if (w->disks && rllb_env_i_stage(w, flow)) return;
+    j = w->flow[flow].server;
+    rllb_env_i_hold(w, j, -1);
+    if (w->farm[j].held == 0) w->farm[j].cpu_later = w->farm[j].disk_later = 0; /* no rounding stays */
+    rllb_env_i_reply(w, flow, RLLB_ENV_COMPLETED);
+}
+
+/* PREQUAL: three servers are asked at each pick. */
+static void rllb_env_i_probe(rllb_env_flows *w, rllb_balancer *b)
+{
+    int32_t asked[3], i, count = rllb_balancer_probe(b, asked, 3);
+    rllb_report report;
+
+    for (i = 0; i < count; i++) {
+        report.in_flight = (float)w->farm[asked[i]].held;
+        report.latency_s = (float)(w->desc.work_s / (double)w->server[asked[i]].speed +
+                                   rllb_env_i_residual_s(w, asked[i]));
+        report.utilisation = NAN;
+        rllb_balancer_report(b, asked[i], &report, w->info.now_s);
+    }
+}
+
+static void rllb_env_i_at_balancer(rllb_env_flows *w, int32_t flow)
+{
+    rllb_env_i_flow *f = &w->flow[flow];
+
+    if (!f->open) { /* its client went away while it was on its way */
+        rllb_env_i_close(w, flow);
+        return;
+    }
+    if (w->see_residual) rllb_env_i_see_residual(w);
+    if (w->probing) rllb_env_i_probe(w, w->balancer[f->balancer]);
+    f->picked_s = w->info.now_s;
+    f->server = rllb_balancer_pick(w->balancer[f->balancer], f->key, w->info.now_s);
+    if (f->server < 0) {
+        f->fate = RLLB_ENV_REJECTED;
+        rllb_env_i_from_server(w, flow);
+        return;
+    }
+    f->pending = true;
+    if (w->sampling) {
+        f->sample_due_s = w->info.now_s + w->desc.sample_s;
+        rllb_env_i_link(w, &w->sampled, flow, true);
+        rllb_env_i_other_by(w, f->sample_due_s);
+    }
+    if (w->instant) rllb_env_i_at_server(w, flow);
+    else rllb_env_i_travel(w, flow, RLLB_ENV_I_TO_SERVER, rllb_env_i_hop_s(w, &w->hops));
+}
+
+static void rllb_env_i_no_room(rllb_env_flows *w, rllb_env_i_flow *f)
+{
+    w->info.rejected++;
+    w->info.no_room++;
+    f->arrived_s = w->info.now_s;
+    f->server = -1;
+    rllb_env_i_tell(w, f, RLLB_ENV_NO_ROOM);
+}
+
+/* Draws all that the flow brings, whether there is room or not: the next one's numbers are then the same. */
+static void rllb_env_i_arrive(rllb_env_flows *w)
+{
+    rllb_env_i_flow none, *f;
+    int32_t flow = w->free_flow;
+    double hop_s = 0;
+
+    f = flow >= 0 ? &w->flow[flow] : &none;
+    if (rllb_env_i_by_rows(w)) f->work = w->desc.trace->work[w->trace_row] * w->trace_scale;
+    else f->work = rllb_env_i_work_draw(w);
+    f->key = rllb_rng_u64(&w->keys) | 1;
+    f->balancer = w->desc.balancers > 1 ? rllb_rng_below(&w->edges, w->desc.balancers) : 0;
+    if (w->disks) f->split = rllb_rng_u64(&w->works);
+    if (!w->instant) hop_s = rllb_env_i_hop_s(w, &w->edges);
+    rllb_env_i_arrival_next(w, false);
+    w->info.arrived++;
+    if (flow < 0) {
+        rllb_env_i_no_room(w, f);
+        return;
+    }
+    w->free_flow = f->next;
+    w->info.in_flight++;
+    f->arrived_s = w->info.now_s;
+    f->server = -1;
+    f->open = true;
+    f->pending = false;
+    if (w->bounded) {
+        rllb_env_i_link(w, &w->awaited, flow, false);
+        rllb_env_i_other_by(w, f->arrived_s + w->desc.timeout_s);
+    }
+    if (w->instant) rllb_env_i_at_balancer(w, flow);
+    else rllb_env_i_travel(w, flow, RLLB_ENV_I_TO_BALANCER, hop_s);
+}
+
+/* The client of the oldest flow gives up. The flow itself goes on until it meets someone who knows. */
+static void rllb_env_i_time_out(rllb_env_flows *w)
+{
+    int32_t flow = w->awaited.first;
+    rllb_env_i_flow *f = &w->flow[flow];
+
+    rllb_env_i_unlink(w, &w->awaited, flow, false);
+    f->open = false;
+    w->info.timed_out++;
+    w->info.in_flight--;
+    w->info.abandoned++;
+    if (f->pending) rllb_env_i_heard(w, flow, RLLB_OUTCOME_FAILED);
+    rllb_env_i_tell(w, f, RLLB_ENV_TIMED_OUT);
+}
+
+static void rllb_env_i_take_sample(rllb_env_flows *w)
+{
+    int32_t flow = w->sampled.first;
+    rllb_env_i_flow *f = &w->flow[flow];
+    double now_s = w->info.now_s;
+
+    rllb_env_i_unlink(w, &w->sampled, flow, true);
+    f->sample_due_s = now_s + w->desc.sample_s;
+    rllb_env_i_link(w, &w->sampled, flow, true);
+    rllb_balancer_sample(w->balancer[f->balancer], f->server, now_s - f->picked_s, now_s);
+}
+
+static void rllb_env_i_arrived(rllb_env_flows *w)
+{
+    int32_t flow = rllb_env_i_travelled(w);
+
+    switch ((rllb_env_i_way)w->flow[flow].way) {
+    case RLLB_ENV_I_TO_BALANCER: rllb_env_i_at_balancer(w, flow); break;
+    case RLLB_ENV_I_TO_SERVER: rllb_env_i_at_server(w, flow); break;
+    case RLLB_ENV_I_HELD_BACK: rllb_env_i_reply(w, flow, (rllb_env_fate)w->flow[flow].fate); break;
+    case RLLB_ENV_I_FROM_SERVER: rllb_env_i_from_server(w, flow); break;
+    case RLLB_ENV_I_TO_CLIENT: rllb_env_i_close(w, flow); break;
+    }
+}
+
+static void rllb_env_i_speed_all(rllb_env_flows *w, int32_t j, double times)
+{
+    rllb_env_i_set_speed(w, j, times * (double)w->server[j].speed);
+    if (w->disks) rllb_env_i_set_speed(w, w->desc.count + j, times);
+}
+
+static void rllb_env_i_server_state(rllb_env_flows *w, int32_t j, rllb_server_state state)
+{
+    int32_t i;
+
+    for (i = 0; i < w->desc.balancers; i++) rllb_balancer_set_state(w->balancer[i], j, state, w->info.now_s);
+}
+
+static void rllb_env_i_event(rllb_env_flows *w)
+{
+    const rllb_env_event *e = &w->events[w->event++];
+
+    switch (e->kind) {
+    case RLLB_ENV_EVENT_SPEED: rllb_env_i_speed_all(w, e->server, e->value); break;
+    case RLLB_ENV_EVENT_FAIL: w->farm[e->server].failing = e->value; break;
+    case RLLB_ENV_EVENT_BACK:
+        w->farm[e->server].failing = 0;
+        rllb_env_i_speed_all(w, e->server, 1);
+        break;
+    case RLLB_ENV_EVENT_JOIN: rllb_env_i_server_state(w, e->server, RLLB_SERVER_UP); break;
+    case RLLB_ENV_EVENT_LEAVE: rllb_env_i_server_state(w, e->server, RLLB_SERVER_DRAINING); break;
+    case RLLB_ENV_EVENT_RATE:
+        w->factor = e->value;
+        rllb_env_i_repace(w);
+        break;
+    case RLLB_ENV_EVENT_NUM: break;
+    }
+}
+
+/* What agents on the servers say once per interval to policies that listen: C3 to queue and service time, AWCMP to
+   how many work at a CPU. */
+static void rllb_env_i_reports(rllb_env_flows *w)
+{
+    rllb_report report;
+    int32_t i, j;
+
+    for (j = 0; j < w->desc.count; j++) {
+        report.in_flight = (float)w->farm[j].held;
+        report.latency_s = (float)(w->desc.work_s / (double)w->server[j].speed);
+        report.utilisation = (float)w->farm[j].held / (float)w->server[j].cpus;
+        for (i = 0; i < w->desc.balancers; i++) rllb_balancer_report(w->balancer[i], j, &report, w->info.now_s);
+    }
+}
+
+static void rllb_env_i_tick(rllb_env_flows *w)
+{
+    int32_t i;
+
+    if (w->desc.balancer.policy == RLLB_BALANCE_AWCMP || w->desc.balancer.policy == RLLB_BALANCE_C3) {
+        rllb_env_i_reports(w);
+    }
+    for (i = 0; i < w->desc.balancers; i++) rllb_balancer_tick(w->balancer[i], w->info.now_s);
+    w->ticks++;
+    w->tick_s = (w->ticks + 1) * w->desc.step_s;
+}
+
+static double rllb_env_i_timeout_s(const rllb_env_flows *w)
+{
+    return w->awaited.first < 0 ? HUGE_VAL : w->flow[w->awaited.first].arrived_s + w->desc.timeout_s;
+}
+
+static double rllb_env_i_sample_s(const rllb_env_flows *w)
+{
+    return w->sampled.first < 0 ? HUGE_VAL : w->flow[w->sampled.first].sample_due_s;
+}
+
+static double rllb_env_i_event_s(const rllb_env_flows *w)
+{
+    return w->event < w->desc.event_count ? w->events[w->event].at_s : HUGE_VAL;
+}
+
+static double rllb_env_i_least(double a, double b)
+{
+    return a < b ? a : b;
+}
+
+/* What is due at other_s, or nothing, if that which was due has been called off; and then the new other_s. */
+static void rllb_env_i_other(rllb_env_flows *w)
+{
+    double at_s = w->other_s;
+
+    w->info.now_s = at_s;
+    if (rllb_env_i_event_s(w) <= at_s) rllb_env_i_event(w);
+    else if (w->turn_s <= at_s) rllb_env_i_turn(w);
+    else if (w->timers && w->timer[0].at_s <= at_s) rllb_env_i_arrived(w);
+    else if (rllb_env_i_timeout_s(w) <= at_s) rllb_env_i_time_out(w);
+    else if (rllb_env_i_sample_s(w) <= at_s) rllb_env_i_take_sample(w);
+    else if (w->tick_s <= at_s) rllb_env_i_tick(w);
+    at_s = rllb_env_i_least(rllb_env_i_event_s(w), rllb_env_i_least(w->turn_s, w->tick_s));
+    if (w->timers) at_s = rllb_env_i_least(at_s, w->timer[0].at_s);
+    w->other_s = rllb_env_i_least(at_s, rllb_env_i_least(rllb_env_i_timeout_s(w), rllb_env_i_sample_s(w)));
+}
+
+static void rllb_env_i_run_to(rllb_env_flows *w, double until_s)
+{
+    for (;;) {
+        double end_s = w->due[1], least = rllb_env_i_least(end_s, w->arrival_s);
+        if (w->other_s <= least) {
+            if (w->other_s > until_s) break;
+            rllb_env_i_other(w);
+        } else {
+            if (least > until_s) break;
+            w->info.now_s = least;
+            if (end_s <= least) rllb_env_i_station_end(w);
+            else rllb_env_i_arrive(w);
+        }
+        w->info.events++;
+    }
+    w->info.now_s = until_s;
+}
+
+/* ---- >>flows -----------------------------------------------------------------------------------------------
+   The flow-level world: its descriptor checked, its block carved, what the user calls. */
+
+static bool rllb_env_i_at_least(double value, double least)
+{
+    return rllb_env_i_finite(value) && value >= least;
+}
+
+static void rllb_env_i_server_default(rllb_env_server_desc *s, int32_t flows_max)
+{
+    if (s->cpus == 0) s->cpus = 1;
+    if (s->active == 0) s->active = s->cpus;
+    if (s->most == 0) s->most = flows_max > s->active ? flows_max : s->active;
+    if (s->speed >= 0 && s->speed <= 0) s->speed = 1;
+    if (s->weight >= 0 && s->weight <= 0) s->weight = (float)s->cpus;
+}
+
+static bool rllb_env_i_server_ok(const rllb_env_server_desc *server, int32_t flows_max)
+{
+    rllb_env_server_desc s = *server;
+
+    rllb_env_i_server_default(&s, flows_max);
+    return s.cpus > 0 && s.cpus <= RLLB_ENV_I_CPUS_MAX && s.active >= s.cpus && s.active <= RLLB_ENV_I_FLOWS_MAX &&
+           s.most >= s.active && s.speed > 0 && rllb_env_i_finite((double)s.speed) && s.weight > 0 &&
+           rllb_env_i_finite((double)s.weight);
+}
+
+static bool rllb_env_i_events_ok(const rllb_env_flows_desc *d)
+{
+    double last_s = 0;
+    int32_t i;
+
+    if (d->event_count < 0 || (d->event_count && !d->events)) return false;
+    for (i = 0; i < d->event_count; i++) {
+        const rllb_env_event *e = &d->events[i];
+        if (!rllb_env_i_at_least(e->at_s, last_s) || (int)e->kind < 0 || e->kind >= RLLB_ENV_EVENT_NUM) return false;
+        last_s = e->at_s;
+        if (e->kind != RLLB_ENV_EVENT_RATE && (e->server < 0 || e->server >= d->count)) return false;
+        if ((e->kind == RLLB_ENV_EVENT_SPEED || e->kind == RLLB_ENV_EVENT_RATE) && !rllb_env_i_at_least(e->value, 0)) {
+            return false;
+        }
+        if (e->kind == RLLB_ENV_EVENT_FAIL && !(e->value >= 0 && e->value <= 1)) return false;
+    }
+    return true;
+}
+
+/* A trace must take time; amounts need intervals with a length. Fills in the rate of requests. */
+static bool rllb_env_i_flow_trace_ok(rllb_env_flows_desc *d)
+{
+    const rllb_env_trace *t = d->trace;
+    int32_t i;
+
+    if (!t) return true;
+    if (!rllb_env_i_trace_ok(t) || t->count < 2 || !(t->time_s[t->count - 1] > 0)) return false;
+    if (d->burst[0] != 0 || d->burst[1] != 0 || d->burst_s[0] != 0 || d->burst_s[1] != 0) return false;
+    if (t->kind == RLLB_ENV_TRACE_REQUESTS) {
+        if (d->rate >= 0 && d->rate <= 0) d->rate = (t->count - 1) / t->time_s[t->count - 1];
+        return true;
+    }
+    for (i = 0; i + 1 < t->count; i++) {
+        if (!(t->time_s[i + 1] > t->time_s[i])) return false;
+    }
+    return true;
+}
+
+static bool rllb_env_i_bursts_ok(const rllb_env_flows_desc *d)
+{
+    const double *b = d->burst, *s = d->burst_s;
+
+    if (b[0] >= 0 && b[0] <= 0 && b[1] >= 0 && b[1] <= 0 && s[0] >= 0 && s[0] <= 0 && s[1] >= 0 && s[1] <= 0) {
+        return true;
+    }
+    return rllb_env_i_at_least(b[0], 0) && rllb_env_i_at_least(b[1], 0) && b[0] + b[1] > 0 &&
+           rllb_env_i_at_least(s[0], 0) && rllb_env_i_at_least(s[1], 0) && s[0] > 0 && s[1] > 0;
+}
+
+static bool rllb_env_i_work_ok(rllb_env_flows_desc *d)
+{
+    if (!rllb_env_i_at_least(d->work_s, 0) || d->work_s <= 0) return false;
+    if ((int)d->law < 0 || d->law >= RLLB_ENV_LAW_NUM || !rllb_env_i_at_least(d->spread, 0)) return false;
+    if (d->spread <= 0) d->spread = rllb_env_i_spread_default(d->law);
+    if (d->law == RLLB_ENV_UNIFORM && d->spread > 1) return false;
+    if (d->law == RLLB_ENV_PARETO && d->spread <= 1) return false;
+    if (!rllb_env_i_at_least(d->io, 0) || d->io >= 1) return false;
+    if (d->stages < 0 || d->stages > RLLB_ENV_I_STAGES_MAX) return false;
+    if (d->stages == 0) d->stages = d->io > 0 ? 2 : 1;
+    return d->io > 0 ? d->stages > 1 : d->stages == 1;
+}
+
+static bool rllb_env_i_times_ok(rllb_env_flows_desc *d)
+{
+    if (!rllb_env_i_at_least(d->hop_s[0], 0) || !rllb_env_i_at_least(d->hop_s[1], d->hop_s[0])) return false;
+    if (!rllb_env_i_at_least(d->timeout_s, 0) || !rllb_env_i_at_least(d->reject_s, 0)) return false;
+    if (!rllb_env_i_at_least(d->fail_s, 0) || !rllb_env_i_at_least(d->sample_s, 0)) return false;
+    if (d->sample_s > 0 && d->sample_s < 1e-6) return false; /* time would all but stand still */
+    if (d->fail_s <= 0) d->fail_s = 0.001;
+    if (d->step_s >= 0 && d->step_s <= 0) d->step_s = 0.25;
+    if (d->horizon_s >= 0 && d->horizon_s <= 0) d->horizon_s = 60;
+    return rllb_env_i_at_least(d->step_s, 1e-3) && d->step_s <= 1e6 && rllb_env_i_at_least(d->horizon_s, 0) &&
+           d->horizon_s > 0 && d->horizon_s / d->step_s < (double)RLLB_ENV_I_HORIZON_MAX;
+}
+
+static bool rllb_env_i_is_seeing(rllb_balance policy)
+{
+    return policy == RLLB_BALANCE_GSQ || policy == RLLB_BALANCE_SRT || policy == RLLB_BALANCE_SED_ORACLE;
+}
+
+/* What the world sets of a balancer; servers and oracle come later. A float just below the step: a tick on time is
+   never early. */
+static void rllb_env_i_balancer_plan(rllb_env_flows_desc *d)
+{
+    static const float blind = 0;
+    rllb_balancer_desc *b = &d->balancer;
+
+    b->servers = NULL;
+    b->count = b->capacity = d->count;
+    b->interval_s = (float)(d->step_s * (1 - 1e-6));
+    if (b->clients >= 0 && b->clients <= 0) b->clients = (float)d->balancers;
+    b->oracle = rllb_env_i_is_seeing(b->policy) ? &blind : NULL;
+}
+
+static bool rllb_env_i_flows_resolve(const rllb_env_flows_desc *desc, rllb_env_flows_desc *d)
+{
+    int32_t i;
+
+    if (!desc) return false;
+    *d = *desc;
+    if (d->balancers == 0) d->balancers = 1;
+    if (d->flows_max == 0) d->flows_max = 65536;
+    if (d->balancers < 0 || d->balancers > RLLB_ENV_I_BALANCERS_MAX) return false;
+    if (d->flows_max < 0 || d->flows_max > RLLB_ENV_I_FLOWS_MAX) return false;
+    if (!d->servers || d->count < 1 || d->count > RLLB_ENV_I_SERVERS_MAX) return false;
+    for (i = 0; i < d->count; i++) {
+        if (!rllb_env_i_server_ok(&d->servers[i], d->flows_max)) return false;
+    }
+    if (!rllb_env_i_flow_trace_ok(d) || !rllb_env_i_at_least(d->rate, 0) || d->rate <= 0) return false;
+    if (!rllb_env_i_bursts_ok(d) || !rllb_env_i_work_ok(d) || !rllb_env_i_times_ok(d)) return false;
+    if (!rllb_env_i_events_ok(d)) return false;
+    if (d->balancer.shared || d->balancer.join || d->balancer.workers > 1) return false;
+    rllb_env_i_balancer_plan(d);
+    return rllb_balancer_size(&d->balancer) > 0;
+}
+
+/* The stations' heaps: CPUs as many as are active, disks as many as are held. */
+static void rllb_env_i_heaps_layout(const rllb_env_flows_desc *d, rllb_carver *c, rllb_env_i_station *station)
+{
+    rllb_env_i_end *heap;
+    int32_t i, most, stations = d->io > 0 ? 2 * d->count : d->count;
+
+    for (i = 0; i < stations; i++) {
+        rllb_env_server_desc s = d->servers[i % d->count];
+        rllb_env_i_server_default(&s, d->flows_max);
+        most = i < d->count ? s.active : s.most;
+        if (most > d->flows_max) most = d->flows_max;
+        heap = (rllb_env_i_end *)rllb_carve(c, (size_t)most, sizeof *heap);
+        if (!station) continue;
+        station[i].heap = heap;
+        station[i].cpus = i < d->count ? s.cpus : 1;
+        station[i].active = most;
+    }
+}
+
+static rllb_env_flows *rllb_env_i_flows_layout(const rllb_env_flows_desc *d, rllb_carver *c)
+{
+    size_t n = (size_t)d->count, m = (size_t)d->balancers, flows = (size_t)d->flows_max, i;
+    size_t stations = d->io > 0 ? 2 * n : n, leaves = 1, size = rllb_balancer_size(&d->balancer);
+    rllb_env_flows counted, *real = (rllb_env_flows *)rllb_carve(c, 1, sizeof *real);
+    rllb_env_flows *w = real ? real : &counted;
+    unsigned char *memory;
+
+    while (leaves < stations) leaves *= 2;
+    w->stations = (int32_t)stations;
+    w->leaves = (int32_t)leaves;
+    w->memory_size = size;
+    w->due = (double *)rllb_carve(c, 2 * leaves, sizeof(double));
+    w->station = (rllb_env_i_station *)rllb_carve(c, stations, sizeof *w->station);
+    w->farm = (rllb_env_i_farm *)rllb_carve(c, n, sizeof *w->farm);
+    w->oracle = (float *)rllb_carve(c, n, sizeof(float));
+    w->server = (rllb_env_server_desc *)rllb_carve(c, n, sizeof *w->server);
+    w->told = (rllb_server_desc *)rllb_carve(c, n, sizeof *w->told);
+    w->events = (rllb_env_event *)rllb_carve(c, (size_t)d->event_count, sizeof *w->events);
+    w->balancer = (rllb_balancer **)rllb_carve(c, m, sizeof *w->balancer);
+    w->memory = (unsigned char **)rllb_carve(c, m, sizeof *w->memory);
+    rllb_env_i_heaps_layout(d, c, real ? real->station : NULL);
+    for (i = 0; i < m; i++) {
+        memory = (unsigned char *)rllb_carve(c, 1, size);
+        if (real) real->memory[i] = memory;
+    }
+    w->timer = (rllb_env_i_timer *)rllb_carve(c, flows, sizeof *w->timer);
+    w->flow = (rllb_env_i_flow *)rllb_carve(c, flows, sizeof *w->flow);
+    return real;
+}
+
+/* To the work of a trace's requests, or the share of the mean rate that an amount per second stands for. */
+static void rllb_env_i_trace_begin(rllb_env_flows *w)
+{
+    const rllb_env_trace *t = w->desc.trace;
+
+    if (!t) return;
+    w->trace_s = t->time_s[t->count - 1] + rllb_env_i_row_s(t, t->count - 1);
+    w->trace_scale = t->kind == RLLB_ENV_TRACE_REQUESTS ? w->desc.work_s * t->count / t->total : w->trace_s / t->total;
+}
+
+void rllb_env_flows_desc_default(rllb_env_flows_desc *desc)
+{
+    if (desc) memset(desc, 0, sizeof *desc);
+}
+
+size_t rllb_env_flows_size(const rllb_env_flows_desc *desc)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_env_flows_desc d;
+
+    if (!rllb_env_i_flows_resolve(desc, &d)) return 0;
+    rllb_env_i_flows_layout(&d, &c);
+    return rllb_carver_size(&c);
+}
+
+rllb_status rllb_env_flows_init(const rllb_env_flows_desc *desc, void *mem, size_t size, rllb_env_flows **out)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_env_flows_desc d;
+    rllb_env_flows *w;
+    rllb_status status;
+    int32_t j;
+
+    if (!out || !rllb_env_i_flows_resolve(desc, &d)) return RLLB_ERROR_ARGUMENT;
+    status = rllb_carver_open(&c, mem, size, rllb_env_flows_size(desc));
+    if (status != RLLB_OK) return status;
+    w = rllb_env_i_flows_layout(&d, &c);
+    w->desc = d;
+    for (j = 0; j < d.count; j++) {
+        w->server[j] = d.servers[j];
+        rllb_env_i_server_default(&w->server[j], d.flows_max);
+        w->told[j].name = NULL;
+        w->told[j].weight = w->server[j].weight;
+    }
+    if (d.event_count) memcpy(w->events, d.events, (size_t)d.event_count * sizeof *d.events);
+    w->desc.servers = w->server;
+    w->desc.events = w->events;
+    w->desc.balancer.servers = w->told;
+    if (d.balancer.oracle) w->desc.balancer.oracle = w->oracle;
+    w->horizon = (int32_t)ceil(d.horizon_s / d.step_s - 1e-9);
+    w->disks = d.io > 0;
+    w->instant = d.hop_s[1] <= 0;
+    w->bounded = d.timeout_s > 0;
+    w->sampling = d.sample_s > 0;
+    w->see_residual = d.balancer.policy == RLLB_BALANCE_SRT;
+    w->probing = d.balancer.policy == RLLB_BALANCE_PREQUAL;
+    w->see_held = d.balancer.oracle && !w->see_residual;
+    rllb_env_i_trace_begin(w);
+    status = rllb_env_flows_reset(w, d.seed);
+    if (status == RLLB_OK) *out = w;
+    return status;
+}
+
+rllb_env_flows *rllb_env_flows_create(const rllb_env_flows_desc *desc)
+{
+    size_t size = rllb_env_flows_size(desc);
+    void *block = size ? rllb_block_alloc(size) : NULL;
+    rllb_env_flows *w = NULL;
+
+    if (block && rllb_env_flows_init(desc, block, size, &w) == RLLB_OK) {
+        w->block = block;
+        return w;
+    }
+    rllb_block_free(block);
+    return NULL;
+}
+
+void rllb_env_flows_destroy(rllb_env_flows *w)
+{
+    if (w) rllb_block_free(w->block);
+}
+
+static rllb_status rllb_env_i_balancers_begin(rllb_env_flows *w)
+{
+    rllb_balancer_desc b = w->desc.balancer;
+    rllb_status status = RLLB_OK;
+    int32_t i, j;
+
+    b.seed = w->desc.seed;
+    for (i = 0; i < w->desc.balancers && status == RLLB_OK; i++) {
+        b.stream = (w->desc.stream << 16) + (uint64_t)i;
+        status = rllb_balancer_init(&b, w->memory[i], w->memory_size, &w->balancer[i]);
+        for (j = 0; j < w->desc.count && status == RLLB_OK; j++) {
+            if (w->server[j].absent) rllb_balancer_set_state(w->balancer[i], j, RLLB_SERVER_DOWN, 0);
+        }
+    }
+    return status;
+}
+
+static void rllb_env_i_servers_begin(rllb_env_flows *w)
+{
+    int32_t i;
+
+    memset(w->farm, 0, (size_t)w->desc.count * sizeof *w->farm);
+    memset(w->oracle, 0, (size_t)w->desc.count * sizeof *w->oracle);
+    for (i = 0; i < 2 * w->leaves; i++) w->due[i] = HUGE_VAL;
+    for (i = 0; i < w->stations; i++) {
+        rllb_env_i_station *s = &w->station[i];
+        s->clock = s->at_s = s->ends_sum = s->waiting_work = 0;
+        s->rate = s->speed = i < w->desc.count ? (double)w->server[i].speed : 1;
+        s->running = s->waiting = 0;
+    }
+    for (i = 0; i < w->desc.flows_max; i++) w->flow[i].next = i + 1 < w->desc.flows_max ? i + 1 : -1;
+    w->free_flow = w->timers = 0;
+    w->awaited.first = w->awaited.last = w->sampled.first = w->sampled.last = -1;
+}
+
+rllb_status rllb_env_flows_reset(rllb_env_flows *w, uint64_t seed)
+{
+    rllb_rng *streams[7];
+    uint64_t i;
+
+    if (!w) return RLLB_ERROR_ARGUMENT;
+    streams[0] = &w->arrivals;
+    streams[1] = &w->works;
+    streams[2] = &w->edges;
+    streams[3] = &w->keys;
+    streams[4] = &w->hops;
+    streams[5] = &w->faults;
+    streams[6] = &w->phases;
+    for (i = 0; i < 7; i++) rllb_rng_init(streams[i], seed, (w->desc.stream << 16) + 0x8000 + i);
+    w->desc.seed = seed;
+    memset(&w->info, 0, sizeof w->info);
+    rllb_env_i_servers_begin(w);
+    w->phase = w->trace_row = w->event = w->ticks = 0;
+    w->factor = 1;
+    w->tick_s = w->desc.step_s;
+    w->turn_s = rllb_env_i_turn_length(w);
+    w->pace = rllb_env_i_pace(w);
+    rllb_env_i_arrival_next(w, true);
+    w->other_s = 0; /* finds out by itself */
+    return rllb_env_i_balancers_begin(w);
+}
+
+void rllb_env_flows_listen(rllb_env_flows *w, rllb_env_flow_fn fn, void *user)
+{
+    if (!w) return;
+    w->listen = fn;
+    w->listener = user;
+}
+
+rllb_status rllb_env_flows_run(rllb_env_flows *w, double until_s)
+{
+    if (!w || !rllb_env_i_at_least(until_s, w->info.now_s)) return RLLB_ERROR_ARGUMENT;
+    rllb_env_i_run_to(w, until_s);
+    return RLLB_OK;
+}
+
+double rllb_env_flows_next_s(const rllb_env_flows *w)
+{
+    return w ? rllb_env_i_least(w->other_s, rllb_env_i_least(w->arrival_s, w->due[1])) : HUGE_VAL;
+}
+
+rllb_status rllb_env_flows_step(rllb_env_flows *w, const float *actions, int32_t count, double *rewards,
+                                double *shared, bool *terminated, bool *truncated)
+{
+    rllb_status status = RLLB_OK, one;
+    int32_t i;
+
+    if (!w || (actions && count < 1)) return RLLB_ERROR_ARGUMENT;
+    if (w->ticks >= w->horizon) return RLLB_ERROR_STATE;
+    for (i = 0; actions && i < w->desc.balancers; i++) {
+        one = rllb_balancer_act(w->balancer[i], actions + (size_t)i * (size_t)count, count, w->info.now_s);
+        if (status == RLLB_OK) status = one;
+    }
+    rllb_env_i_run_to(w, w->tick_s);
+    for (i = 0; rewards && i < w->desc.balancers; i++) rewards[i] = rllb_balancer_reward(w->balancer[i]);
+    if (shared) *shared = rllb_balancer_reward_shared(w->balancer, w->desc.balancers, false);
+    if (terminated) *terminated = false;
+    if (truncated) *truncated = w->ticks >= w->horizon;
+    return status;
+}
+
+rllb_balancer *rllb_env_flows_balancer(rllb_env_flows *w, int32_t balancer)
+{
+    return w && balancer >= 0 && balancer < w->desc.balancers ? w->balancer[balancer] : NULL;
+}
+
+void rllb_env_flows_query(const rllb_env_flows *w, rllb_env_flows_info *out)
+{
+    if (!out) return;
+    if (w) *out = w->info;
+    else memset(out, 0, sizeof *out);
+}
+
+rllb_status rllb_env_flows_server(const rllb_env_flows *w, int32_t server, int32_t *held, int32_t *running,
+                                  double *residual_s)
+{
+    if (!w || server < 0 || server >= w->desc.count) return RLLB_ERROR_ARGUMENT;
+    if (held) *held = w->farm[server].held;
+    if (running) *running = w->station[server].running;
+    if (residual_s) *residual_s = rllb_env_i_residual_s(w, server);
+    return RLLB_OK;
+}
+
+static const char *const rllb_env_i_laws[RLLB_ENV_LAW_NUM] = { "exponential", "same",    "normal",
+                                                               "lognormal",   "uniform", "pareto" };
+static const char *const rllb_env_i_event_names[RLLB_ENV_EVENT_NUM] = { "speed", "fail",  "back",
+                                                                        "join",  "leave", "rate" };
+static const char *const rllb_env_i_fates[RLLB_ENV_FATE_NUM] = { "completed", "rejected", "failed", "timed_out",
+                                                                 "no_room" };
+
+const char *rllb_env_law_name(rllb_env_law law)
+{
+    return (int)law < 0 || law >= RLLB_ENV_LAW_NUM ? NULL : rllb_env_i_laws[law];
+}
+
+int32_t rllb_env_law_of(const char *name)
+{
+    return rllb_env_i_which(rllb_env_i_laws, RLLB_ENV_LAW_NUM, name);
+}
+
+const char *rllb_env_event_name(rllb_env_event_kind kind)
+{
+    return (int)kind < 0 || kind >= RLLB_ENV_EVENT_NUM ? NULL : rllb_env_i_event_names[kind];
+}
+
+int32_t rllb_env_event_of(const char *name)
+{
+    return rllb_env_i_which(rllb_env_i_event_names, RLLB_ENV_EVENT_NUM, name);
+}
+
+const char *rllb_env_fate_name(rllb_env_fate fate)
+{
+    return (int)fate < 0 || fate >= RLLB_ENV_FATE_NUM ? NULL : rllb_env_i_fates[fate];
 }
 
 #ifdef __cplusplus
