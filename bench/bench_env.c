@@ -8,7 +8,12 @@
        env_steps_of_draws     env_steps against the physical limit: the random numbers a step cannot do without, one
                               for the arrival and half a one for the action, drawn alone in turn with it
        env_steps_one          a single environment, as a learner steps it; no limit
-       trace_bytes            text of a trace read, bytes per second; no limit */
+       trace_bytes            text of a trace read, bytes per second; no limit
+       sim_flows              flows per second of the flow-level world: two balancers with sed over 4 servers of 2 CPUs
+                              and 3 of 4, load 0.8, exponential work, picks, ends and ticks counted in; the goal is
+                              5 million on one core
+       sim_flows_N_M          the same with N servers of 4 CPUs and M balancers with weighted power of two choices,
+                              whose pick costs the same for all N; no limit */
 
 #define RLLB_IMPLEMENTATION
 #include "rllb_env.h"
@@ -110,6 +115,68 @@ static void trace_job(bench *b)
     free(t.bytes);
 }
 
+typedef struct flows {
+    rllb_env_flows *world;
+    double now_s, step_s;
+    int64_t calls;
+} flows;
+
+static void flow_on(void *user)
+{
+    flows *f = (flows *)user;
+
+    f->now_s += f->step_s;
+    if (rllb_env_flows_run(f->world, f->now_s) != RLLB_OK) exit(1);
+    f->calls++;
+}
+
+/* n servers, m balancers; some 2,000 flows to a call. */
+static void flows_row(bench *b, const char *name, int32_t n, int32_t m, rllb_balance policy, double goal)
+{
+    static rllb_env_server_desc servers[1024];
+    rllb_env_flows_desc d;
+    rllb_env_flows_info before, after;
+    bench_sample s;
+    flows f;
+    int32_t j, cpus = 0;
+
+    memset(servers, 0, sizeof servers);
+    for (j = 0; j < n; j++) cpus += servers[j].cpus = n == 7 && j < 4 ? 2 : 4;
+    memset(&f, 0, sizeof f);
+    rllb_env_flows_desc_default(&d);
+    d.balancer.policy = policy;
+    d.balancers = m;
+    d.servers = servers;
+    d.count = n;
+    d.work_s = 0.1;
+    d.rate = 0.8 * cpus / d.work_s;
+    d.seed = b->seed;
+    f.world = rllb_env_flows_create(&d);
+    if (!f.world) exit(1);
+    f.step_s = 2000 / d.rate;
+    f.now_s = 20;
+    rllb_env_flows_run(f.world, f.now_s); /* from empty to full */
+    rllb_env_flows_query(f.world, &before);
+    s = bench_time(b, flow_on, &f, NULL, NULL);
+    rllb_env_flows_query(f.world, &after);
+    bench_row(b, name, (double)(after.arrived - before.arrived) / (double)f.calls / s.job_s, "flows/s", goal,
+              BENCH_MORE_IS_BETTER);
+    rllb_env_flows_destroy(f.world);
+}
+
+static void flows_jobs(bench *b)
+{
+    static const int32_t sizes[][2] = { { 16, 2 }, { 64, 8 }, { 256, 32 }, { 1024, 128 } };
+    char name[40];
+    int i;
+
+    if (bench_wanted(b, "sim_flows")) flows_row(b, "sim_flows", 7, 2, RLLB_BALANCE_SED, 5e6);
+    for (i = 0; i < 4; i++) {
+        snprintf(name, sizeof name, "sim_flows_%d_%d", (int)sizes[i][0], (int)sizes[i][1]);
+        if (bench_wanted(b, name)) flows_row(b, name, sizes[i][0], sizes[i][1], RLLB_BALANCE_P2C_WEIGHTED, 0);
+    }
+}
+
 int main(int argc, char **argv)
 {
     static const double goal = 50e6;
@@ -141,5 +208,6 @@ int main(int argc, char **argv)
         rllb_env_cluster_destroy(w.env);
     }
     if (bench_wanted(&b, "trace_bytes")) trace_job(&b);
+    flows_jobs(&b);
     return bench_close(&b);
 }
