@@ -1028,6 +1028,30 @@ TEST(pick_other_rule)
     }
 }
 
+/* In the DRAW form by w^a. Of weights 1 and 4 the second has three in flight. a = .5: 4 / 2 against 1, 2 (a tie), 3, then
+   5 / 2 and 6 / 2 (a tie). a = 1: 4 / 4 against 1 (a tie), then quarters up to 7 / 4. a = 0: 4 against 1 to 4, then 5. */
+TEST(pick_other_in_the_draw_form)
+{
+    static const float a[3] = { 0.5f, 1, RLLB_OFF };
+    static const int32_t went[3] = { 2, 4, 1 }; /* to the second, of five requests */
+    int32_t i, k;
+
+    for (i = 0; i < 3; i++) {
+        rllb_balancer_desc d = plain(RLLB_BALANCE_DRAW, 2);
+        int32_t got = 0;
+        rllb_balancer *b;
+        d.a = a[i];
+        b = rllb_balancer_create(&d);
+        REQUIRE(b != NULL);
+        CHECK_EQ_I(rllb_balancer_set_weight(b, 1, 4, 1), RLLB_OK);
+        for (k = 0; k < 3; k++) CHECK(send_to(b, 1, 1));
+        for (k = 0; k < 5; k++) got += rllb_balancer_pick_other(b, NULL, 0, 1) == 1;
+        NOTE("a %g", (double)a[i]);
+        CHECK_EQ_I(got, went[i]);
+        rllb_balancer_destroy(b);
+    }
+}
+
 /* ---- determinism ------------------------------------------------------------------------------------------- */
 
 TEST(same_seed_same_picks)

@@ -1812,6 +1812,8 @@ TEST(weights_before_they_are_found)
         rllb_balancer_tick(b, 1);
         rllb_balancer_tick(b, 2);
         for (k = 0; k < 3; k++) CHECK_NEAR(info_of(b, k).weight_in_force, (double)weight[k] / 3, 1e-6);
+        CHECK_EQ_I(rllb_balancer_set_weight(b, 2, 3, 2), RLLB_OK);
+        for (k = 0; k < 3; k++) CHECK_NEAR(info_of(b, k).weight_in_force, (k + 1) / 2.0, 1e-6);
         rllb_balancer_destroy(b);
     }
 }
