@@ -1028,8 +1028,9 @@ TEST(pick_other_rule)
     }
 }
 
-/* In the DRAW form by w^a. Of weights 1 and 4 the second has three in flight. a = .5: 4 / 2 against 1, 2 (a tie), 3, then
-   5 / 2 and 6 / 2 (a tie). a = 1: 4 / 4 against 1 (a tie), then quarters up to 7 / 4. a = 0: 4 against 1 to 4, then 5. */
+/* In the DRAW form by w^a. Of weights 1 and 4 the second has three in flight. a = .5: 4 / 2 against 1, 2 (a tie), 3,
+   then 5 / 2 and 6 / 2 (a tie). a = 1: 4 / 4 against 1 (a tie), then quarters up to 7 / 4. a = 0: 4 against 1 to 4,
+   then 5. */
 TEST(pick_other_in_the_draw_form)
 {
     static const float a[3] = { 0.5f, 1, RLLB_OFF };
