@@ -251,8 +251,8 @@ TEST(mg1_ps_is_insensitive)
     }
 }
 
-/* CPU and disk in turn. A flow that is alone takes the sum of its stages, however they are cut; at load it takes longer,
-   but not as long as in a CPU and a disk with exponential stages, since many short ones vary less. */
+/* CPU and disk in turn. A flow that is alone takes the sum of its stages, however they are cut; at load it takes
+   longer, but not as long as in a CPU and a disk with exponential stages, since many short ones vary less. */
 TEST(stages_take_their_time)
 {
     rllb_env_flows_desc d = plain(1, 1, 0.6);
@@ -592,8 +592,8 @@ TEST(same_seed_same_history)
 /* Until arrivals cease; then all ends are heard of, whatever the policy. */
 TEST(policies_meet_the_same_arrivals)
 {
-    static const rllb_balance policies[] = { RLLB_BALANCE_LSQ, RLLB_BALANCE_ECMP, RLLB_BALANCE_SRT, RLLB_BALANCE_PREQUAL,
-                                             RLLB_BALANCE_AWCMP, RLLB_BALANCE_C3 };
+    static const rllb_balance policies[] = { RLLB_BALANCE_LSQ,     RLLB_BALANCE_ECMP,  RLLB_BALANCE_SRT,
+                                             RLLB_BALANCE_PREQUAL, RLLB_BALANCE_AWCMP, RLLB_BALANCE_C3 };
     static rllb_env_event stop[] = { { 20, RLLB_ENV_EVENT_RATE, 0, 0 } };
     rllb_env_flows_desc d = moderate(RLLB_BALANCE_SED, 0.8);
     ends sed, e;
