@@ -195,10 +195,28 @@ static void rig_open(rig *r, const rllb_balancer_desc *desc, int32_t servers, in
     warm_up(r);
 }
 
+/* What was measured is what the name says: every pick found a server, every end was one, a controller was in force. */
+static void rig_check(const rig *r)
+{
+    rllb_balancer_desc d;
+    rllb_counters c;
+
+    rllb_balancer_desc_default(&d);
+    rllb_balancer_query(r->worker[0], &d);
+    rllb_balancer_counters(r->worker[0], &c);
+    if (!c.no_server && !c.stray_done && !c.bad_server && !c.bad_time && !c.choose_refused && !c.ejections &&
+        !c.controls_refused && !c.fallbacks && (d.policy == RLLB_BALANCE_LEARNED) == (c.controls > 0)) {
+        return;
+    }
+    fprintf(stderr, "bench_balancer: %s did not do its work\n", rllb_balance_name(d.policy));
+    exit(1);
+}
+
 static void rig_close(rig *r)
 {
     int32_t i;
 
+    rig_check(r);
     for (i = r->workers - 1; i >= 0; i--) rllb_balancer_destroy(r->worker[i]);
     free(r->shared);
 }
