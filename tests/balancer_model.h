@@ -1316,7 +1316,7 @@ static void model_set_weight(model *m)
     if (right) {
         model_keeper_hears(m, now_s);
         m->server[server].weight = weight;
-        m->settled = false;
+        m->settled = m->acted = false; /* holds until an action sets another */
     }
     model_check_servers(m);
 }
