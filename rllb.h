@@ -1416,18 +1416,30 @@ typedef struct rllb_i_kernels {
 static const RLLB_I_ALIGNED(int32_t rllb_i_scan_outside[32]) = { RLLB_I_16(0), RLLB_I_16(0x7fffffff) };
 #undef RLLB_I_16
 
-static inline int32_t rllb_i_bits_of(float f)
+/* Inlined by force: functions under other options, as the kernels are, would call them. */
+static RLLB_I_ALWAYS_INLINE int32_t rllb_i_bits_of(float f)
 {
     int32_t bits;
     memcpy(&bits, &f, sizeof bits);
     return bits;
 }
 
-static inline float rllb_i_float_of(int32_t bits)
+static RLLB_I_ALWAYS_INLINE float rllb_i_float_of(int32_t bits)
 {
     float f;
     memcpy(&f, &bits, sizeof f);
     return f;
+}
+
+/* The quantile's next pivot, in [first, last). These are bits of floats: the value of rank k lies between; `under`
+   values are less than `first`, `upto` are at most `last`. Interpolates between bits, which is about logarithms, for
+   durations have long tails. Where that takes long, halving bounds the number of passes: 16 + 31. */
+static RLLB_I_ALWAYS_INLINE int32_t rllb_i_pivot(int32_t first, int32_t last, int32_t k, int32_t under, int32_t upto,
+                                                 int32_t pass)
+{
+    float share = pass < 16 ? (float)(k - under) / (float)(upto - 1 - under) : 0.5f;
+    int32_t pivot = first + (int32_t)((float)(last - first) * share);
+    return pivot < last ? pivot : last - 1;
 }
 
 /* Contraction of a * b + c into a fused operation would make bits depend on the machine: off while stamping. */
@@ -4987,8 +4999,7 @@ INLINE void NAME(range)(const float *v, int32_t n, int32_t *least, int32_t *grea
     *greatest = 0x7f800000 - NAME(first)(NAME(least_lane)(SUBI(INFINITE, up[0])));
 }
 
-/* As rllb_quantile, for v[n] >= 0 and finite, n >= 1. Pivots interpolate between the bits, about the logarithms, of the
-   ends: durations have long tails. Should that take long, halving the interval bounds the number of passes. */
+/* As rllb_quantile, for v[n] >= 0 and finite, n >= 1. */
 KERNEL float NAME(quantile)(const float *v, int32_t n, double q)
 {
     double at = (q > 0 ? (q < 1 ? q : 1) : 0) * (double)(n - 1), low, high;
@@ -4997,10 +5008,7 @@ KERNEL float NAME(quantile)(const float *v, int32_t n, double q)
     NAME(range)(v, n, &first, &last); /* the k-th value is in [first, last]; `under` are less, `upto` are <= last */
     next = last;                      /* the least above `last` */
     for (pass = 0; first != last; pass++) {
-        float share = pass < 16 ? (float)(k - under) / (float)(upto - 1 - under) : 0.5f;
-        int32_t pivot = first + (int32_t)((float)(last - first) * share), below, above, count;
-        if (pivot >= last) pivot = last - 1;
-        count = NAME(rank)(v, n, pivot, &below, &above);
+        int32_t below, above, count = NAME(rank)(v, n, rllb_i_pivot(first, last, k, under, upto, pass), &below, &above);
         next = count > k ? above : next;
         last = count > k ? below : last;
         upto = count > k ? count : upto;
