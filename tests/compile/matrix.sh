@@ -4,8 +4,8 @@
 # compilation counts once.
 # Prints only what fails. A part: sh tests/compile/matrix.sh clang (lines of the plan that contain the word).
 #
-# The kernels are most of the work. They are parsed wherever something could depend on them, translated by every compiler
-# once, and left out (RLLB_NO_SIMD, RLLB_NN_NO_SIMD) where only the rest is asked about.
+# The kernels are most of the work. They are parsed wherever something could depend on them, translated by every
+# compiler once, and left out (RLLB_NO_SIMD, RLLB_NN_NO_SIMD) where only the rest is asked about.
 
 cd "$(dirname "$0")/../.." || exit 1
 . tests/check.sh
