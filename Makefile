@@ -144,7 +144,9 @@ $(4): build/test/%$(1): tests/%.c build/flags build/$(3)/lib.a
 	@mkdir -p $$(@D)
 	$$(COMPILE) -Itests -MF $$@.d $$(WARN) $(2) $$< build/$(3)/lib.a -o $$@ $$(LINK)
 endef
-$(eval $(call unit_tests,,-Werror $$(CFLAGS) $$(PLAIN_KERNELS),common,$(units:%=build/test/%)))
+# All of the header in every program: what a test does not call is left out, and nothing is gained by -O3.
+LIGHT = $(if $(filter test_balancer% test_rllb,$*),-O1 -DRLLB_STATIC)
+$(eval $(call unit_tests,,-Werror $$(CFLAGS) $$(PLAIN_KERNELS) $$(LIGHT),common,$(units:%=build/test/%)))
 $(eval $(call unit_tests,.asan,$(ASAN) $$(FEW_KERNELS),common-asan,$(instrumented:%=build/test/%.asan)))
 # Threads are a matter of the headers: these need no helpers.
 $(threaded:%=build/test/%.tsan): build/test/%.tsan: tests/%.c build/flags
