@@ -3005,7 +3005,8 @@ RLLB_I_APART static int32_t rllb_i_decide_more(rllb_balancer *b, uint64_t key)
     }
     if (b->owed > 0) {
         s = b->owing[--b->owed];
-        RLLB_I_TALLY(b, probes);
+        if (!(b->mind[0].scale[s] < INFINITY) && rllb_i_flows(b, s) > 0) s = -1; /* one at a time until it is back */
+        else RLLB_I_TALLY(b, probes);
     }
     if (b->owed == 0) b->extras &= ~RLLB_I_OWED;
     if (s < 0) s = rllb_i_decide(b, &b->mind[0], key);
