@@ -36,10 +36,10 @@ TSAN := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 # Instrumented, five sets of kernels take twenty seconds to compile: one program has all, the others the generic one.
 FEW_KERNELS = $(if $(filter test_nn_kernels,$*),,-DRLLB_NN_NO_SIMD) \
               $(if $(filter test_balancer_kernels,$*),,-DRLLB_NO_SIMD)
-# Neither do these need more than one set when they are not instrumented; nor this one to learn for long when it is.
+# Neither do these need more than one set when they are not instrumented; nor do those two run for long when they are.
 PLAIN_KERNELS = $(if $(filter test_nn_files test_nn_gradients test_nn_threads,$*),-DRLLB_NN_NO_SIMD) \
                 $(if $(filter test_balancer% test_flows,$*),,-DRLLB_NO_SIMD)
-instrumented = $(filter-out test_nn_cartpole,$(units))
+instrumented = $(filter-out test_nn_cartpole test_balancer_guard,$(units))
 
 common := $(wildcard examples/common/*.c)
 examples := $(patsubst examples/%.c,build/%,$(wildcard examples/*.c))
