@@ -36,10 +36,11 @@ TSAN := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 # Instrumented, five sets of kernels take twenty seconds to compile: one program has all, the others the generic one.
 FEW_KERNELS = $(if $(filter test_nn_kernels,$*),,-DRLLB_NN_NO_SIMD) \
               $(if $(filter test_balancer_kernels,$*),,-DRLLB_NO_SIMD)
-# Neither do these need more than one set when they are not instrumented; nor do those two run for long when they are.
+# Neither do these need more than one set when they are not instrumented; nor do the first two below run for long when
+# they are; the third has nothing to say then.
 PLAIN_KERNELS = $(if $(filter test_nn_files test_nn_gradients test_nn_threads,$*),-DRLLB_NN_NO_SIMD) \
                 $(if $(filter test_balancer% test_flows,$*),,-DRLLB_NO_SIMD)
-instrumented = $(filter-out test_nn_cartpole test_balancer_guard,$(units))
+instrumented = $(filter-out test_nn_cartpole test_balancer_guard test_balancer_quiet,$(units))
 
 common := $(wildcard examples/common/*.c)
 examples := $(patsubst examples/%.c,build/%,$(wildcard examples/*.c))
@@ -147,7 +148,10 @@ endef
 # All of the header in every program: what a test does not call is left out, and nothing is gained by -O3.
 LIGHT = $(if $(filter test_balancer% test_rllb,$*),-O1 -DRLLB_STATIC)
 $(eval $(call unit_tests,,-Werror $$(CFLAGS) $$(PLAIN_KERNELS) $$(LIGHT),common,$(units:%=build/test/%)))
-$(eval $(call unit_tests,.asan,$(ASAN) $$(FEW_KERNELS),common-asan,$(instrumented:%=build/test/%.asan)))
+# What runs for a second need not be optimised for it.
+BRIEF = $(if $(filter test_balancer test_balancer_metrics test_balancer_observe test_balancer_processes \
+          test_balancer_threads test_rllb test_study test_similarity_canvas,$*),-O0)
+$(eval $(call unit_tests,.asan,$(ASAN) $$(FEW_KERNELS) $$(BRIEF),common-asan,$(instrumented:%=build/test/%.asan)))
 # Threads are a matter of the headers: these need no helpers.
 $(threaded:%=build/test/%.tsan): build/test/%.tsan: tests/%.c build/flags
 	@mkdir -p $(@D)
