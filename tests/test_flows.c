@@ -1137,3 +1137,93 @@ TEST(samples_of_running_flows)
     CHECK(seen[1] > 0.3f && seen[1] < 3);
     rllb_env_flows_destroy(w);
 }
+
+/* ---- presets ------------------------------------------------------------------------------------------------- */
+
+/* What each can do in flows per second, by hand, and the load that it comes with. */
+TEST(presets_are_what_they_say)
+{
+    static const struct {
+        const char *name;
+        int32_t count, balancers;
+        double capacity, load;
+    } known[] = {
+        { "seed4-a", 2, 1, 6 / 0.1, 0.8 },
+        { "seed4-b", 4, 2, 12 / 0.2, 0.7 },
+        { "moderate", 7, 2, 20 / 0.0238, 0.870 },
+        { "large", 24, 6, 144 * 0.65 / 0.2, 0.896 },
+        { "degraded", 7, 1, (3 * 2 + 2 * 0.3 + 2 * 4 + 4 * 0.3) / 0.025, 0.823 },
+        { "fleet", 24, 6, 144 * (0.6 + 1 + 1.5) / 3 / 0.2, 0.843 },
+    };
+    int32_t i;
+
+    CHECK_EQ_I(sizeof known / sizeof *known, RLLB_ENV_PRESET_NUM);
+    for (i = 0; i < RLLB_ENV_PRESET_NUM; i++) {
+        rllb_env_preset preset = (rllb_env_preset)i;
+        rllb_env_flows_desc d;
+        rllb_env_flows_info info;
+        rllb_env_flows *w;
+        CHECK_STR(rllb_env_preset_name(preset), known[i].name);
+        CHECK_EQ_I(rllb_env_preset_of(known[i].name), i);
+        REQUIRE(rllb_env_flows_preset(preset, &d) == RLLB_OK);
+        CHECK_EQ_I(d.count, known[i].count);
+        CHECK_EQ_I(d.balancers, known[i].balancers);
+        CHECK_REL(rllb_env_flows_capacity(&d), known[i].capacity, 1e-6);
+        CHECK_NEAR(d.rate / rllb_env_flows_capacity(&d), known[i].load, 0.0005);
+        w = rllb_env_flows_create(&d);
+        REQUIRE(w != NULL);
+        CHECK_EQ_I(rllb_env_flows_run(w, 5), RLLB_OK);
+        rllb_env_flows_query(w, &info);
+        CHECK(info.completed > 100);
+        CHECK_EQ_I(info.arrived, info.completed + info.rejected + info.in_flight);
+        rllb_env_flows_destroy(w);
+    }
+    CHECK_EQ_I(rllb_env_preset_of("seed4"), -1);
+    CHECK_EQ_I(rllb_env_preset_of(NULL), -1);
+    CHECK(rllb_env_preset_name(RLLB_ENV_PRESET_NUM) == NULL);
+    CHECK(rllb_env_preset_name((rllb_env_preset)-1) == NULL);
+}
+
+/* What the comments say of them: who is slow, who is told so, and that seed4-b may have eight servers. */
+TEST(presets_hold_their_secrets)
+{
+    rllb_env_flows_desc d;
+    rllb_server_info info;
+    rllb_env_flows *w;
+    int32_t i, slow = 0;
+
+    REQUIRE(rllb_env_flows_preset(RLLB_ENV_PRESET_DEGRADED, &d) == RLLB_OK);
+    w = rllb_env_flows_create(&d);
+    REQUIRE(w != NULL);
+    for (i = 0; i < d.count; i++) {
+        slow += d.servers[i].speed > 0 && d.servers[i].speed < 0.5f;
+        REQUIRE(rllb_balancer_server(rllb_env_flows_balancer(w, 0), i, &info) == RLLB_OK);
+        CHECK_NEAR((double)info.weight, i < 4 ? 2 : 4, 0);
+    }
+    CHECK_EQ_I(slow, 2);
+    rllb_env_flows_destroy(w);
+    REQUIRE(rllb_env_flows_preset(RLLB_ENV_PRESET_SEED4_B, &d) == RLLB_OK);
+    d.count = 8;
+    CHECK_REL(rllb_env_flows_capacity(&d), 24 / 0.2, 1e-6);
+    w = rllb_env_flows_create(&d);
+    CHECK(w != NULL);
+    rllb_env_flows_destroy(w);
+}
+
+TEST(capacity_is_that_of_what_is_there)
+{
+    rllb_env_flows_desc d = plain(2, 4, 0.5);
+
+    farm[1].speed = 0.5f;
+    d.rate = 0;
+    CHECK_REL(rllb_env_flows_capacity(&d), (4 + 2) / 0.1, 1e-6);
+    d.io = 0.25; /* the disk of each does 1 / 0.025 = 40 a second, its CPUs 53.3 and 26.7 */
+    CHECK_REL(rllb_env_flows_capacity(&d), 40 + 2 / 0.075, 1e-6);
+    farm[0].absent = true;
+    CHECK_REL(rllb_env_flows_capacity(&d), 2 / 0.075, 1e-6);
+    d.io = 1;
+    CHECK_NEAR(rllb_env_flows_capacity(&d), 0, 0);
+    CHECK_NEAR(rllb_env_flows_capacity(NULL), 0, 0);
+    CHECK_EQ_I(rllb_env_flows_preset(RLLB_ENV_PRESET_NUM, &d), RLLB_ERROR_ARGUMENT);
+    CHECK_EQ_I(rllb_env_flows_preset(RLLB_ENV_PRESET_FLEET, NULL), RLLB_ERROR_ARGUMENT);
+}
