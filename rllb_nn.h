@@ -190,17 +190,33 @@ typedef enum rllb_nn_start {
     RLLB_NN_START_NUM
 } rllb_nn_start;
 
-enum { RLLB_NN_HIDDEN_MAX = 8, RLLB_NN_UNITS_MAX = 65536 };
+enum { RLLB_NN_HIDDEN_MAX = 8, RLLB_NN_AFTER_MAX = 4, RLLB_NN_UNITS_MAX = 65536 };
+
+/* Three shapes:
+       plain       hidden layers, outputs; or a dueling head
+       recurrent   hidden layers, a GRU, layers `after` it, outputs (gru > 0)
+       a set       (item_inputs > 0) of any number of items: servers. An observation is `inputs` numbers that concern
+                   all, then item_inputs for each item. Every item goes through the hidden layers (and the GRU, with a
+                   state of its own), all by the same weights; mean and greatest over the items, and the inputs that
+                   concern all, are the context; the first layer of `after` sees an item and the context; the last gives
+                   item_outputs for each item. `outputs` more, behind them, come from the context alone.
+                   Permuting the items permutes the items' outputs and leaves the others, bit for bit. */
 
 typedef struct rllb_nn_net_desc {
-    int32_t inputs, outputs;            /* 1 ... RLLB_NN_UNITS_MAX; no default */
+    int32_t inputs, outputs;            /* 1 ... RLLB_NN_UNITS_MAX; no default, 0 allowed for a set */
+    int32_t item_inputs, item_outputs;  /* a set: both above 0 */
     int32_t hidden[RLLB_NN_HIDDEN_MAX]; /* widths up to the first 0; all 0: 64, 64; hidden[0] = -1: no hidden layer */
+    int32_t gru;                        /* units; 0: none */
+    int32_t after[RLLB_NN_AFTER_MAX];   /* widths up to the first 0, with GRU or set; none: the outputs come next (in a
+                                           set, one as wide as what is before it) */
     rllb_nn_activation activation;      /* after every hidden layer; default RELU */
     rllb_nn_activation output_activation; /* default LINEAR */
     float leak;                         /* LEAKY_RELU below zero, in (0, 1]; default 0.01 */
     bool layer_norm;                    /* hidden layers: dense, normalise, activation */
-    int32_t dueling;                    /* width of the hidden layer of both streams; 0: no dueling head.
-                                           Q = V + A - mean(A) (Wang et al. 2016, Eq. 9) */
+    int32_t dueling;                    /* width of the hidden layer of both streams; 0: no dueling head; not in a set.
+                                           Q = V + A - mean(A) (Wang et al. 2016, Eq. 9), the mean over a head */
+    int32_t heads;                      /* outputs of a plain or recurrent net are so many equal parts; default 1 */
+    bool normalise;                     /* inputs to mean 0 and deviation 1 by rllb_nn_net_observe, cut at 10 */
     rllb_nn_start start;
     rllb_nn_isa isa;
     bool portable;
@@ -226,6 +242,14 @@ RLLB_API int64_t rllb_nn_net_parameters(const rllb_nn_net *net);
 /* Fails with ERROR_SHAPE unless both have the same descriptor, seeds aside. */
 RLLB_API rllb_status rllb_nn_net_copy(rllb_nn_net *to, const rllb_nn_net *from);
 
+/* Numbers in a row of observations, of outputs, of GRU state, for so many items (not looked at unless it is a set). */
+RLLB_API int32_t rllb_nn_net_inputs(const rllb_nn_net *net, int32_t items);
+RLLB_API int32_t rllb_nn_net_outputs(const rllb_nn_net *net, int32_t items);
+RLLB_API int32_t rllb_nn_net_states(const rllb_nn_net *net, int32_t items);
+/* One more observation for the running mean and deviation that `normalise` goes by; they are saved with the network.
+   Frozen is who does not call this. raw [inputs + item_inputs]: nonzero where a number is to stay as it is; or NULL. */
+RLLB_API rllb_status rllb_nn_net_observe(rllb_nn_net *net, const float *x, int32_t items, const unsigned char *raw);
+
 /* Scratch for passes of up to `rows` rows; `train` adds what backward needs. */
 typedef struct rllb_nn_work rllb_nn_work;
 
@@ -234,15 +258,38 @@ RLLB_API rllb_status rllb_nn_work_init(const rllb_nn_net *net, int32_t rows, boo
                                        rllb_nn_work **out);
 RLLB_API rllb_nn_work *rllb_nn_work_create(const rllb_nn_net *net, int32_t rows, bool train);
 RLLB_API void rllb_nn_work_destroy(rllb_nn_work *work);
+/* The same for sequences: `rows` of them side by side, of up to `steps` steps; up to `items` items of a set, else 1. */
+RLLB_API size_t rllb_nn_pass_size(const rllb_nn_net *net, int32_t rows, int32_t steps, int32_t items, bool train);
+RLLB_API rllb_status rllb_nn_pass_init(const rllb_nn_net *net, int32_t rows, int32_t steps, int32_t items, bool train,
+                                       void *mem, size_t size, rllb_nn_work **out);
+RLLB_API rllb_nn_work *rllb_nn_pass_create(const rllb_nn_net *net, int32_t rows, int32_t steps, int32_t items,
+                                           bool train);
 
 /* x [rows][inputs] -> y [rows][outputs], both row-major. Hot; rows above the work's are cut off. */
 RLLB_API void rllb_nn_forward(const rllb_nn_net *net, rllb_nn_work *work, const float *x, int32_t rows, float *y);
-/* After forward with the same net, work and rows: dy [rows][outputs] -> gradient[rllb_nn_net_floats], overwritten,
+/* Once after forward with the same net, work and rows: dy [rows][outputs] -> gradient[rllb_nn_net_floats], overwritten,
    aligned to 64 bytes; dx [rows][inputs], or NULL. The work must have been made with `train`. */
 RLLB_API void rllb_nn_backward(const rllb_nn_net *net, rllb_nn_work *work, const float *dy, int32_t rows,
                                float *gradient, float *dx);
+/* Sequences through a network. Steps of unequal length are padded at the end with zeros, and with zero in dy: then they
+   add exactly nothing to the gradient. */
+typedef struct rllb_nn_pass {
+    const float *x;        /* [steps][rows][rllb_nn_net_inputs] */
+    int32_t rows, steps;   /* sequences side by side; default 1 step */
+    int32_t items;         /* of a set; default: as many as the work has room for */
+    const int32_t *counts; /* [rows] of a set: how many of the items are there, the others are passed over; NULL: all */
+    float *state;          /* [rows][rllb_nn_net_states] before the first step, and out, after the last; NULL: zero */
+    int32_t burn;          /* backward: nothing flows into the first `burn` steps, which only warm the state up */
+} rllb_nn_pass;
+
+/* y [steps][rows][rllb_nn_net_outputs]. Hot; what exceeds the work is cut off. */
+RLLB_API void rllb_nn_pass_forward(const rllb_nn_net *net, rllb_nn_work *work, const rllb_nn_pass *pass, float *y);
+/* Back-propagation through time. Once after pass_forward with the same pass, whose state is not looked at. */
+RLLB_API void rllb_nn_pass_backward(const rllb_nn_net *net, rllb_nn_work *work, const rllb_nn_pass *pass,
+                                    const float *dy, float *gradient, float *dx);
 /* Index of the largest output for one observation; with a mask [outputs], of the largest one allowed (nonzero).
-   Ties: lowest index. Outputs that are NaN lose to any number. -1 only if the mask allows nothing. */
+   Ties: lowest index. Outputs that are NaN lose to any number. -1 only if the mask allows nothing, or the
+   network is a set. A GRU starts from zero. */
 RLLB_API int32_t rllb_nn_best(const rllb_nn_net *net, rllb_nn_work *work, const float *x, const unsigned char *mask);
 
 /* An rllb_choose_fn over a network: self points to one of these, one per thread. */
@@ -449,6 +496,7 @@ typedef struct rllb_nn_entry {
     void *data;
     bool panels;     /* data is a tensor in panels [shape[0]][shape[1]] ... */
     bool transposed; /* ... or its transpose; the file holds shape[0] x shape[1], row-major, either way */
+    int32_t group;   /* the columns of the panels come in groups of so many, each padded to 16; 0: they do not */
 } rllb_nn_entry;
 
 /* The list, in the caller's array. overflow counts what did not fit. */
@@ -470,7 +518,7 @@ RLLB_API void rllb_nn_net_entries(rllb_nn_net *net, const char *prefix, rllb_nn_
 /* Adds a whole learner: both networks, optimiser, replay, counters, random state. */
 RLLB_API void rllb_nn_dqn_entries(rllb_nn_dqn *agent, rllb_nn_archive *a);
 enum {
-    RLLB_NN_NET_ENTRIES_MAX = 4 * RLLB_NN_HIDDEN_MAX + 12,
+    RLLB_NN_NET_ENTRIES_MAX = 4 * (RLLB_NN_HIDDEN_MAX + RLLB_NN_AFTER_MAX) + 40,
     RLLB_NN_DQN_ENTRIES_MAX = 4 * RLLB_NN_NET_ENTRIES_MAX + 20
 };
 
@@ -594,6 +642,10 @@ struct rllb_nn_kernels {
                  float *inverse);
     void (*norm_back)(float *d, const float *n, int32_t rows, int32_t cols, const float *gain, const float *inverse,
                       float *gain_grad, float *shift_grad);
+    void (*gru)(float *gates, const float *h_gates, float *h, float *y, float *given, float *before, ptrdiff_t panel,
+                int32_t rows, int32_t panels);
+    void (*gru_back)(float *gates, const float *given, const float *before, const float *dy, float *d_state_gates,
+                     ptrdiff_t panel, float *dh, float *dh_gates, int32_t rows, int32_t panels);
     float (*square_sum)(const float *x, size_t n);
     void (*blend)(float *to, const float *from, size_t n, float share);
     void (*descend)(const rllb_i_descent *c, float *p, const float *g, float *m, float *v, size_t n);
@@ -765,6 +817,16 @@ size_t rllb_nn_tensor_floats(int32_t rows, int32_t cols)
     return rows < 1 || cols < 1 ? 0 : (size_t)rows * (size_t)rllb_i_panels(cols) * RLLB_NN_PANEL;
 }
 
+static bool rllb_i_all_finite(const float *v, int32_t n)
+{
+    int32_t i;
+
+    for (i = 0; i < n; i++) {
+        if (!(v[i] - v[i] == 0)) return false;
+    }
+    return true;
+}
+
 /* A few floats: what memcpy does for lengths it does not know costs more than the copy. */
 static void rllb_i_copy(float *to, const float *from, int32_t n)
 {
@@ -889,63 +951,111 @@ int32_t rllb_nn_activation_of(const char *name)
 }
 
 /* ---- >>network ---------------------------------------------------------------------------------------------------
-   A network is a list of dense layers, each fed by an earlier one or by the observation, and its parameters. Wide
-   layers keep their weights [in][out], so that every output is summed in input order by whole vectors; layers with
-   few outputs keep them [out][in] and take dot products. A work holds what a pass leaves behind. */
+   A network is a list of layers, each fed by an earlier one or by the observation, and its parameters. Wide dense
+   layers keep their weights [in][out], so that every output is summed in input order by whole vectors; layers with few
+   outputs keep them [out][in] and take dot products. In a set-structured network most layers have a row for every item.
+   A work holds what a pass leaves behind. Rows run through time first: all sequences of step 0, then all of step 1. */
 
-enum { RLLB_I_LAYERS_MAX = RLLB_NN_HIDDEN_MAX + 4, RLLB_I_NARROW = 8 };
+enum { RLLB_I_LAYERS_MAX = RLLB_NN_HIDDEN_MAX + RLLB_NN_AFTER_MAX + 8, RLLB_I_NARROW = 8 };
+
+typedef enum rllb_i_layer_kind { RLLB_I_LAYER_DENSE, RLLB_I_LAYER_GRU, RLLB_I_LAYER_POOL } rllb_i_layer_kind;
 
 typedef struct rllb_i_layer {
+    rllb_i_layer_kind kind;
     char name[16];      /* "layer.0", "value.1", ... */
     char norm_name[24]; /* "norm.0", "norm.value.0", ... */
     int32_t in, out;
     int32_t input;     /* which layer feeds it; -1: the observation */
+    int32_t context;   /* whose row of the set is added to the sums of every item, in place of a bias; -1: none */
+    bool item;         /* a row for every item */
     bool narrow, norm; /* weights [out][in]; layer normalisation before the activation */
     bool apart;        /* the activation is a pass of its own; else the kernels apply `slope` on their way out */
     float slope;
     rllb_nn_activation activation;
     size_t weight, bias, gain, shift; /* offsets into the parameters, in floats */
+    size_t state_weight, state_bias;  /* GRU: from the state before */
 } rllb_i_layer;
+
+/* Running statistics of what is observed, and the shift and scale in force that follow from them. */
+typedef struct rllb_i_normal {
+    int32_t width;
+    double *count, *mean, *square; /* [1], [width], [width] sum of squared deviations */
+    float *shift, *scale;          /* [width] */
+} rllb_i_normal;
 
 struct rllb_nn_net {
     rllb_nn_net_desc desc; /* resolved */
     const rllb_nn_kernels *k;
     rllb_i_layer layer[RLLB_I_LAYERS_MAX];
     int32_t layers, value, advantage; /* last layers of the dueling streams; -1 if there is no dueling head */
+    int32_t last, common;             /* whose rows are the outputs: of items in a set; of the whole set, or -1 */
+    int32_t gru;                      /* which layer it is; -1: none */
     size_t floats;
     float *data;
+    rllb_i_normal normal, item_normal; /* width 0: not normalised */
     void *block;
 };
 
 struct rllb_nn_work {
-    int32_t rows;
+    int32_t rows, steps, items; /* the most of each; items 1 unless the network is set-structured */
+    int32_t now_rows, now_items; /* of the present pass: rows of all steps; items */
+    const int32_t *counts;      /* of the present pass: [now_sequences] */
+    int32_t now_sequences;
     bool train;
     float *x;                              /* the observations, in panels */
+    float *global;                         /* set: what concerns all items, [rows][inputs] row-major */
     float *y[RLLB_I_LAYERS_MAX];           /* what each layer gave */
     float *normal[RLLB_I_LAYERS_MAX];      /* normalised sums, before gain and shift */
     float *inverse[RLLB_I_LAYERS_MAX];     /* [rows] 1 / standard deviation */
     float *d[RLLB_I_LAYERS_MAX];           /* gradient by y */
     float *dx, *transposed;                /* gradient by x; room for the largest weights */
+    int32_t *greatest;                     /* pool: which item, [rows][width] */
+    /* GRU, by steps x sequences: gates r, z, n (and gradients by them), what the state gave to n, the state before. */
+    float *gates, *given, *before, *d_state_gates;
+    /* GRU, one step: the state, what it gives to the gates, and gradients by both. */
+    float *h, *h_gates, *dh, *dh_gates;
     void *block;
 };
 
-static void rllb_i_add_layer(rllb_nn_net *net, const char *name, int32_t number, int32_t input, int32_t in,
-                             int32_t out, bool hidden)
+static int32_t rllb_i_padded(int32_t cols)
+{
+    return rllb_i_panels(cols) * RLLB_NN_PANEL;
+}
+
+static rllb_i_layer *rllb_i_add_named(rllb_nn_net *net, rllb_i_layer_kind kind, const char *name, int32_t number,
+                                      int32_t input, int32_t in, int32_t out)
 {
     rllb_i_layer *l = &net->layer[net->layers++];
     size_t n = strlen(name);
 
     memset(l, 0, sizeof *l);
+    l->kind = kind;
     memcpy(l->name, name, n);
-    l->name[n] = '.';
-    l->name[n + 1] = (char)('0' + number);
+    if (number >= 0) {
+        l->name[n] = '.';
+        l->name[n + 1] = (char)('0' + number);
+    }
     memcpy(l->norm_name, "norm.", 5);
     if (strcmp(name, "layer") == 0) l->norm_name[5] = l->name[6]; /* "layer." is left out */
     else memcpy(l->norm_name + 5, l->name, n + 2);
     l->in = in;
     l->out = out;
     l->input = input;
-    l->narrow = out < RLLB_I_NARROW;
+    l->context = -1;
+    l->slope = 1;
+    l->activation = RLLB_NN_LINEAR;
+    return l;
+}
+
+/* A dense layer; context >= 0: its bias comes from that layer. */
+static void rllb_i_add_dense(rllb_nn_net *net, const char *name, int32_t number, int32_t input, int32_t in,
+                             int32_t out, bool hidden, bool item, int32_t context)
+{
+    rllb_i_layer *l = rllb_i_add_named(net, RLLB_I_LAYER_DENSE, name, number, input, in, out);
+
+    l->item = item;
+    l->context = context;
+    l->narrow = out < RLLB_I_NARROW && context < 0;
     l->norm = hidden && net->desc.layer_norm;
     l->activation = hidden ? net->desc.activation : net->desc.output_activation;
     l->apart = l->activation != RLLB_NN_LINEAR &&
@@ -954,65 +1064,168 @@ static void rllb_i_add_layer(rllb_nn_net *net, const char *name, int32_t number,
     l->weight = net->floats;
     net->floats += l->narrow ? rllb_nn_tensor_floats(out, in) : rllb_nn_tensor_floats(in, out);
     l->bias = net->floats;
-    l->gain = l->bias + rllb_nn_tensor_floats(1, out);
+    l->gain = l->bias + (context < 0 ? rllb_nn_tensor_floats(1, out) : 0);
     l->shift = l->gain + (l->norm ? rllb_nn_tensor_floats(1, out) : 0);
     net->floats = l->shift + (l->norm ? rllb_nn_tensor_floats(1, out) : 0);
+}
+
+/* Gates r, z, n side by side, each padded to whole panels. */
+static void rllb_i_add_gru(rllb_nn_net *net, int32_t input, int32_t in, bool item)
+{
+    rllb_i_layer *l = rllb_i_add_named(net, RLLB_I_LAYER_GRU, "gru", -1, input, in, net->desc.gru);
+    int32_t width = 3 * rllb_i_padded(l->out);
+
+    l->item = item;
+    l->weight = net->floats;
+    l->bias = l->weight + rllb_nn_tensor_floats(in, width);
+    l->state_weight = l->bias + rllb_nn_tensor_floats(1, width);
+    l->state_bias = l->state_weight + rllb_nn_tensor_floats(l->out, width);
+    net->floats = l->state_bias + rllb_nn_tensor_floats(1, width);
+    net->gru = net->layers - 1;
+}
+
+static bool rllb_i_widths_ok(const int32_t *width, int32_t most, int32_t *count)
+{
+    int32_t n;
+
+    for (n = 0; n < most && width[n] > 0; n++) {
+        if (width[n] > RLLB_NN_UNITS_MAX) return false;
+    }
+    *count = n;
+    return n == most || width[n] == 0 || (width[n] == -1 && n == 0);
+}
+
+/* Fills in defaults and checks. */
+static bool rllb_i_net_resolve(const rllb_nn_net_desc *desc, rllb_nn_net_desc *d, int32_t *hidden, int32_t *after)
+{
+    bool set, ok;
+
+    if (!desc) return false;
+    *d = *desc;
+    set = d->item_inputs != 0;
+    if (d->hidden[0] == 0) d->hidden[0] = d->hidden[1] = 64;
+    ok = rllb_i_widths_ok(d->hidden, RLLB_NN_HIDDEN_MAX, hidden);
+    ok = rllb_i_widths_ok(d->after, RLLB_NN_AFTER_MAX, after) && ok;
+    ok = ok && d->inputs >= (set ? 0 : 1) && d->inputs <= RLLB_NN_UNITS_MAX;
+    ok = ok && d->outputs >= (set ? 0 : 1) && d->outputs <= RLLB_NN_UNITS_MAX;
+    ok = ok && d->item_inputs >= 0 && d->item_inputs <= RLLB_NN_UNITS_MAX;
+    ok = ok && d->item_outputs >= (set ? 1 : 0) && d->item_outputs <= (set ? RLLB_NN_UNITS_MAX : 0);
+    ok = ok && d->gru >= 0 && d->gru <= RLLB_NN_UNITS_MAX / 4 && d->after[0] >= 0;
+    if (d->activation == RLLB_NN_ACTIVATION_DEFAULT) d->activation = RLLB_NN_RELU;
+    if (d->output_activation == RLLB_NN_ACTIVATION_DEFAULT) d->output_activation = RLLB_NN_LINEAR;
+    ok = ok && (int)d->activation >= 0 && d->activation < RLLB_NN_ACTIVATION_NUM;
+    ok = ok && (int)d->output_activation >= 0 && d->output_activation < RLLB_NN_ACTIVATION_NUM;
+    if (d->start == RLLB_NN_START_DEFAULT) d->start = RLLB_NN_START_KAIMING;
+    ok = ok && (int)d->start >= 0 && d->start < RLLB_NN_START_NUM;
+    if (d->leak == 0) d->leak = 0.01f;
+    ok = ok && d->leak > 0 && d->leak <= 1;
+    if (d->heads == 0) d->heads = 1;
+    ok = ok && d->dueling >= 0 && d->dueling <= RLLB_NN_UNITS_MAX && !(d->dueling && set);
+    ok = ok && d->heads >= 1 && (set || d->outputs % d->heads == 0);
+    return ok && !(d->dueling && d->output_activation != RLLB_NN_LINEAR);
+}
+
+/* What is behind encoder and GRU in a set: items beside each other, and one row for all of them. */
+static void rllb_i_plan_set(rllb_nn_net *net, int32_t width, int32_t after)
+{
+    const rllb_nn_net_desc *d = &net->desc;
+    int32_t encoded = net->layers - 1, first = after ? d->after[0] : width, pooled = 2 * width + d->inputs, pool, i;
+    rllb_nn_activation output = d->output_activation;
+
+    rllb_i_add_named(net, RLLB_I_LAYER_POOL, "pool", -1, encoded, width, pooled);
+    pool = net->layers - 1;
+    net->desc.output_activation = RLLB_NN_LINEAR; /* the context is a part of a sum */
+    rllb_i_add_dense(net, "context", 0, pool, pooled, first, false, false, -1);
+    net->desc.output_activation = output;
+    rllb_i_add_dense(net, "after", 0, encoded, width, first, true, true, pool + 1);
+    for (i = 1; i < after; i++) {
+        rllb_i_add_dense(net, "after", i, net->layers - 1, d->after[i - 1], d->after[i], true, true, -1);
+    }
+    rllb_i_add_dense(net, "after", after ? after : 1, net->layers - 1, after ? d->after[after - 1] : first,
+                     d->item_outputs, false, true, -1);
+    net->last = net->layers - 1;
+    if (!d->outputs) return;
+    rllb_i_add_dense(net, "common", 0, pool, pooled, first, true, false, -1);
+    rllb_i_add_dense(net, "common", 1, net->layers - 1, first, d->outputs, false, false, -1);
+    net->common = net->layers - 1;
 }
 
 /* Fills in defaults, checks, and lists the layers. False if the descriptor is wrong. */
 static bool rllb_i_net_plan(const rllb_nn_net_desc *desc, rllb_nn_net *net)
 {
     rllb_nn_net_desc *d = &net->desc;
-    int32_t i, hidden, width, trunk;
+    int32_t i, hidden, after, width, trunk;
+    const char *name = "layer";
+    bool set;
 
     memset(net, 0, sizeof *net);
-    if (!desc) return false;
-    *d = *desc;
-    if (d->inputs < 1 || d->inputs > RLLB_NN_UNITS_MAX) return false;
-    if (d->outputs < 1 || d->outputs > RLLB_NN_UNITS_MAX) return false;
-    if (d->hidden[0] == 0) d->hidden[0] = d->hidden[1] = 64;
-    for (hidden = 0; hidden < RLLB_NN_HIDDEN_MAX && d->hidden[hidden] > 0; hidden++) {
-        if (d->hidden[hidden] > RLLB_NN_UNITS_MAX) return false;
-    }
-    if (hidden < RLLB_NN_HIDDEN_MAX && d->hidden[hidden] < 0 && hidden > 0) return false;
-    if (d->activation == RLLB_NN_ACTIVATION_DEFAULT) d->activation = RLLB_NN_RELU;
-    if (d->output_activation == RLLB_NN_ACTIVATION_DEFAULT) d->output_activation = RLLB_NN_LINEAR;
-    if ((int)d->activation < 0 || d->activation >= RLLB_NN_ACTIVATION_NUM) return false;
-    if ((int)d->output_activation < 0 || d->output_activation >= RLLB_NN_ACTIVATION_NUM) return false;
-    if (d->start == RLLB_NN_START_DEFAULT) d->start = RLLB_NN_START_KAIMING;
-    if ((int)d->start < 0 || d->start >= RLLB_NN_START_NUM) return false;
-    if (d->leak == 0) d->leak = 0.01f;
-    if (!(d->leak > 0 && d->leak <= 1)) return false;
-    if (d->dueling < 0 || d->dueling > RLLB_NN_UNITS_MAX) return false;
-    if (d->dueling && d->output_activation != RLLB_NN_LINEAR) return false;
-
-    width = d->inputs;
+    net->value = net->advantage = net->common = net->gru = -1;
+    if (!rllb_i_net_resolve(desc, d, &hidden, &after)) return false;
+    set = d->item_inputs > 0;
+    if (after && !d->gru && !set) return false; /* those are hidden layers */
+    if (d->normalise) net->normal.width = d->inputs;
+    if (d->normalise) net->item_normal.width = d->item_inputs;
+    width = set ? d->item_inputs : d->inputs;
     for (i = 0; i < hidden; i++) {
-        rllb_i_add_layer(net, "layer", i, i - 1, width, d->hidden[i], true);
+        rllb_i_add_dense(net, name, i, i - 1, width, d->hidden[i], true, set, -1);
         width = d->hidden[i];
     }
-    net->value = net->advantage = -1;
+    if (d->gru) {
+        rllb_i_add_gru(net, hidden - 1, width, set);
+        width = d->gru;
+        name = "after";
+        hidden = 0;
+    }
+    if (set) {
+        rllb_i_plan_set(net, width, after);
+        return true;
+    }
+    for (i = 0; i < after; i++) {
+        rllb_i_add_dense(net, name, i, net->layers - 1, width, d->after[i], true, false, -1);
+        width = d->after[i];
+        hidden++;
+    }
+    trunk = net->layers - 1;
     if (d->dueling) {
-        trunk = net->layers - 1;
-        rllb_i_add_layer(net, "value", 0, trunk, width, d->dueling, true);
-        rllb_i_add_layer(net, "value", 1, trunk + 1, d->dueling, 1, false);
-        rllb_i_add_layer(net, "advantage", 0, trunk, width, d->dueling, true);
-        rllb_i_add_layer(net, "advantage", 1, trunk + 3, d->dueling, d->outputs, false);
+        rllb_i_add_dense(net, "value", 0, trunk, width, d->dueling, true, false, -1);
+        rllb_i_add_dense(net, "value", 1, trunk + 1, d->dueling, 1, false, false, -1);
+        rllb_i_add_dense(net, "advantage", 0, trunk, width, d->dueling, true, false, -1);
+        rllb_i_add_dense(net, "advantage", 1, trunk + 3, d->dueling, d->outputs, false, false, -1);
         net->value = trunk + 2;
         net->advantage = trunk + 4;
     } else {
-        rllb_i_add_layer(net, "layer", hidden, hidden - 1, width, d->outputs, false);
+        rllb_i_add_dense(net, name, hidden, trunk, width, d->outputs, false, false, -1);
     }
+    net->last = net->layers - 1;
     return true;
+}
+
+static rllb_i_normal rllb_i_normal_layout(int32_t width, rllb_carver *c)
+{
+    rllb_i_normal n;
+
+    memset(&n, 0, sizeof n);
+    n.width = width;
+    if (!width) return n;
+    n.count = (double *)rllb_carve(c, 1, sizeof(double));
+    n.mean = (double *)rllb_carve(c, (size_t)width, sizeof(double));
+    n.square = (double *)rllb_carve(c, (size_t)width, sizeof(double));
+    n.shift = (float *)rllb_carve(c, (size_t)width, sizeof(float));
+    n.scale = (float *)rllb_carve(c, (size_t)width, sizeof(float));
+    return n;
 }
 
 static rllb_nn_net *rllb_i_net_layout(const rllb_nn_net *plan, rllb_carver *c)
 {
     rllb_nn_net *net = (rllb_nn_net *)rllb_carve(c, 1, sizeof *net);
     float *data = (float *)rllb_carve(c, plan->floats, sizeof(float));
+    rllb_i_normal normal = rllb_i_normal_layout(plan->normal.width, c);
+    rllb_i_normal item_normal = rllb_i_normal_layout(plan->item_normal.width, c);
     if (net) {
         *net = *plan;
         net->data = data;
+        net->normal = normal;
+        net->item_normal = item_normal;
     }
     return net;
 }
@@ -1078,6 +1291,21 @@ const rllb_nn_kernels *rllb_nn_net_kernels(const rllb_nn_net *net)
     return net->k;
 }
 
+int32_t rllb_nn_net_inputs(const rllb_nn_net *net, int32_t items)
+{
+    return net->desc.inputs + items * net->desc.item_inputs;
+}
+
+int32_t rllb_nn_net_outputs(const rllb_nn_net *net, int32_t items)
+{
+    return net->desc.outputs + items * net->desc.item_outputs;
+}
+
+int32_t rllb_nn_net_states(const rllb_nn_net *net, int32_t items)
+{
+    return net->desc.gru * (net->desc.item_inputs ? items : 1);
+}
+
 /* The weight from input i to output o, wherever the layer keeps it. */
 static float *rllb_i_weight(const rllb_nn_net *net, const rllb_i_layer *l, int32_t o, int32_t i)
 {
@@ -1112,32 +1340,76 @@ static void rllb_i_orthogonal(rllb_nn_net *net, const rllb_i_layer *l, rllb_rng 
 #undef RLLB_I_AT
 }
 
+/* All of a GRU from U(-b, b), b = 1/sqrt(units), as PyTorch's. */
+static void rllb_i_gru_reset(rllb_nn_net *net, const rllb_i_layer *l, rllb_rng *rng)
+{
+    const size_t place[4] = { l->weight, l->state_weight, l->bias, l->state_bias };
+    const int32_t rows[4] = { l->in, l->out, 1, 1 };
+    int32_t part, gate, o, i, padded = rllb_i_padded(l->out);
+    double bound = 1 / sqrt((double)l->out);
+
+    for (part = 0; part < 4; part++) {
+        for (gate = 0; gate < 3; gate++) {
+            for (o = 0; o < l->out; o++) {
+                size_t col = (size_t)(gate * padded + o), panel = col / RLLB_NN_PANEL * (size_t)rows[part];
+                float *at = net->data + place[part] + panel * RLLB_NN_PANEL + col % RLLB_NN_PANEL;
+                for (i = 0; i < rows[part]; i++) {
+                    at[(size_t)i * RLLB_NN_PANEL] = (float)(bound * (2 * rllb_rng_double(rng) - 1));
+                }
+            }
+        }
+    }
+}
+
+static void rllb_i_dense_reset(rllb_nn_net *net, const rllb_i_layer *l, rllb_rng *rng, bool last)
+{
+    bool kaiming = net->desc.start == RLLB_NN_START_KAIMING;
+    double bound = kaiming ? 1 / sqrt((double)l->in) : sqrt(6.0 / ((double)l->in + (double)l->out));
+    int32_t o, i;
+
+    if (net->desc.start == RLLB_NN_START_ORTHOGONAL) {
+        rllb_i_orthogonal(net, l, rng, last ? 1 : sqrt(2.0));
+    } else {
+        for (o = 0; o < l->out; o++) {
+            for (i = 0; i < l->in; i++) {
+                *rllb_i_weight(net, l, o, i) = (float)(bound * (2 * rllb_rng_double(rng) - 1));
+            }
+        }
+        for (o = 0; kaiming && l->context < 0 && o < l->out; o++) {
+            net->data[l->bias + (size_t)o] = (float)(bound * (2 * rllb_rng_double(rng) - 1));
+        }
+    }
+    for (o = 0; l->norm && o < l->out; o++) net->data[l->gain + (size_t)o] = 1;
+}
+
+static void rllb_i_normal_reset(rllb_i_normal *n)
+{
+    int32_t i;
+
+    if (n->width) n->count[0] = 0;
+    for (i = 0; i < n->width; i++) {
+        n->mean[i] = n->square[i] = 0;
+        n->shift[i] = 0;
+        n->scale[i] = 1;
+    }
+}
+
 void rllb_nn_net_reset(rllb_nn_net *net, uint64_t seed, uint64_t stream)
 {
     rllb_rng rng;
-    int32_t n, o, i;
+    int32_t n;
 
     rllb_rng_init(&rng, seed, stream);
     memset(net->data, 0, net->floats * sizeof(float));
     for (n = 0; n < net->layers; n++) {
         const rllb_i_layer *l = &net->layer[n];
-        bool last = n == net->layers - 1 || n == net->value;
-        bool kaiming = net->desc.start == RLLB_NN_START_KAIMING;
-        double bound = kaiming ? 1 / sqrt((double)l->in) : sqrt(6.0 / ((double)l->in + (double)l->out));
-        if (net->desc.start == RLLB_NN_START_ORTHOGONAL) {
-            rllb_i_orthogonal(net, l, &rng, last ? 1 : sqrt(2.0));
-        } else {
-            for (o = 0; o < l->out; o++) {
-                for (i = 0; i < l->in; i++) {
-                    *rllb_i_weight(net, l, o, i) = (float)(bound * (2 * rllb_rng_double(&rng) - 1));
-                }
-            }
-            for (o = 0; kaiming && o < l->out; o++) {
-                net->data[l->bias + (size_t)o] = (float)(bound * (2 * rllb_rng_double(&rng) - 1));
-            }
+        if (l->kind == RLLB_I_LAYER_GRU) rllb_i_gru_reset(net, l, &rng);
+        if (l->kind == RLLB_I_LAYER_DENSE) {
+            rllb_i_dense_reset(net, l, &rng, n == net->last || n == net->value || n == net->common);
         }
-        for (o = 0; l->norm && o < l->out; o++) net->data[l->gain + (size_t)o] = 1;
     }
+    rllb_i_normal_reset(&net->normal);
+    rllb_i_normal_reset(&net->item_normal);
 }
 
 float *rllb_nn_net_data(rllb_nn_net *net)
@@ -1156,83 +1428,176 @@ int64_t rllb_nn_net_parameters(const rllb_nn_net *net)
     int32_t n;
 
     for (n = 0; n < net->layers; n++) {
-        sum += (int64_t)net->layer[n].in * net->layer[n].out + net->layer[n].out * (net->layer[n].norm ? 3 : 1);
+        const rllb_i_layer *l = &net->layer[n];
+        if (l->kind == RLLB_I_LAYER_GRU) sum += 3 * (int64_t)l->out * ((int64_t)l->in + l->out + 2);
+        if (l->kind != RLLB_I_LAYER_DENSE) continue;
+        sum += (int64_t)l->in * l->out + l->out * ((l->context < 0) + (l->norm ? 2 : 0));
     }
     return sum;
 }
 
-rllb_status rllb_nn_net_copy(rllb_nn_net *to, const rllb_nn_net *from)
+static bool rllb_i_same_shape(const rllb_nn_net *a, const rllb_nn_net *b)
 {
     int32_t n;
 
-    if (to->layers != from->layers || to->floats != from->floats || to->value != from->value ||
-        !(to->desc.leak == from->desc.leak)) {
-        return RLLB_ERROR_SHAPE;
+    if (a->layers != b->layers || a->floats != b->floats || a->value != b->value || a->gru != b->gru ||
+        a->common != b->common || a->normal.width != b->normal.width || a->item_normal.width != b->item_normal.width ||
+        !(a->desc.leak == b->desc.leak) || a->desc.heads != b->desc.heads) {
+        return false;
     }
-    for (n = 0; n < to->layers; n++) {
-        const rllb_i_layer *a = &to->layer[n], *b = &from->layer[n];
-        if (a->in != b->in || a->out != b->out || a->norm != b->norm || a->activation != b->activation) {
-            return RLLB_ERROR_SHAPE;
+    for (n = 0; n < a->layers; n++) {
+        const rllb_i_layer *p = &a->layer[n], *q = &b->layer[n];
+        if (p->kind != q->kind || p->in != q->in || p->out != q->out || p->norm != q->norm || p->item != q->item ||
+            p->activation != q->activation) {
+            return false;
         }
     }
+    return true;
+}
+
+static void rllb_i_normal_copy(rllb_i_normal *to, const rllb_i_normal *from)
+{
+    size_t width = (size_t)from->width;
+
+    if (!width) return;
+    to->count[0] = from->count[0];
+    memcpy(to->mean, from->mean, width * sizeof(double));
+    memcpy(to->square, from->square, width * sizeof(double));
+    memcpy(to->shift, from->shift, width * sizeof(float));
+    memcpy(to->scale, from->scale, width * sizeof(float));
+}
+
+rllb_status rllb_nn_net_copy(rllb_nn_net *to, const rllb_nn_net *from)
+{
+    if (!rllb_i_same_shape(to, from)) return RLLB_ERROR_SHAPE;
+    if (to == from) return RLLB_OK;
     memcpy(to->data, from->data, to->floats * sizeof(float));
+    rllb_i_normal_copy(&to->normal, &from->normal);
+    rllb_i_normal_copy(&to->item_normal, &from->item_normal);
     return RLLB_OK;
 }
 
-static rllb_nn_work *rllb_i_work_layout(const rllb_nn_net *net, int32_t rows, bool train, rllb_carver *c)
+/* One more value of every column: Welford's update; then what the passes use. */
+static void rllb_i_normal_take(rllb_i_normal *n, const float *x)
+{
+    int32_t i;
+
+    if (n->count[0] < 1e15) n->count[0] += 1;
+    for (i = 0; i < n->width; i++) {
+        double off = (double)x[i] - n->mean[i];
+        n->mean[i] += off / n->count[0];
+        n->square[i] += off * ((double)x[i] - n->mean[i]);
+    }
+}
+
+static void rllb_i_normal_settle(rllb_i_normal *n)
+{
+    int32_t i;
+
+    for (i = 0; i < n->width; i++) {
+        double variance = n->count[0] > 1 ? n->square[i] / n->count[0] : 1;
+        n->shift[i] = (float)n->mean[i];
+        n->scale[i] = (float)(1 / sqrt(variance + 1e-8));
+    }
+}
+
+rllb_status rllb_nn_net_observe(rllb_nn_net *net, const float *x, int32_t items, const unsigned char *raw)
+{
+    int32_t inputs = net->desc.inputs, width = net->desc.item_inputs, i, j;
+
+    if (!net->desc.normalise) return RLLB_OK;
+    if (!rllb_i_all_finite(x, rllb_nn_net_inputs(net, items))) return RLLB_ERROR_NOT_FINITE;
+    if (inputs) rllb_i_normal_take(&net->normal, x);
+    if (inputs) rllb_i_normal_settle(&net->normal);
+    for (i = 0; width && i < items; i++) rllb_i_normal_take(&net->item_normal, x + inputs + i * width);
+    if (width) rllb_i_normal_settle(&net->item_normal);
+    for (j = 0; raw && j < inputs + width; j++) { /* what is not to be normalised */
+        rllb_i_normal *n = j < inputs ? &net->normal : &net->item_normal;
+        int32_t at = j < inputs ? j : j - inputs;
+        if (raw[j]) n->shift[at] = 0;
+        if (raw[j]) n->scale[at] = 1;
+    }
+    return RLLB_OK;
+}
+
+static rllb_nn_work *rllb_i_work_layout(const rllb_nn_net *net, int32_t rows, int32_t steps, int32_t items, bool train,
+                                        rllb_carver *c)
 {
     rllb_nn_work w, *work = (rllb_nn_work *)rllb_carve(c, 1, sizeof *work);
+    bool set = net->desc.item_inputs > 0;
+    int32_t all = rows * steps, sequences = rows * items, n;
+    int32_t x_rows = set ? all * items : all, x_cols = set ? net->desc.item_inputs : net->desc.inputs;
     size_t largest = 0;
-    int32_t n;
 
     memset(&w, 0, sizeof w);
     w.rows = rows;
+    w.steps = steps;
+    w.items = items;
     w.train = train;
-    w.x = (float *)rllb_carve(c, rllb_nn_tensor_floats(rows, net->desc.inputs), sizeof(float));
+    w.x = (float *)rllb_carve(c, rllb_nn_tensor_floats(x_rows, x_cols), sizeof(float));
+    if (set) w.global = (float *)rllb_carve(c, (size_t)all * (size_t)net->desc.inputs, sizeof(float));
     for (n = 0; n < net->layers; n++) {
         const rllb_i_layer *l = &net->layer[n];
-        size_t floats = rllb_nn_tensor_floats(rows, l->out), back = rllb_nn_tensor_floats(l->out, l->in);
+        int32_t mine = l->item ? all * items : all, wide = 3 * rllb_i_padded(l->out);
+        size_t floats = rllb_nn_tensor_floats(mine, l->out), back = 0;
         w.y[n] = (float *)rllb_carve(c, floats, sizeof(float));
         if (l->norm) w.normal[n] = (float *)rllb_carve(c, floats, sizeof(float));
-        if (l->norm) w.inverse[n] = (float *)rllb_carve(c, (size_t)rows, sizeof(float));
+        if (l->norm) w.inverse[n] = (float *)rllb_carve(c, (size_t)mine, sizeof(float));
         if (train) w.d[n] = (float *)rllb_carve(c, floats, sizeof(float));
-        if (!l->narrow && back > largest) largest = back;
+        if (l->kind == RLLB_I_LAYER_DENSE && !l->narrow) back = rllb_nn_tensor_floats(l->out, l->in);
+        if (l->kind == RLLB_I_LAYER_GRU) back = rllb_nn_tensor_floats(wide, l->in > l->out ? l->in : l->out);
+        if (l->kind == RLLB_I_LAYER_POOL && train) {
+            w.greatest = (int32_t *)rllb_carve(c, (size_t)all * (size_t)l->in, sizeof(int32_t));
+        }
+        if (back > largest) largest = back;
+        if (l->kind != RLLB_I_LAYER_GRU) continue;
+        if (!l->item) sequences = rows;
+        w.gates = (float *)rllb_carve(c, rllb_nn_tensor_floats(mine, wide), sizeof(float));
+        w.h = (float *)rllb_carve(c, rllb_nn_tensor_floats(sequences, l->out), sizeof(float));
+        w.h_gates = (float *)rllb_carve(c, rllb_nn_tensor_floats(sequences, wide), sizeof(float));
+        if (!train) continue;
+        w.given = (float *)rllb_carve(c, floats, sizeof(float));
+        w.before = (float *)rllb_carve(c, floats, sizeof(float));
+        w.d_state_gates = (float *)rllb_carve(c, rllb_nn_tensor_floats(mine, wide), sizeof(float));
+        w.dh = (float *)rllb_carve(c, rllb_nn_tensor_floats(sequences, l->out), sizeof(float));
+        w.dh_gates = (float *)rllb_carve(c, rllb_nn_tensor_floats(sequences, wide), sizeof(float));
     }
-    if (train) w.dx = (float *)rllb_carve(c, rllb_nn_tensor_floats(rows, net->desc.inputs), sizeof(float));
+    if (train) w.dx = (float *)rllb_carve(c, rllb_nn_tensor_floats(x_rows, x_cols), sizeof(float));
     if (train) w.transposed = (float *)rllb_carve(c, largest, sizeof(float));
     if (work) *work = w;
     return work;
 }
 
-size_t rllb_nn_work_size(const rllb_nn_net *net, int32_t rows, bool train)
+size_t rllb_nn_pass_size(const rllb_nn_net *net, int32_t rows, int32_t steps, int32_t items, bool train)
 {
     rllb_carver c = { NULL, 0 };
 
-    if (!net || rows < 1 || rows > (1 << 24)) return 0;
-    rllb_i_work_layout(net, rows, train, &c);
+    if (!net || rows < 1 || steps < 1 || items < 1 || (!net->desc.item_inputs && items > 1)) return 0;
+    if ((int64_t)rows * steps > (1 << 24) || (int64_t)rows * steps * items > (1 << 24)) return 0;
+    rllb_i_work_layout(net, rows, steps, items, train, &c);
     return rllb_carver_size(&c);
 }
 
-rllb_status rllb_nn_work_init(const rllb_nn_net *net, int32_t rows, bool train, void *mem, size_t size,
-                              rllb_nn_work **out)
+rllb_status rllb_nn_pass_init(const rllb_nn_net *net, int32_t rows, int32_t steps, int32_t items, bool train, void *mem,
+                              size_t size, rllb_nn_work **out)
 {
     rllb_carver c = { NULL, 0 };
-    size_t needed = rllb_nn_work_size(net, rows, train);
+    size_t needed = rllb_nn_pass_size(net, rows, steps, items, train);
     rllb_status status;
 
     if (!out || !needed) return RLLB_ERROR_ARGUMENT;
     status = rllb_carver_open(&c, mem, size, needed);
-    if (status == RLLB_OK) *out = rllb_i_work_layout(net, rows, train, &c);
+    if (status == RLLB_OK) *out = rllb_i_work_layout(net, rows, steps, items, train, &c);
     return status;
 }
 
-rllb_nn_work *rllb_nn_work_create(const rllb_nn_net *net, int32_t rows, bool train)
+rllb_nn_work *rllb_nn_pass_create(const rllb_nn_net *net, int32_t rows, int32_t steps, int32_t items, bool train)
 {
-    size_t size = rllb_nn_work_size(net, rows, train);
+    size_t size = rllb_nn_pass_size(net, rows, steps, items, train);
     void *block = rllb_block_alloc(size);
     rllb_nn_work *work = NULL;
 
-    if (block && rllb_nn_work_init(net, rows, train, block, size, &work) == RLLB_OK) {
+    if (block && rllb_nn_pass_init(net, rows, steps, items, train, block, size, &work) == RLLB_OK) {
         work->block = block;
         return work;
     }
@@ -1240,51 +1605,382 @@ rllb_nn_work *rllb_nn_work_create(const rllb_nn_net *net, int32_t rows, bool tra
     return NULL;
 }
 
+size_t rllb_nn_work_size(const rllb_nn_net *net, int32_t rows, bool train)
+{
+    return rllb_nn_pass_size(net, rows, 1, 1, train);
+}
+
+rllb_status rllb_nn_work_init(const rllb_nn_net *net, int32_t rows, bool train, void *mem, size_t size,
+                              rllb_nn_work **out)
+{
+    return rllb_nn_pass_init(net, rows, 1, 1, train, mem, size, out);
+}
+
+rllb_nn_work *rllb_nn_work_create(const rllb_nn_net *net, int32_t rows, bool train)
+{
+    return rllb_nn_pass_create(net, rows, 1, 1, train);
+}
+
 void rllb_nn_work_destroy(rllb_nn_work *work)
 {
     if (work) rllb_block_free(work->block);
 }
 
-static void rllb_i_layer_forward(const rllb_nn_net *net, rllb_nn_work *work, int32_t n, int32_t rows)
+static float *rllb_i_element(float *data, int32_t rows, int32_t r, int32_t c)
+{
+    return data + (size_t)(c / RLLB_NN_PANEL) * (size_t)rows * RLLB_NN_PANEL + (size_t)r * RLLB_NN_PANEL +
+           (size_t)(c % RLLB_NN_PANEL);
+}
+
+/* (x - shift) * scale, kept within 10 standard deviations. NaN stays. */
+static float rllb_i_normalised(const rllb_i_normal *n, int32_t column, float x)
+{
+    float v = (x - n->shift[column]) * n->scale[column];
+    return v > 10 ? 10 : v < -10 ? -10 : v;
+}
+
+static void rllb_i_normal_apply(const rllb_i_normal *n, float *data, int32_t rows)
+{
+    int32_t r, c;
+
+    for (c = 0; c < n->width; c++) {
+        float *column = rllb_i_element(data, rows, 0, c);
+        for (r = 0; r < rows; r++) {
+            column[(size_t)r * RLLB_NN_PANEL] = rllb_i_normalised(n, c, column[(size_t)r * RLLB_NN_PANEL]);
+        }
+    }
+}
+
+/* Observations [rows][inputs + items * item_inputs] into panels: rows, or items of rows. */
+static void rllb_i_load_x(const rllb_nn_net *net, rllb_nn_work *work, const float *x, int32_t rows, int32_t items)
+{
+    int32_t globals = net->desc.inputs, width = net->desc.item_inputs, r, i, c;
+    rllb_nn_tensor t;
+
+    t.data = work->x;
+    t.rows = rows;
+    t.cols = globals;
+    if (!width) {
+        rllb_nn_tensor_load(&t, x, (size_t)globals);
+        if (net->normal.width) rllb_i_normal_apply(&net->normal, work->x, rows);
+        return;
+    }
+    t.rows = rows * items;
+    t.cols = width;
+    if (!globals) {
+        rllb_nn_tensor_load(&t, x, (size_t)width);
+    } else {
+        memset(work->x, 0, rllb_nn_tensor_floats(t.rows, width) * sizeof(float));
+        for (r = 0; r < rows; r++) {
+            const float *row = x + (size_t)r * ((size_t)globals + (size_t)items * (size_t)width);
+            float *global = work->global + (size_t)r * (size_t)globals;
+            memcpy(global, row, (size_t)globals * sizeof(float));
+            for (c = 0; net->normal.width && c < globals; c++) {
+                global[c] = rllb_i_normalised(&net->normal, c, global[c]);
+            }
+            for (i = 0; i < items; i++) {
+                const float *from = row + globals + i * width;
+                for (c = 0; c < width; c++) *rllb_i_element(work->x, t.rows, r * items + i, c) = from[c];
+            }
+        }
+    }
+    if (net->item_normal.width) rllb_i_normal_apply(&net->item_normal, work->x, t.rows);
+}
+
+static int32_t rllb_i_count_of(const rllb_nn_work *work, int32_t row)
+{
+    int32_t count = work->counts ? work->counts[row % work->now_sequences] : work->now_items;
+
+    return count < 0 ? 0 : count > work->now_items ? work->now_items : count;
+}
+
+/* Rounds to a multiple of 2^-20. Sums of such numbers are exact in double precision, and so do not depend on their
+   order: permuting the items of a set changes no bit of their mean. */
+static double rllb_i_grain(float x)
+{
+    double v = x > 1048576.0f ? 1048576.0 : x < -1048576.0f ? -1048576.0 : (double)x;
+    return (v + 6442450944.0) - 6442450944.0; /* 1.5 * 2^32 */
+}
+
+/* Mean and greatest over the items that are there, then what concerns them all. */
+static void rllb_i_pool_forward(const rllb_nn_net *net, rllb_nn_work *work, int32_t n)
+{
+    const rllb_i_layer *l = &net->layer[n];
+    int32_t rows = work->now_rows, items = work->now_items, width = l->in, r, i, c;
+    float *x = l->input < 0 ? work->x : work->y[l->input], *y = work->y[n];
+
+    memset(y, 0, rllb_nn_tensor_floats(rows, l->out) * sizeof(float));
+    for (c = 0; c < width; c++) {
+        for (r = 0; r < rows; r++) {
+            const float *at = rllb_i_element(x, rows * items, r * items, c);
+            int32_t count = rllb_i_count_of(work, r), best = 0;
+            double sum = 0;
+            for (i = 0; i < count; i++) {
+                float v = at[(size_t)i * RLLB_NN_PANEL];
+                sum += rllb_i_grain(v);
+                if (v > at[(size_t)best * RLLB_NN_PANEL]) best = i;
+            }
+            if (work->greatest) work->greatest[(size_t)r * (size_t)width + (size_t)c] = best;
+            if (!count) continue;
+            *rllb_i_element(y, rows, r, c) = (float)(sum / count);
+            *rllb_i_element(y, rows, r, width + c) = at[(size_t)best * RLLB_NN_PANEL];
+        }
+    }
+    for (c = 0; c < net->desc.inputs; c++) {
+        for (r = 0; r < rows; r++) {
+            *rllb_i_element(y, rows, r, 2 * width + c) = work->global[(size_t)r * (size_t)net->desc.inputs + (size_t)c];
+        }
+    }
+}
+
+static void rllb_i_pool_backward(const rllb_nn_net *net, rllb_nn_work *work, int32_t n, float *into, bool accumulate)
+{
+    const rllb_i_layer *l = &net->layer[n];
+    int32_t rows = work->now_rows, items = work->now_items, width = l->in, r, i, c;
+    float *d = work->d[n];
+
+    if (!into) return;
+    if (!accumulate) memset(into, 0, rllb_nn_tensor_floats(rows * items, width) * sizeof(float));
+    for (c = 0; c < width; c++) {
+        for (r = 0; r < rows; r++) {
+            float *at = rllb_i_element(into, rows * items, r * items, c);
+            int32_t count = rllb_i_count_of(work, r), best = work->greatest[(size_t)r * (size_t)width + (size_t)c];
+            float share = count ? *rllb_i_element(d, rows, r, c) / (float)count : 0;
+            for (i = 0; i < count; i++) at[(size_t)i * RLLB_NN_PANEL] += share;
+            if (count) at[(size_t)best * RLLB_NN_PANEL] += *rllb_i_element(d, rows, r, width + c);
+        }
+    }
+}
+
+/* Every item's row of `to` = the row of its set, or (back) the sum over the items' rows. */
+static void rllb_i_spread(const rllb_nn_work *work, float *set, float *item, int32_t cols, bool back)
+{
+    int32_t rows = work->now_rows, items = work->now_items, p, r, i, j;
+
+    for (p = 0; p < rllb_i_panels(cols); p++) {
+        for (r = 0; r < rows; r++) {
+            float *one = set + ((size_t)p * (size_t)rows + (size_t)r) * RLLB_NN_PANEL;
+            float *each = item + ((size_t)p * (size_t)rows + (size_t)r) * (size_t)items * RLLB_NN_PANEL;
+            if (back) memset(one, 0, RLLB_NN_PANEL * sizeof(float));
+            for (i = 0; i < items; i++, each += RLLB_NN_PANEL) {
+                if (!back) memcpy(each, one, RLLB_NN_PANEL * sizeof(float));
+                for (j = 0; back && j < RLLB_NN_PANEL; j++) one[j] += each[j];
+            }
+        }
+    }
+}
+
+/* Cho et al. 2014 with PyTorch's place of the reset gate: r = s(W_r x + U_r h), z = s(W_z x + U_z h),
+   n = tanh(W_n x + r (U_n h)), h' = (1 - z) n + z h; every product with a bias. The inputs' part of all steps is one
+   product. */
+static void rllb_i_gru_forward(const rllb_nn_net *net, rllb_nn_work *work, int32_t n, int32_t steps)
+{
+    const rllb_nn_kernels *k = net->k;
+    const rllb_i_layer *l = &net->layer[n];
+    int32_t all = l->item ? work->now_rows * work->now_items : work->now_rows, rows = all / steps, t;
+    int32_t panels = rllb_i_panels(l->out), wide = 3 * panels * RLLB_NN_PANEL;
+    const float *x = l->input < 0 ? work->x : work->y[l->input], *w = net->data + l->weight;
+    const float *u = net->data + l->state_weight, *bias = net->data + l->state_bias;
+    ptrdiff_t step = (ptrdiff_t)rows * RLLB_NN_PANEL;
+
+    if (all == 1) k->vector(x, w, net->data + l->bias, work->gates, l->in, wide, 1);
+    else k->multiply_nn(x, w, work->gates, all, wide, l->in, net->data + l->bias, 1, 0);
+    for (t = 0; t < steps; t++) {
+        if (rows == 1) k->vector(work->h, u, bias, work->h_gates, l->out, wide, 1);
+        else k->multiply_nn(work->h, u, work->h_gates, rows, wide, l->out, bias, 1, 0);
+        k->gru(work->gates + t * step, work->h_gates, work->h, work->y[n] + t * step,
+               work->train ? work->given + t * step : NULL, work->train ? work->before + t * step : NULL,
+               (ptrdiff_t)all * RLLB_NN_PANEL, rows, panels);
+    }
+}
+
+static void rllb_i_gru_backward(const rllb_nn_net *net, rllb_nn_work *work, int32_t n, int32_t steps, int32_t burn,
+                                float *gradient, float *into, bool accumulate)
+{
+    const rllb_nn_kernels *k = net->k;
+    const rllb_i_layer *l = &net->layer[n];
+    int32_t all = l->item ? work->now_rows * work->now_items : work->now_rows, rows = all / steps, t, p;
+    int32_t panels = rllb_i_panels(l->out), wide = 3 * panels * RLLB_NN_PANEL;
+    const float *x = l->input < 0 ? work->x : work->y[l->input];
+    size_t step = (size_t)rows * RLLB_NN_PANEL, panel = (size_t)all * RLLB_NN_PANEL;
+
+    memset(work->dh, 0, rllb_nn_tensor_floats(rows, l->out) * sizeof(float));
+    k->transpose(net->data + l->state_weight, l->out, wide, work->transposed);
+    for (t = steps - 1; t >= burn; t--) {
+        size_t at = (size_t)t * step;
+        k->gru_back(work->gates + at, work->given + at, work->before + at, work->d[n] + at, work->d_state_gates + at,
+                    (ptrdiff_t)panel, work->dh, work->dh_gates, rows, panels);
+        if (t > burn) {
+            k->multiply_nn(work->dh_gates, work->transposed, work->dh, rows, l->out, wide, NULL, 1, 1);
+        }
+    }
+    for (p = 0; burn > 0 && p < 3 * panels; p++) { /* nothing flows into the steps that only warm the state up */
+        memset(work->gates + (size_t)p * panel, 0, (size_t)burn * step * sizeof(float));
+        memset(work->d_state_gates + (size_t)p * panel, 0, (size_t)burn * step * sizeof(float));
+    }
+    k->column_sums(work->gates, all, wide, gradient + l->bias);
+    k->column_sums(work->d_state_gates, all, wide, gradient + l->state_bias);
+    k->multiply_tn(x, work->gates, gradient + l->weight, l->in, wide, all, NULL, 1, 0);
+    k->multiply_tn(work->before, work->d_state_gates, gradient + l->state_weight, l->out, wide, all, NULL, 1, 0);
+    if (!into) return;
+    k->transpose(net->data + l->weight, l->in, wide, work->transposed);
+    k->multiply_nn(work->gates, work->transposed, into, all, l->in, wide, NULL, 1, accumulate);
+}
+
+static void rllb_i_dense_forward(const rllb_nn_net *net, rllb_nn_work *work, int32_t n, int32_t rows)
 {
     const rllb_nn_kernels *k = net->k;
     const rllb_i_layer *l = &net->layer[n];
     const float *x = l->input < 0 ? work->x : work->y[l->input], *w = net->data + l->weight, *b = net->data + l->bias;
     float *y = work->y[n];
 
+    if (l->context >= 0 && rows > 1) rllb_i_spread(work, work->y[l->context], y, l->out, false);
     if (l->narrow) k->dots(x, rows, l->in, w, b, y, l->out);
-    else if (rows == 1) k->vector(x, w, b, y, l->in, l->out, l->slope);
-    else k->multiply_nn(x, w, y, rows, l->out, l->in, b, l->slope, 0);
+    else if (rows == 1) k->vector(x, w, l->context >= 0 ? work->y[l->context] : b, y, l->in, l->out, l->slope);
+    else k->multiply_nn(x, w, y, rows, l->out, l->in, b, l->slope, l->context >= 0);
     if (l->norm) {
         k->norm(y, rows, l->out, net->data + l->gain, net->data + l->shift, work->normal[n], y, work->inverse[n]);
     }
     if (l->apart) rllb_i_activate(k, l->activation, y, rows, l->out, net->desc.leak);
 }
 
-void rllb_nn_forward(const rllb_nn_net *net, rllb_nn_work *work, const float *x, int32_t rows, float *y)
+/* Through all layers; the observation is loaded, the state (of a GRU) in place. */
+static void rllb_i_net_forward(const rllb_nn_net *net, rllb_nn_work *work, int32_t steps)
 {
-    rllb_nn_tensor t;
-    int32_t n, r, outputs = net->desc.outputs;
+    int32_t n;
 
-    if (rows > work->rows) rows = work->rows;
-    t.data = work->x;
-    t.rows = rows;
-    t.cols = net->desc.inputs;
-    rllb_nn_tensor_load(&t, x, (size_t)t.cols);
-    for (n = 0; n < net->layers; n++) rllb_i_layer_forward(net, work, n, rows);
-    t.data = work->y[net->layers - 1];
-    t.cols = outputs;
-    rllb_nn_tensor_save(&t, y, (size_t)outputs);
-    for (r = 0; net->value >= 0 && r < rows; r++) { /* Q = V + A - mean A */
-        float *q = y + (size_t)r * (size_t)outputs, mean = 0, shift;
-        for (n = 0; n < outputs; n++) mean += q[n];
-        shift = work->y[net->value][(size_t)r * RLLB_NN_PANEL] - mean / (float)outputs;
-        for (n = 0; n < outputs; n++) q[n] += shift;
+    for (n = 0; n < net->layers; n++) {
+        const rllb_i_layer *l = &net->layer[n];
+        int32_t rows = l->item ? work->now_rows * work->now_items : work->now_rows;
+        if (l->kind == RLLB_I_LAYER_DENSE) rllb_i_dense_forward(net, work, n, rows);
+        else if (l->kind == RLLB_I_LAYER_GRU) rllb_i_gru_forward(net, work, n, steps);
+        else rllb_i_pool_forward(net, work, n);
     }
 }
 
+/* What of a pass fits the work, as rows of all steps and so on. */
+static int32_t rllb_i_pass_enter(const rllb_nn_net *net, rllb_nn_work *work, const rllb_nn_pass *pass)
+{
+    int32_t steps = pass->steps > 0 ? pass->steps : 1, rows = pass->rows, items = pass->items;
+
+    if (steps > work->steps) steps = work->steps;
+    if (items < 1 || items > work->items) items = work->items;
+    if (rows > work->rows) rows = work->rows;
+    work->now_sequences = rows;
+    work->now_rows = rows * steps;
+    work->now_items = items;
+    work->counts = net->desc.item_inputs ? pass->counts : NULL;
+    return steps;
+}
+
+/* Q = V + A - mean A, the mean over each head's outputs. */
+static void rllb_i_duel(const rllb_nn_net *net, const rllb_nn_work *work, float *y, int32_t rows)
+{
+    int32_t heads = net->desc.heads, width = net->desc.outputs / heads, r, h, o;
+
+    for (r = 0; r < rows; r++) {
+        for (h = 0; h < heads; h++) {
+            float *q = y + ((size_t)r * (size_t)heads + (size_t)h) * (size_t)width, mean = 0, shift;
+            for (o = 0; o < width; o++) mean += q[o];
+            shift = work->y[net->value][(size_t)r * RLLB_NN_PANEL] - mean / (float)width;
+            for (o = 0; o < width; o++) q[o] += shift;
+        }
+    }
+}
+
+/* Gradients by the dueling streams: dV = sum dQ, dA = dQ - mean dQ. `a` holds dQ in panels. */
+static void rllb_i_duel_back(const rllb_nn_net *net, rllb_nn_work *work, const float *dy, float *a, int32_t rows)
+{
+    int32_t heads = net->desc.heads, width = net->desc.outputs / heads, r, h, o;
+
+    memset(work->d[net->value], 0, rllb_nn_tensor_floats(rows, 1) * sizeof(float));
+    for (r = 0; r < rows; r++) {
+        for (h = 0; h < heads; h++) {
+            const float *dq = dy + ((size_t)r * (size_t)heads + (size_t)h) * (size_t)width;
+            float sum = 0;
+            for (o = 0; o < width; o++) sum += dq[o];
+            work->d[net->value][(size_t)r * RLLB_NN_PANEL] += sum;
+            for (o = 0; o < width; o++) *rllb_i_element(a, rows, r, h * width + o) -= sum / (float)width;
+        }
+    }
+}
+
+/* Outputs in panels to rows of [items][item_outputs], then [outputs]. */
+static void rllb_i_set_save(const rllb_nn_net *net, const rllb_nn_work *work, float *y)
+{
+    int32_t rows = work->now_rows, items = work->now_items, each = net->desc.item_outputs, r, c;
+    size_t stride = (size_t)rllb_nn_net_outputs(net, items);
+    rllb_nn_tensor t;
+
+    t.data = work->y[net->last];
+    t.rows = rows * items;
+    t.cols = each;
+    if (net->common < 0) {
+        rllb_nn_tensor_save(&t, y, (size_t)each);
+        return;
+    }
+    for (r = 0; r < t.rows; r++) {
+        float *row = y + (size_t)(r / items) * stride + (size_t)(r % items) * (size_t)each;
+        for (c = 0; c < each; c++) row[c] = *rllb_i_element(t.data, t.rows, r, c);
+    }
+    t.data = work->y[net->common];
+    t.rows = rows;
+    t.cols = net->desc.outputs;
+    rllb_nn_tensor_save(&t, y + (size_t)items * (size_t)each, stride);
+}
+
+/* Gradients by them the other way. */
+static void rllb_i_set_load(const rllb_nn_net *net, rllb_nn_work *work, const float *dy)
+{
+    int32_t rows = work->now_rows, items = work->now_items, each = net->desc.item_outputs, r, c;
+    size_t stride = (size_t)rllb_nn_net_outputs(net, items);
+    rllb_nn_tensor t;
+
+    t.data = work->d[net->last];
+    t.rows = rows * items;
+    t.cols = each;
+    if (net->common < 0) {
+        rllb_nn_tensor_load(&t, dy, (size_t)each);
+        return;
+    }
+    memset(t.data, 0, rllb_nn_tensor_floats(t.rows, each) * sizeof(float));
+    for (r = 0; r < t.rows; r++) {
+        const float *row = dy + (size_t)(r / items) * stride + (size_t)(r % items) * (size_t)each;
+        for (c = 0; c < each; c++) *rllb_i_element(t.data, t.rows, r, c) = row[c];
+    }
+    t.data = work->d[net->common];
+    t.rows = rows;
+    t.cols = net->desc.outputs;
+    rllb_nn_tensor_load(&t, dy + (size_t)items * (size_t)each, stride);
+}
+
+void rllb_nn_pass_forward(const rllb_nn_net *net, rllb_nn_work *work, const rllb_nn_pass *pass, float *y)
+{
+    int32_t steps = rllb_i_pass_enter(net, work, pass), rows = work->now_rows, outputs = net->desc.outputs;
+    int32_t sequences = work->now_sequences * (net->desc.item_inputs ? work->now_items : 1);
+    rllb_nn_tensor t, h;
+
+    h.data = work->h;
+    h.rows = sequences;
+    h.cols = net->desc.gru;
+    if (net->gru >= 0 && pass->state) rllb_nn_tensor_load(&h, pass->state, (size_t)h.cols);
+    else if (net->gru >= 0) memset(work->h, 0, rllb_nn_tensor_floats(sequences, h.cols) * sizeof(float));
+    rllb_i_load_x(net, work, pass->x, rows, work->now_items);
+    rllb_i_net_forward(net, work, steps);
+    if (net->gru >= 0 && pass->state) rllb_nn_tensor_save(&h, pass->state, (size_t)h.cols);
+    if (net->desc.item_inputs) {
+        rllb_i_set_save(net, work, y);
+        return;
+    }
+    t.data = work->y[net->last];
+    t.rows = rows;
+    t.cols = outputs;
+    rllb_nn_tensor_save(&t, y, (size_t)outputs);
+    if (net->value >= 0) rllb_i_duel(net, work, y, rows);
+}
+
 /* Gradients of one layer's parameters; passes the rest on to what feeds it. */
-static void rllb_i_layer_backward(const rllb_nn_net *net, rllb_nn_work *work, int32_t n, int32_t rows, float *gradient,
+static void rllb_i_dense_backward(const rllb_nn_net *net, rllb_nn_work *work, int32_t n, int32_t rows, float *gradient,
                                   float *into, bool accumulate)
 {
     const rllb_nn_kernels *k = net->k;
@@ -1300,7 +1996,8 @@ static void rllb_i_layer_backward(const rllb_nn_net *net, rllb_nn_work *work, in
         k->norm_back(d, work->normal[n], rows, l->out, net->data + l->gain, work->inverse[n], gradient + l->gain,
                      gradient + l->shift);
     }
-    k->column_sums(d, rows, l->out, gradient + l->bias);
+    if (l->context < 0) k->column_sums(d, rows, l->out, gradient + l->bias);
+    else rllb_i_spread(work, work->d[l->context], d, l->out, true);
     if (l->narrow) {
         k->multiply_tn(d, x, gradient + l->weight, l->out, l->in, rows, NULL, 1, 0);
         if (into) k->multiply_nn(d, w, into, rows, l->in, l->out, NULL, 1, accumulate);
@@ -1312,44 +2009,102 @@ static void rllb_i_layer_backward(const rllb_nn_net *net, rllb_nn_work *work, in
     }
 }
 
-void rllb_nn_backward(const rllb_nn_net *net, rllb_nn_work *work, const float *dy, int32_t rows, float *gradient,
-                      float *dx)
+/* What a gradient by a normalised column is by the column itself: none where it was cut off. */
+static float rllb_i_by_raw(const rllb_i_normal *n, int32_t column, float normalised, float d)
 {
-    bool written[RLLB_I_LAYERS_MAX] = { false }, x_written = false;
-    rllb_nn_tensor t;
-    int32_t n, r, o, outputs = net->desc.outputs;
+    if (!n->width) return d;
+    return normalised >= 10 || normalised <= -10 ? 0 : d * n->scale[column];
+}
 
-    if (!work->train) return;
-    if (rows > work->rows) rows = work->rows;
-    t.data = work->d[net->layers - 1];
-    t.rows = rows;
-    t.cols = outputs;
-    rllb_nn_tensor_load(&t, dy, (size_t)outputs);
-    if (net->value >= 0) { /* dV = sum dQ, dA = dQ - mean dQ */
-        memset(work->d[net->value], 0, rllb_nn_tensor_floats(rows, 1) * sizeof(float));
-        for (r = 0; r < rows; r++) {
-            const float *dq = dy + (size_t)r * (size_t)outputs;
-            float sum = 0;
-            for (o = 0; o < outputs; o++) sum += dq[o];
-            work->d[net->value][(size_t)r * RLLB_NN_PANEL] = sum;
-            for (o = 0; o < outputs; o++) {
-                float *at = t.data + (size_t)(o / RLLB_NN_PANEL) * (size_t)rows * RLLB_NN_PANEL;
-                at[(size_t)r * RLLB_NN_PANEL + (size_t)(o % RLLB_NN_PANEL)] -= sum / (float)outputs;
-            }
+/* dx from panels to rows. */
+static void rllb_i_save_dx(const rllb_nn_net *net, const rllb_nn_work *work, float *dx)
+{
+    int32_t rows = work->now_rows, items = work->now_items, globals = net->desc.inputs, width = net->desc.item_inputs;
+    int32_t all = width ? rows * items : rows, pool, r, c;
+    size_t stride = (size_t)rllb_nn_net_inputs(net, items);
+    const rllb_i_normal *normal = width ? &net->item_normal : &net->normal;
+
+    for (pool = 0; width && net->layer[pool].kind != RLLB_I_LAYER_POOL;) pool++;
+    for (r = 0; r < all; r++) {
+        float *row = dx + (size_t)(width ? r / items : r) * stride;
+        if (width) row += globals + r % items * width;
+        for (c = 0; c < (width ? width : globals); c++) {
+            float x = *rllb_i_element(work->x, all, r, c);
+            row[c] = rllb_i_by_raw(normal, c, x, *rllb_i_element(work->dx, all, r, c));
         }
     }
+    for (r = 0; width && r < rows; r++) {
+        for (c = 0; c < globals; c++) {
+            dx[(size_t)r * stride + (size_t)c] =
+                rllb_i_by_raw(&net->normal, c, work->global[(size_t)r * (size_t)globals + (size_t)c],
+                              *rllb_i_element(work->d[pool], rows, r, 2 * net->layer[pool].in + c));
+        }
+    }
+}
+
+void rllb_nn_pass_backward(const rllb_nn_net *net, rllb_nn_work *work, const rllb_nn_pass *pass, const float *dy,
+                           float *gradient, float *dx)
+{
+    bool written[RLLB_I_LAYERS_MAX] = { false }, x_written = false;
+    int32_t steps, rows, n, outputs = net->desc.outputs;
+    float *last = work->d[net->last];
+    rllb_nn_tensor t;
+
+    if (!work->train) return;
+    steps = rllb_i_pass_enter(net, work, pass);
+    rows = work->now_rows;
+    if (net->desc.item_inputs) {
+        rllb_i_set_load(net, work, dy);
+    } else {
+        t.data = last;
+        t.rows = rows;
+        t.cols = outputs;
+        rllb_nn_tensor_load(&t, dy, (size_t)outputs);
+        if (net->value >= 0) rllb_i_duel_back(net, work, dy, last, rows);
+    }
     for (n = net->layers - 1; n >= 0; n--) {
-        int32_t input = net->layer[n].input;
+        const rllb_i_layer *l = &net->layer[n];
+        int32_t input = l->input;
         float *into = input >= 0 ? work->d[input] : dx ? work->dx : NULL;
-        rllb_i_layer_backward(net, work, n, rows, gradient, into, input >= 0 ? written[input] : x_written);
+        bool add = input >= 0 ? written[input] : x_written;
+        if (l->kind == RLLB_I_LAYER_DENSE) {
+            rllb_i_dense_backward(net, work, n, rows * (l->item ? work->now_items : 1), gradient, into, add);
+        } else if (l->kind == RLLB_I_LAYER_GRU) {
+            rllb_i_gru_backward(net, work, n, steps, pass->burn < steps ? pass->burn : steps, gradient, into, add);
+        } else {
+            rllb_i_pool_backward(net, work, n, into, add);
+        }
         if (input >= 0) written[input] = true;
         else x_written = true;
     }
-    if (dx) {
-        t.data = work->dx;
-        t.cols = net->desc.inputs;
-        rllb_nn_tensor_save(&t, dx, (size_t)t.cols);
-    }
+    if (dx) rllb_i_save_dx(net, work, dx);
+}
+
+static rllb_nn_pass rllb_i_plain_pass(const float *x, int32_t rows)
+{
+    rllb_nn_pass pass;
+
+    memset(&pass, 0, sizeof pass);
+    pass.x = x;
+    pass.rows = rows;
+    return pass;
+}
+
+void rllb_nn_forward(const rllb_nn_net *net, rllb_nn_work *work, const float *x, int32_t rows, float *y)
+{
+    rllb_nn_pass pass = rllb_i_plain_pass(x, rows);
+
+    pass.items = work->items;
+    rllb_nn_pass_forward(net, work, &pass, y);
+}
+
+void rllb_nn_backward(const rllb_nn_net *net, rllb_nn_work *work, const float *dy, int32_t rows, float *gradient,
+                      float *dx)
+{
+    rllb_nn_pass pass = rllb_i_plain_pass(NULL, rows);
+
+    pass.items = work->items;
+    rllb_nn_pass_backward(net, work, &pass, dy, gradient, dx);
 }
 
 /* First index of the largest of n values that the mask allows; NaN loses. -1 if the mask allows none. */
@@ -1366,18 +2121,17 @@ static int32_t rllb_i_argmax(const float *value, const unsigned char *mask, int3
 
 int32_t rllb_nn_best(const rllb_nn_net *net, rllb_nn_work *work, const float *x, const unsigned char *mask)
 {
-    float *y = work->y[net->layers - 1];
-    rllb_nn_tensor t;
-    int32_t n, best = -1;
+    rllb_nn_pass pass = rllb_i_plain_pass(x, 1);
+    int32_t n, steps;
 
-    t.data = work->x;
-    t.rows = 1;
-    t.cols = net->desc.inputs;
-    rllb_nn_tensor_load(&t, x, (size_t)t.cols);
-    for (n = 0; n < net->layers; n++) rllb_i_layer_forward(net, work, n, 1);
+    if (net->desc.item_inputs) return -1;
+    steps = rllb_i_pass_enter(net, work, &pass);
+    if (net->gru >= 0) memset(work->h, 0, rllb_nn_tensor_floats(1, net->desc.gru) * sizeof(float));
+    rllb_i_load_x(net, work, x, 1, 1);
+    rllb_i_net_forward(net, work, steps);
     /* A single row in panels is a plain array, and V - mean A does not change which Q is largest. */
-    best = rllb_i_argmax(y, mask, net->desc.outputs);
-    return best;
+    n = net->desc.outputs;
+    return rllb_i_argmax(work->y[net->last], mask, n);
 }
 
 int32_t rllb_nn_greedy_choose(void *self, const float *observation, int32_t observations)
@@ -1781,16 +2535,6 @@ static void rllb_i_replay_emit(rllb_nn_replay *r, int32_t pending, const float *
                                                                           : r->desc.capacity;
 }
 
-static bool rllb_i_all_finite(const float *v, int32_t n)
-{
-    int32_t i;
-
-    for (i = 0; i < n; i++) {
-        if (!(v[i] - v[i] == 0)) return false;
-    }
-    return true;
-}
-
 rllb_status rllb_nn_replay_observe(rllb_nn_replay *r, const float *obs, int32_t action, float reward,
                                    const float *next, const unsigned char *next_mask, bool terminated,
                                    bool truncated)
@@ -1923,6 +2667,7 @@ static bool rllb_i_dqn_plan_make(const rllb_nn_dqn_desc *desc, rllb_i_dqn_plan *
     if (!(d->gamma <= 1) || !(d->tau > 0 && d->tau <= 1)) return false;
     if ((int)d->loss < 0 || d->loss >= RLLB_NN_LOSS_NUM) return false;
     if ((int)d->epsilon.curve < 0 || d->epsilon.curve >= RLLB_NN_CURVE_NUM) return false;
+    if (d->net.gru || d->net.item_inputs || d->net.heads > 1 || d->net.normalise) return false;
     if (!rllb_i_net_plan(&d->net, &plan->net) || !rllb_i_opt_plan(&d->opt, plan->net.floats, &plan->opt) ||
         !rllb_i_replay_plan(&d->replay, &plan->replay)) {
         return false;
@@ -1943,9 +2688,9 @@ static rllb_nn_dqn *rllb_i_dqn_layout(const rllb_i_dqn_plan *plan, rllb_carver *
     a.target = rllb_i_net_layout(&plan->net, c);
     a.opt = rllb_i_opt_layout(&plan->opt, c);
     a.replay = rllb_i_replay_layout(&plan->replay, c);
-    a.work = rllb_i_work_layout(&plan->net, plan->desc.batch, true, c);
-    a.other = rllb_i_work_layout(&plan->net, plan->desc.batch, false, c);
-    a.single = rllb_i_work_layout(&plan->net, 1, false, c);
+    a.work = rllb_i_work_layout(&plan->net, plan->desc.batch, 1, 1, true, c);
+    a.other = rllb_i_work_layout(&plan->net, plan->desc.batch, 1, 1, false, c);
+    a.single = rllb_i_work_layout(&plan->net, 1, 1, 1, false, c);
     a.gradient = (float *)rllb_carve(c, plan->net.floats, sizeof(float));
     a.q = (float *)rllb_carve(c, rows * actions, sizeof(float));
     a.q_next = (float *)rllb_carve(c, rows * actions, sizeof(float));
@@ -2209,33 +2954,61 @@ static const char *rllb_i_name(char *out, const char *prefix, const char *middle
     return out;
 }
 
+/* One array of a layer, [rows][cols] in the file; cols 0: a plain one. */
+static void rllb_i_layer_entry(rllb_nn_archive *a, const char *prefix, const char *layer, const char *what,
+                               int32_t rows, int32_t cols, float *data, bool transposed, int32_t group)
+{
+    char name[RLLB_NN_NAME_MAX + 1];
+    int32_t before = a->count;
+
+    rllb_nn_archive_add(a, rllb_i_name(name, prefix, layer, what), RLLB_NN_F32, rows, cols, data);
+    if (a->count == before || (!cols && !group)) return;
+    a->entries[before].panels = true;
+    a->entries[before].transposed = transposed;
+    a->entries[before].group = group;
+}
+
 /* The arrays of `data`, which has the layout of the network's parameters. */
 static void rllb_i_parameter_entries(const rllb_nn_net *net, float *data, const char *prefix, rllb_nn_archive *a)
 {
-    char name[RLLB_NN_NAME_MAX + 1];
-    int32_t n, before;
+    int32_t n;
 
     for (n = 0; n < net->layers; n++) {
         const rllb_i_layer *l = &net->layer[n];
-        before = a->count;
-        rllb_nn_archive_add(a, rllb_i_name(name, prefix, l->name, ".weight"), RLLB_NN_F32, l->out, l->in,
-                            data + l->weight);
-        if (a->count > before) {
-            a->entries[before].panels = true;
-            a->entries[before].transposed = !l->narrow;
+        if (l->kind == RLLB_I_LAYER_GRU) {
+            int32_t out = l->out;
+            rllb_i_layer_entry(a, prefix, l->name, ".weight_ih", 3 * out, l->in, data + l->weight, true, out);
+            rllb_i_layer_entry(a, prefix, l->name, ".weight_hh", 3 * out, out, data + l->state_weight, true, out);
+            rllb_i_layer_entry(a, prefix, l->name, ".bias_ih", 3 * out, 0, data + l->bias, true, out);
+            rllb_i_layer_entry(a, prefix, l->name, ".bias_hh", 3 * out, 0, data + l->state_bias, true, out);
         }
-        rllb_nn_archive_add(a, rllb_i_name(name, prefix, l->name, ".bias"), RLLB_NN_F32, l->out, 0, data + l->bias);
+        if (l->kind != RLLB_I_LAYER_DENSE) continue;
+        rllb_i_layer_entry(a, prefix, l->name, ".weight", l->out, l->in, data + l->weight, !l->narrow, 0);
+        if (l->context < 0) rllb_i_layer_entry(a, prefix, l->name, ".bias", l->out, 0, data + l->bias, false, 0);
         if (!l->norm) continue;
-        rllb_nn_archive_add(a, rllb_i_name(name, prefix, l->norm_name, ".weight"), RLLB_NN_F32, l->out, 0,
-                            data + l->gain);
-        rllb_nn_archive_add(a, rllb_i_name(name, prefix, l->norm_name, ".bias"), RLLB_NN_F32, l->out, 0,
-                            data + l->shift);
+        rllb_i_layer_entry(a, prefix, l->norm_name, ".weight", l->out, 0, data + l->gain, false, 0);
+        rllb_i_layer_entry(a, prefix, l->norm_name, ".bias", l->out, 0, data + l->shift, false, 0);
+    }
+}
+
+static void rllb_i_normal_entries(const rllb_i_normal *n, const char *prefix, const char *what, rllb_nn_archive *a)
+{
+    static const char *const part[5] = { ".count", ".mean", ".square", ".shift", ".scale" };
+    void *const data[5] = { n->count, n->mean, n->square, n->shift, n->scale };
+    char name[RLLB_NN_NAME_MAX + 1];
+    int32_t i;
+
+    for (i = 0; n->width && i < 5; i++) {
+        rllb_nn_archive_add(a, rllb_i_name(name, prefix, what, part[i]), i < 3 ? RLLB_NN_F64 : RLLB_NN_F32,
+                            i ? n->width : 1, 0, data[i]);
     }
 }
 
 void rllb_nn_net_entries(rllb_nn_net *net, const char *prefix, rllb_nn_archive *a)
 {
     rllb_i_parameter_entries(net, net->data, prefix, a);
+    rllb_i_normal_entries(&net->normal, prefix, "normal", a);
+    rllb_i_normal_entries(&net->item_normal, prefix, "item_normal", a);
 }
 
 void rllb_nn_dqn_entries(rllb_nn_dqn *agent, rllb_nn_archive *a)
@@ -2354,6 +3127,7 @@ static void rllb_i_put_header(rllb_i_writer *w, const rllb_nn_archive *a, const 
 static float *rllb_i_panel_element(const rllb_nn_entry *e, int64_t r, int64_t c)
 {
     int64_t row = e->transposed ? c : r, col = e->transposed ? r : c, rows = e->transposed ? e->shape[1] : e->shape[0];
+    if (e->group) col = col / e->group * rllb_i_padded(e->group) + col % e->group;
     return (float *)e->data + (col / RLLB_NN_PANEL) * rows * RLLB_NN_PANEL + row * RLLB_NN_PANEL + col % RLLB_NN_PANEL;
 }
 
@@ -3630,6 +4404,73 @@ KERNEL void NAME(norm_back)(float *d, const float *n, int32_t rows, int32_t cols
     }
 }
 
+/* ---- gated recurrent units ----------------------------------------------------------------------------------- */
+
+/* One step of `rows` sequences, `panels` panels of units. gates: r, z, n one behind the other, each `panels` panels
+   that are `panel` floats apart; in, what the inputs give to them; out, when training, the gates. h_gates: what the
+   state gives to them; h: the state, old in, new out; both of this step only. y: the new state, panels `panel` apart,
+   and for the way back (or NULL) what the state gave to n, and the old state. */
+KERNEL void NAME(gru)(float *gates, const float *h_gates, float *h, float *y, float *given, float *before,
+                      ptrdiff_t panel, int32_t rows, int32_t panels)
+{
+    ptrdiff_t own = (ptrdiff_t)rows * 16, i;
+    int32_t p;
+
+    for (p = 0; p < panels; p++) {
+        float *r = gates + p * panel, *z = r + panels * panel, *n = z + panels * panel;
+        const float *hr = h_gates + p * own, *hz = hr + panels * own, *hn = hz + panels * own;
+        for (i = 0; i < own; i += VW) {
+            V reset = NAME(sigmoidv)(ADDV(LD(r + i), LD(hr + i))), keep = NAME(sigmoidv)(ADDV(LD(z + i), LD(hz + i)));
+            V from_h = LD(hn + i), old = LD(h + p * own + i);
+            V fresh = NAME(tanhv)(MADD(reset, from_h, LD(n + i))), state = MADD(keep, SUBV(old, fresh), fresh);
+            ST(h + p * own + i, state);
+            ST(y + p * panel + i, state);
+            if (!given) continue;
+            ST(r + i, reset);
+            ST(z + i, keep);
+            ST(n + i, fresh);
+            ST(given + p * panel + i, from_h);
+            ST(before + p * panel + i, old);
+        }
+    }
+}
+
+/* The same step backwards. gates: in the gates, out the gradients by what the inputs gave. dh: in the gradient by the
+   new state from later steps, out its part by the old state that does not go through the gates. d_state_gates and
+   dh_gates: the gradients by what the state gave, among those of all steps and alone. */
+KERNEL void NAME(gru_back)(float *gates, const float *given, const float *before, const float *dy,
+                           float *d_state_gates, ptrdiff_t panel, float *dh, float *dh_gates, int32_t rows,
+                           int32_t panels)
+{
+    ptrdiff_t own = (ptrdiff_t)rows * 16, i;
+    V one = SET1(1.0f);
+    int32_t p;
+
+    for (p = 0; p < panels; p++) {
+        float *r = gates + p * panel, *z = r + panels * panel, *n = z + panels * panel;
+        float *sr = d_state_gates + p * panel, *sz = sr + panels * panel, *sn = sz + panels * panel;
+        float *hr = dh_gates + p * own, *hz = hr + panels * own, *hn = hz + panels * own;
+        for (i = 0; i < own; i += VW) {
+            V reset = LD(r + i), keep = LD(z + i), fresh = LD(n + i), old = LD(before + p * panel + i);
+            V d = ADDV(LD(dh + p * own + i), LD(dy + p * panel + i)), left = SUBV(one, keep);
+            V dn = MUL(MUL(d, left), SUBV(one, MUL(fresh, fresh)));
+            V dz = MUL(MUL(d, SUBV(old, fresh)), MUL(keep, left));
+            V dr = MUL(MUL(dn, LD(given + p * panel + i)), MUL(reset, SUBV(one, reset)));
+            V ds = MUL(dn, reset);
+            ST(dh + p * own + i, MUL(d, keep));
+            ST(r + i, dr);
+            ST(z + i, dz);
+            ST(n + i, dn);
+            ST(sr + i, dr);
+            ST(sz + i, dz);
+            ST(sn + i, ds);
+            ST(hr + i, dr);
+            ST(hz + i, dz);
+            ST(hn + i, ds);
+        }
+    }
+}
+
 /* ---- parameters ---------------------------------------------------------------------------------------------- */
 
 KERNEL float NAME(square_sum)(const float *x, size_t n)
@@ -3732,7 +4573,8 @@ KERNEL void NAME(descend)(const rllb_i_descent *c, float *p, const float *g, flo
 static const rllb_nn_kernels NAME(kernels) = {
     RLLB_NN_I_SET,     NAME(multiply_nn),   NAME(multiply_tn), NAME(vector),    NAME(dots),
     NAME(transpose),   NAME(column_sums),   NAME(activate),    NAME(activate_back), NAME(softmax),
-    NAME(norm),        NAME(norm_back),     NAME(square_sum),  NAME(blend),     NAME(descend)
+    NAME(norm),        NAME(norm_back),     NAME(gru),         NAME(gru_back),  NAME(square_sum),
+    NAME(blend),       NAME(descend)
 };
 
 #undef ADDV
