@@ -541,10 +541,11 @@ RLLB_API rllb_status rllb_nn_file_query(const void *file, size_t size, const cha
 RLLB_API rllb_status rllb_nn_file_meta(const void *file, size_t size, const char *key, char *out, size_t out_size);
 
 /* The descriptor of a network saved under `prefix`: sizes from the tensors, the rest from the metadata "activation",
-   "output_activation", "leak" (absent: defaults). */
+   "output_activation", "leak", "heads" (absent: defaults). */
 RLLB_API rllb_status rllb_nn_net_desc_load(const void *file, size_t size, const char *prefix, rllb_nn_net_desc *out);
-/* Fills meta[4] with what rllb_nn_net_desc_load reads; texts live in `text`. Returns how many. */
-RLLB_API int32_t rllb_nn_net_meta(const rllb_nn_net *net, char text[64], rllb_nn_meta meta[4]);
+/* Fills meta with what rllb_nn_net_desc_load reads; texts live in `text`. Returns how many. */
+enum { RLLB_NN_NET_METAS = 5 };
+RLLB_API int32_t rllb_nn_net_meta(const rllb_nn_net *net, char text[80], rllb_nn_meta meta[RLLB_NN_NET_METAS]);
 
 #ifdef __cplusplus
 }
@@ -3539,25 +3540,43 @@ rllb_status rllb_nn_archive_load(const rllb_nn_archive *a, const void *file, siz
     return RLLB_OK;
 }
 
-/* Shape of PREFIX NAME .weight, if there is such a matrix of a size we can hold. */
-static bool rllb_i_file_layer(const void *file, size_t size, const char *prefix, const char *layer, int32_t *out,
-                              int32_t *in)
+/* Shape of PREFIX LAYER WHAT, if there is such a matrix of a size we can hold. */
+static bool rllb_i_file_matrix(const void *file, size_t size, const char *prefix, const char *layer, const char *what,
+                               int32_t *out, int32_t *in)
 {
     char name[RLLB_NN_NAME_MAX + 1];
     rllb_nn_dtype dtype;
     int64_t rows, cols;
     size_t offset;
 
-    if (rllb_nn_file_query(file, size, rllb_i_name(name, prefix, layer, ".weight"), &dtype, &rows, &cols, &offset) !=
+    if (rllb_nn_file_query(file, size, rllb_i_name(name, prefix, layer, what), &dtype, &rows, &cols, &offset) !=
         RLLB_OK) {
         return false;
     }
-    if (dtype != RLLB_NN_F32 || rows < 1 || cols < 1 || rows > RLLB_NN_UNITS_MAX || cols > RLLB_NN_UNITS_MAX) {
+    if (dtype != RLLB_NN_F32 || rows < 1 || cols < 1 || rows > 4 * RLLB_NN_UNITS_MAX || cols > 4 * RLLB_NN_UNITS_MAX) {
         return false;
     }
     *out = (int32_t)rows;
     *in = (int32_t)cols;
     return true;
+}
+
+/* Widths of NAME.0.weight, NAME.1.weight, ...: how many there are; one more than `most` are too many. */
+static int32_t rllb_i_file_chain(const void *file, size_t size, const char *prefix, const char *layer, int32_t most,
+                                 int32_t *width, int32_t *in)
+{
+    char name[16] = { 0 };
+    size_t n = strlen(layer);
+    int32_t count, cols;
+
+    memcpy(name, layer, n);
+    name[n] = '.';
+    for (count = 0; count <= most; count++) {
+        name[n + 1] = (char)('0' + count);
+        if (!rllb_i_file_matrix(file, size, prefix, name, ".weight", &width[count], &cols)) break;
+        if (count == 0) *in = cols;
+    }
+    return count;
 }
 
 /* A plain decimal, whatever the locale. Negative if it is none. */
@@ -3574,40 +3593,79 @@ static float rllb_i_decimal(const char *text)
     return (float)(value / place);
 }
 
+/* Sizes of a network from the shapes of its tensors. */
+static rllb_status rllb_i_net_shapes(const void *file, size_t size, const char *prefix, rllb_nn_net_desc *d)
+{
+    int32_t width[RLLB_NN_HIDDEN_MAX + 2], after[RLLB_NN_AFTER_MAX + 2], rows = 0, cols = 0, in = 0, encoded, i;
+    int32_t layers = rllb_i_file_chain(file, size, prefix, "layer", RLLB_NN_HIDDEN_MAX + 1, width, &in);
+    int32_t afters = rllb_i_file_chain(file, size, prefix, "after", RLLB_NN_AFTER_MAX + 1, after, &cols);
+    bool dueling = rllb_i_file_matrix(file, size, prefix, "value.0", ".weight", &d->dueling, &rows);
+    bool set = rllb_i_file_matrix(file, size, prefix, "context.0", ".weight", &rows, &cols);
+
+    if (!dueling) d->dueling = 0;
+    if (rllb_i_file_matrix(file, size, prefix, "gru", ".weight_ih", &rows, &i)) {
+        if (rows % 3) return RLLB_ERROR_SHAPE;
+        d->gru = rows / 3;
+        if (layers == 0) in = i;
+    } else if (set && layers == 0) {
+        rllb_i_file_matrix(file, size, prefix, "after.0", ".weight", &rows, &in);
+    } else if (dueling && layers == 0) {
+        rllb_i_file_matrix(file, size, prefix, "value.0", ".weight", &rows, &in);
+    }
+    if (dueling && !rllb_i_file_matrix(file, size, prefix, "advantage.1", ".weight", &d->outputs, &rows)) {
+        return RLLB_ERROR_MISSING;
+    }
+    if (set || d->gru) {
+        if (!dueling && afters < 1) return RLLB_ERROR_MISSING;
+        if (!dueling) d->outputs = after[--afters];
+    } else if (afters || (!dueling && layers < 1)) {
+        return RLLB_ERROR_MISSING;
+    } else if (!dueling) {
+        d->outputs = width[--layers];
+    }
+    if (layers > RLLB_NN_HIDDEN_MAX || afters > RLLB_NN_AFTER_MAX) return RLLB_ERROR_LIMIT;
+    for (i = 0; i < layers; i++) d->hidden[i] = width[i];
+    for (i = 0; i < afters; i++) d->after[i] = after[i];
+    if (layers == 0) d->hidden[0] = -1;
+    d->inputs = in;
+    if (!set) return RLLB_OK;
+    d->item_inputs = in;
+    d->item_outputs = d->outputs;
+    encoded = d->gru ? d->gru : layers ? width[layers - 1] : in;
+    rllb_i_file_matrix(file, size, prefix, "context.0", ".weight", &rows, &cols);
+    d->inputs = cols - 2 * encoded;
+    d->outputs = 0;
+    if (rllb_i_file_matrix(file, size, prefix, "common.1", ".weight", &rows, &cols)) d->outputs = rows;
+    return d->inputs >= 0 ? RLLB_OK : RLLB_ERROR_SHAPE;
+}
+
+static bool rllb_i_file_has(const void *file, size_t size, const char *prefix, const char *what)
+{
+    char name[RLLB_NN_NAME_MAX + 1];
+    rllb_nn_dtype dtype;
+    int64_t rows, cols;
+    size_t offset;
+
+    rllb_i_name(name, prefix, what, "");
+    return rllb_nn_file_query(file, size, name, &dtype, &rows, &cols, &offset) == RLLB_OK;
+}
+
 rllb_status rllb_nn_net_desc_load(const void *file, size_t size, const char *prefix, rllb_nn_net_desc *out)
 {
-    char text[64], name[RLLB_NN_NAME_MAX + 1], layer[] = "layer.0";
+    static const char *const norms[4] = { "norm.0.weight", "norm.value.0.weight", "norm.after.0.weight",
+                                          "norm.common.0.weight" };
+    char text[64];
     rllb_nn_net_desc d;
-    int32_t layers, rows = 0, cols = 0, width[RLLB_NN_HIDDEN_MAX + 1], unused;
-    rllb_nn_dtype dtype;
-    int64_t r, c;
-    size_t offset;
     rllb_status status = rllb_nn_file_check(file, size, NULL);
+    int32_t i;
 
     if (status != RLLB_OK) return status;
     rllb_nn_net_desc_default(&d);
-    for (layers = 0; layers <= RLLB_NN_HIDDEN_MAX; layers++) {
-        layer[6] = (char)('0' + layers);
-        if (!rllb_i_file_layer(file, size, prefix, layer, &rows, &cols)) break;
-        width[layers] = rows;
-        if (layers == 0) d.inputs = cols;
-    }
-    if (rllb_i_file_layer(file, size, prefix, "value.0", &d.dueling, &cols)) {
-        if (!rllb_i_file_layer(file, size, prefix, "advantage.1", &d.outputs, &unused)) return RLLB_ERROR_MISSING;
-        if (layers == 0) d.inputs = cols;
-    } else if (layers > 0) {
-        d.outputs = width[--layers];
-    } else {
-        return RLLB_ERROR_MISSING;
-    }
-    layer[6] = (char)('0' + RLLB_NN_HIDDEN_MAX + 1);
-    if (layers > RLLB_NN_HIDDEN_MAX || rllb_i_file_layer(file, size, prefix, layer, &rows, &cols)) {
-        return RLLB_ERROR_LIMIT;
-    }
-    for (unused = 0; unused < layers; unused++) d.hidden[unused] = width[unused];
-    if (layers == 0) d.hidden[0] = -1;
-    rllb_i_name(name, prefix, layers ? "norm.0" : "norm.value.0", ".weight");
-    d.layer_norm = rllb_nn_file_query(file, size, name, &dtype, &r, &c, &offset) == RLLB_OK;
+    status = rllb_i_net_shapes(file, size, prefix, &d);
+    if (status != RLLB_OK) return status;
+    for (i = 0; i < 4; i++) d.layer_norm = d.layer_norm || rllb_i_file_has(file, size, prefix, norms[i]);
+    d.normalise = rllb_i_file_has(file, size, prefix, "normal.count") ||
+                  rllb_i_file_has(file, size, prefix, "item_normal.count");
     if (rllb_nn_file_meta(file, size, "activation", text, sizeof text) == RLLB_OK) {
         if (rllb_nn_activation_of(text) < 0) return RLLB_ERROR_NAME;
         d.activation = (rllb_nn_activation)rllb_nn_activation_of(text);
@@ -3620,12 +3678,31 @@ rllb_status rllb_nn_net_desc_load(const void *file, size_t size, const char *pre
         d.leak = rllb_i_decimal(text);
         if (d.leak < 0) return RLLB_ERROR_FORMAT;
     }
+    if (rllb_nn_file_meta(file, size, "heads", text, sizeof text) == RLLB_OK) {
+        float heads = rllb_i_decimal(text);
+        if (!(heads >= 1 && heads <= (float)RLLB_NN_UNITS_MAX)) return RLLB_ERROR_FORMAT;
+        d.heads = (int32_t)heads;
+    }
     if (!rllb_nn_net_size(&d)) return RLLB_ERROR_SHAPE;
     *out = d;
     return RLLB_OK;
 }
 
-int32_t rllb_nn_net_meta(const rllb_nn_net *net, char text[64], rllb_nn_meta meta[4])
+/* Digits of a number that is not negative, with their final zero. */
+static void rllb_i_digits_of(int32_t number, char *out)
+{
+    char digit[12];
+    int32_t n = 0;
+
+    do {
+        digit[n++] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number);
+    while (n) *out++ = digit[--n];
+    *out = 0;
+}
+
+int32_t rllb_nn_net_meta(const rllb_nn_net *net, char text[80], rllb_nn_meta meta[RLLB_NN_NET_METAS])
 {
     double half = 0.5;
     int places, i;
@@ -3647,7 +3724,10 @@ int32_t rllb_nn_net_meta(const rllb_nn_net *net, char text[64], rllb_nn_meta met
     meta[2].value = text;
     meta[3].key = "isa";
     meta[3].value = rllb_nn_kernels_name(net->k);
-    return 4;
+    rllb_i_digits_of(net->desc.heads, text + 64);
+    meta[4].key = "heads";
+    meta[4].value = text + 64;
+    return RLLB_NN_NET_METAS;
 }
 
 #ifdef __cplusplus

@@ -362,7 +362,7 @@ enum { METAS_MOST = 48 };
 
 typedef struct metas {
     rllb_nn_meta meta[METAS_MOST];
-    char text[METAS_MOST][512], key[METAS_MOST][48], net[64];
+    char text[METAS_MOST][512], key[METAS_MOST][48], net[80];
     int32_t count;
 } metas;
 

@@ -189,9 +189,9 @@ TEST(networks_round_trip)
         const char *prefix = prefixes[i % 2];
         rllb_nn_net *net, *other;
         rllb_nn_work *work;
-        rllb_nn_meta meta[4];
+        rllb_nn_meta meta[RLLB_NN_NET_METAS];
         float x[32], y[32], z[32];
-        char text[64];
+        char text[80];
         size_t p;
         bytes f;
         d.leak = leaks[turn++ % 7];
@@ -545,9 +545,9 @@ TEST(every_prefix_is_refused)
 {
     ENTRIES(a);
     rllb_nn_net *net = small_net(&a);
-    rllb_nn_meta meta[4];
+    rllb_nn_meta meta[RLLB_NN_NET_METAS];
     float *kept = nn_floats(net->floats);
-    char text[64];
+    char text[80];
     bytes f = save(&a, meta, rllb_nn_net_meta(net, text, meta));
     size_t size;
     int taken = 0;

@@ -626,8 +626,8 @@ TEST(others_read_our_models)
         rllb_nn_work *work;
         rllb_nn_entry entries[RLLB_NN_NET_ENTRIES_MAX + 2];
         rllb_nn_archive a = { entries, 0, RLLB_NN_NET_ENTRIES_MAX + 2, 0 };
-        rllb_nn_meta meta[4];
-        char text[64];
+        rllb_nn_meta meta[RLLB_NN_NET_METAS];
+        char text[80];
         float x[ROWS * 32], y[ROWS * 32];
         unsigned char *file;
         size_t size;

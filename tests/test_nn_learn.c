@@ -1205,10 +1205,10 @@ TEST(nothing_is_allocated_after_init)
     rllb_nn_entry entries[RLLB_NN_DQN_ENTRIES_MAX];
     rllb_nn_archive a = { entries, 0, RLLB_NN_DQN_ENTRIES_MAX, 0 };
     rllb_nn_dqn_report report;
-    rllb_nn_meta meta[4];
+    rllb_nn_meta meta[RLLB_NN_NET_METAS];
     rllb_nn_net_desc net_desc;
     static unsigned char file[1 << 18];
-    char text[64];
+    char text[80];
     float y[5 * ACTS];
     const float x[5 * 4] = { 1, 2 };
     world w;
@@ -1230,7 +1230,7 @@ TEST(nothing_is_allocated_after_init)
     rllb_nn_forward(rllb_nn_dqn_net(agent), work, x, 5, y);
     rllb_nn_dqn_entries(agent, &a);
     size = rllb_nn_archive_size(&a, meta, rllb_nn_net_meta(rllb_nn_dqn_net(agent), text, meta));
-    ok = rllb_nn_archive_save(&a, meta, 4, file, sizeof file) == RLLB_OK && ok;
+    ok = rllb_nn_archive_save(&a, meta, RLLB_NN_NET_METAS, file, sizeof file) == RLLB_OK && ok;
     ok = rllb_nn_archive_load(&a, file, size, NULL) == RLLB_OK && ok;
     ok = rllb_nn_net_desc_load(file, size, "target.", &net_desc) == RLLB_OK && ok;
     heap = heap_calls - heap;

@@ -208,8 +208,8 @@ static size_t seeds(int i, uint8_t *buffer, size_t room)
         rllb_nn_dqn_destroy(agent);
     } else if (i < 4) {
         rllb_nn_net *net = make_net(i - 2);
-        rllb_nn_meta meta[4];
-        char text[64];
+        rllb_nn_meta meta[RLLB_NN_NET_METAS];
+        char text[80];
         if (!net) return 0;
         rllb_nn_net_entries(net, "", &a);
         n = seed_archive(&a, meta, rllb_nn_net_meta(net, text, meta), buffer, room);
