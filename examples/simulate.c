@@ -1,7 +1,7 @@
 /* simulate.c - balancing policies in the flow-level world: many balancers over many servers, request by request
 
    Shows what a policy does to those who wait: how long requests take, how even the servers' work is, how many requests
-   are turned away. Policies meet the same arrivals, seed by seed, so that the difference of two is known long before the
+   are turned away. Policies meet the same arrivals, seed by seed, so that their difference is known long before the
    means are. Arrivals are random or come from a trace; servers slow down, fail, leave, come back by a list of events.
 
    Build:   make build/simulate
@@ -244,17 +244,26 @@ static void cell_interval(ex_table *t, ex_estimate e, bool difference)
     }
 }
 
+/* "4", or "4x0.3": CPUs, and their speed if it is not 1. */
+static const char *short_name(const ex_group *g, char text[32])
+{
+    if (fabs(g->speed - 1) < 1e-9) snprintf(text, 32, "%d", (int)g->cpus);
+    else snprintf(text, 32, "%dx%.3g", (int)g->cpus, g->speed);
+    return text;
+}
+
 static void table_heading(const contest *c, ex_table *t)
 {
     static const char *const names[] = { "policy", "mean", "less the first", "P50", "P90", "P99", "P99.9",
                                          "Jain",   "residual", "its max", NULL };
+    char text[32];
     int32_t i;
 
     for (i = 0; names[i]; i++) {
         if (i == 2) ex_table_cell(t, "less %s", c->policies[0].name);
         else ex_table_cell(t, "%s", names[i]);
     }
-    for (i = 0; i < c->group_count; i++) ex_table_cell(t, "busy, %s", c->groups[i].name);
+    for (i = 0; i < c->group_count; i++) ex_table_cell(t, "busy %s", short_name(&c->groups[i], text));
     ex_table_cell(t, "rejected %%");
     ex_table_row(t);
 }
@@ -298,8 +307,10 @@ static void print_world(const contest *c)
     printf("; they can do %.1f flows/s of %g ms\n", c->world.capacity, 1000 * d->work_s);
     if (d->trace) {
         printf("arrivals: %s, %d %s\n", how.trace_path, (int)d->trace->count,
-               d->trace->kind == RLLB_ENV_TRACE_AMOUNTS ? "rates, scaled to a mean of the rate below"
-                                                        : "requests, their times and work scaled to the rate and work");
+               d->trace->kind == RLLB_ENV_TRACE_AMOUNTS
+                   ? "rates, scaled to a mean of the rate below"
+                   : "requests, the same for every seed but for the balancer they\n"
+                     "come to; times and work are scaled to the means asked for");
     }
     if (d->event_count > 0) printf("events: %d from %s\n", (int)d->event_count, how.events_path);
     printf("seeds %llu to %llu, %g s each, the first %g %% left out%s\n", (unsigned long long)seed,
@@ -327,7 +338,8 @@ static void print_results(const contest *c)
     for (p = 0; p < c->policy_count; p++) oracles = oracles || c->policies[p].oracle;
     printf("\nmean to P99.9: job completion time in ms%s\n"
            "Jain: index of the servers' residual times, 1 is even; residual: time in ms that a server takes for what\n"
-           "it holds; busy: flows in service at such a server; rejected: those that failed included%s\n",
+           "it holds; busy N, or NxS: flows in service at a server with N CPUs, of speed S; rejected: failed ones\n"
+           "included%s\n",
            seeds > 1 ? ", with 95 % intervals over seeds; differences are paired by seed" : "",
            oracles ? "; *: sees what no balancer sees" : "");
     printf("in %s: results.json simulate.csv series.csv and pictures\n", out);
@@ -478,7 +490,7 @@ static bool write_csv(const contest *c)
     ex_text text = { 0 };
     ex_csv csv = { .to = &text };
     int32_t s, p, i;
-    char name[64];
+    char name[64], shorter[32];
     bool ok;
 
     ex_csv_string(&csv, "preset");
@@ -487,7 +499,7 @@ static bool write_csv(const contest *c)
     ex_csv_string(&csv, "balancers");
     for (i = 0; i < EX_FLOW_FIGURES; i++) csv_estimate_names(&csv, ex_flow_keys[i]);
     for (i = 0; i < c->group_count; i++) {
-        snprintf(name, sizeof name, "busy_%s", c->groups[i].name);
+        snprintf(name, sizeof name, "busy_%s", short_name(&c->groups[i], shorter));
         csv_estimate_names(&csv, name);
     }
     ex_csv_row(&csv);
@@ -528,11 +540,12 @@ static bool write_series(const contest *c)
     ex_text text = { 0 };
     ex_csv csv = { .to = &text };
     int32_t s, p, b, i;
+    char name[32];
     bool ok;
 
     ex_text_printf(&text, "policy,rate,balancers,time_s,jct_mean,completed_per_s,lost_per_s,jain,residual_mean,"
                           "residual_max");
-    for (i = 0; i < c->group_count; i++) ex_text_printf(&text, ",busy_%s", c->groups[i].name);
+    for (i = 0; i < c->group_count; i++) ex_text_printf(&text, ",busy_%s", short_name(&c->groups[i], name));
     ex_text_printf(&text, "\n");
     for (s = 0; s < c->setting_count; s++) {
         for (p = 0; p < c->policy_count; p++) {
@@ -608,11 +621,15 @@ static bool draw_boxes(const contest *c, int32_t s)
     return ok;
 }
 
-/* The first policy, and then those with the least means: as many as colours can tell apart. */
+/* As many policies as colours can tell apart: all, or the first and those with the least means. */
 static int32_t choose_lines(const contest *c, int32_t s, int32_t lines[LINES_MOST])
 {
     int32_t order[EX_BALANCES_MAX], count = 0, i;
 
+    if (c->policy_count <= LINES_MOST) { /* then each has its colour in all pictures */
+        for (i = 0; i < c->policy_count; i++) lines[i] = i;
+        return c->policy_count;
+    }
     order_of(c, s, order);
     lines[count++] = 0;
     for (i = 0; i < c->policy_count && count < LINES_MOST; i++) {
@@ -628,6 +645,16 @@ static void lines_note(const contest *c, char *text, size_t size)
         snprintf(text, size, " Of %d policies the first and the seven others with the least means.",
                  (int)c->policy_count);
     }
+}
+
+/* Powers of ten where values lie far apart; of few decades whole ones, for the sake of round ticks. */
+static void settle_scale(ex_axis *y, double least, double most, double apart)
+{
+    y->from_zero = !(most > apart * least);
+    y->logarithmic = !y->from_zero;
+    if (!y->logarithmic || most > 100 * least) return;
+    y->low = pow(10, floor(log10(least)));
+    y->high = pow(10, ceil(log10(most)));
 }
 
 enum { PANELS = 4 };
@@ -696,10 +723,7 @@ static double *fill_strip(const contest *c, int32_t s, const int32_t *lines, int
     to->chart.series_count = count;
     to->chart.x.label = "time, s";
     to->chart.y.from_zero = true;
-    if ((which == EX_COLUMN_MEAN || which == EX_COLUMN_RESIDUAL_MEAN) && most > 30 * least) {
-        to->chart.y.from_zero = false;
-        to->chart.y.logarithmic = true;
-    }
+    if (which == EX_COLUMN_MEAN || which == EX_COLUMN_RESIDUAL_MEAN) settle_scale(&to->chart.y, least, most, 30);
     return y;
 }
 
@@ -756,7 +780,7 @@ typedef struct sweep {
 /* first and every: which settings lie on the x axis. */
 static void fill_sweep(const contest *c, sweep *to, int32_t first, int32_t every, int32_t points, bool over_rate)
 {
-    int32_t lines[LINES_MOST], count = choose_lines(c, first + every * (points - 1), lines), i, k;
+    int32_t lines[LINES_MOST], count = choose_lines(c, c->setting_count - 1, lines), i, k;
     double least = HUGE_VAL, most = 0;
 
     for (i = 0; i < points; i++) {
@@ -769,8 +793,8 @@ static void fill_sweep(const contest *c, sweep *to, int32_t first, int32_t every
             to->mean[k][i] = 1000 * e.mean;
             to->low[k][i] = isfinite(e.low) ? fmax(1000 * e.low, 1e-6) : 1000 * e.mean;
             to->high[k][i] = isfinite(e.high) ? 1000 * e.high : 1000 * e.mean;
-            if (e.mean < least) least = e.mean;
-            if (e.mean > most) most = e.mean;
+            if (to->mean[k][i] < least) least = to->mean[k][i];
+            if (to->mean[k][i] > most) most = to->mean[k][i];
         }
         to->series[k].name = c->policies[lines[k]].name;
         to->series[k].x = to->x;
@@ -786,8 +810,7 @@ static void fill_sweep(const contest *c, sweep *to, int32_t first, int32_t every
     to->chart.x.label = over_rate ? "flows per second" : "balancers";
     to->chart.x.logarithmic = !over_rate;
     to->chart.y.label = "job completion time, ms";
-    to->chart.y.from_zero = !(most > 20 * least);
-    to->chart.y.logarithmic = most > 20 * least;
+    settle_scale(&to->chart.y, least, most, 8);
 }
 
 static bool draw_sweep(const contest *c)
@@ -797,7 +820,8 @@ static bool draw_sweep(const contest *c)
     int32_t panel_count = rate_count > 1 ? (many < 6 ? many : 6) : 1;
     ex_panel panels[6];
     ex_figure figure;
-    char subtitle[200], note[240], more[120];
+    char subtitle[240], note[240], more[120];
+    int used;
 
     memset(panels, 0, sizeof panels);
     memset(&figure, 0, sizeof figure);
@@ -813,11 +837,12 @@ static bool draw_sweep(const contest *c)
             snprintf(p->title, sizeof p->title, "%.6g flows/s (load %.2f)", c->settings[0].rate,
                      c->settings[0].rate / c->world.capacity);
         }
-        p->chart.title = p->title;
+        if (panel_count > 1) p->chart.title = p->title;
         panels[i].line = &p->chart;
     }
-    snprintf(subtitle, sizeof subtitle, "%s: %d servers that can do %.1f flows/s", ex_preset_names[how.preset],
-             (int)c->world.desc.count, c->world.capacity);
+    used = snprintf(subtitle, sizeof subtitle, "%s: %d servers that can do %.1f flows/s", ex_preset_names[how.preset],
+                    (int)c->world.desc.count, c->world.capacity);
+    if (panel_count == 1) snprintf(subtitle + used, sizeof subtitle - (size_t)used, "; %s", panels_of[0].title);
     lines_note(c, more, sizeof more);
     snprintf(note, sizeof note, "Shaded: 95 %% interval over %d seeds.%s", (int)seeds, more);
     figure.title = "Mean job completion time";
