@@ -792,31 +792,30 @@ typedef struct line {
     double width;
     ex_dash dash;
     const char *name;
-    double lift; /* of its name, pixels */
 } line;
 
-/* Solid: told every capacity. Dashed: told the CPUs only. */
+#define VIOLET EX_RGB(0x8A4FB0u)
 static const line lines[] = {
-    { UNTOLD, 2, ORANGE, 3.5, EX_DASHED, "SED, told CPUs only", -9 },
-    { TOLD, 1, ORANGE, 3.5, EX_SOLID, "SED, told capacities", 9 },
-    { UNTOLD, 1, ORANGE, 2, EX_DASHED, "least in flight (LSQ)", 6 },
-    { UNTOLD, 3, GREEN, 2.5, EX_DASHED, "power-of-two, CPUs only", 0 },
-    { TOLD, 2, GREEN, 2.5, EX_SOLID, "power-of-two, capacities", -2 },
-    { EQUALISE, 1, EX_RGB(0x8A4FB0u), 2.5, EX_DOTTED, "equalise, told nothing", 0 },
-    { TOLD, 0, GREY, 2, EX_SOLID, "weighted random", 6 },
-    { DRAWS, 0, BLUE, 5, EX_SOLID, "draw(d, a, gamma)", 0 },
-    { TOLD, 3, GREY, 2, EX_DASH_DOT, "SED, sees all queues", 0 },
+    { UNTOLD, 2, ORANGE, 3.5, EX_DASHED, "SED, told CPUs" },
+    { TOLD, 1, ORANGE, 3.5, EX_SOLID, "SED, told capacities" },
+    { UNTOLD, 1, ORANGE, 2, EX_DOTTED, "least in flight (LSQ)" },
+    { UNTOLD, 3, GREEN, 2.5, EX_DASHED, "power-of-two, told CPUs" },
+    { TOLD, 2, GREEN, 2.5, EX_SOLID, "power-of-two, told capacities" },
+    { EQUALISE, 1, VIOLET, 2.5, EX_DOTTED, "equalise, told nothing" },
+    { TOLD, 0, GREY, 2, EX_SOLID, "random, told capacities" },
+    { DRAWS, 0, BLUE, 5, EX_SOLID, "draw, told capacities" },
+    { TOLD, 3, GREY, 2, EX_DASH_DOT, "SED that sees all queues" },
 };
+enum { LINES = EX_COUNT(lines) };
 
-static void draw_view_line(const plane *p, const line *l)
+/* Where the line is at the right, and answers the figure there. */
+static double draw_view_line(const plane *p, const line *l, double *y)
 {
     const block *t = &blocks[l->block];
     ex_point points[COLUMNS_MAX];
-    char name[80];
     double last = 0;
     int32_t c;
 
-    if (!wanted(l->block)) return;
     for (c = 0; c < t->column_count; c++) {
         last = find(l->block, l->row, 0, c).ours.mean;
         points[c].x = across(p, t->columns[c].balancers);
@@ -824,33 +823,73 @@ static void draw_view_line(const plane *p, const line *l)
     }
     ex_draw_polyline(p->c, points, t->column_count, l->width, l->dash, l->color);
     for (c = 0; c < t->column_count; c++) ex_draw_circle(p->c, points[c].x, points[c].y, l->width + 1.5, l->color);
-    snprintf(name, sizeof name, "%s: %.0f ms", l->name, last);
-    ex_draw_text(p->c, p->r.x + p->r.width + 16, points[t->column_count - 1].y + l->lift, 17,
-                 l->width > 3 ? EX_BOLD : EX_REGULAR, EX_LEFT | EX_MIDDLE, l->color, name);
+    *y = points[t->column_count - 1].y;
+    return last;
+}
+
+/* Names that would overlap give way to each other, half the distance each, until none does. */
+static void give_way(double place[LINES], const int32_t order[LINES], int32_t count)
+{
+    const double apart = 23;
+    int32_t round, i;
+
+    for (round = 0; round < 200; round++) {
+        for (i = 0; i + 1 < count; i++) {
+            double lacks = apart - (place[order[i + 1]] - place[order[i]]);
+            if (lacks <= 0) continue;
+            place[order[i]] -= lacks / 2;
+            place[order[i + 1]] += lacks / 2;
+        }
+    }
+}
+
+static void draw_view_lines(const plane *p)
+{
+    double at[LINES], place[LINES], ms[LINES], x = p->r.x + p->r.width;
+    int32_t order[LINES], count = 0, i, k;
+    char name[80];
+
+    for (i = LINES - 1; i >= 0; i--) {
+        if (!wanted(lines[i].block)) continue;
+        ms[i] = draw_view_line(p, &lines[i], &at[i]);
+        place[i] = at[i];
+        for (k = count++; k > 0 && at[order[k - 1]] > at[i]; k--) order[k] = order[k - 1];
+        order[k] = i;
+    }
+    give_way(place, order, count);
+    for (k = 0; k < count; k++) {
+        const line *l = &lines[i = order[k]];
+        ex_point lead[3] = { { x + 9, at[i] }, { x + 24, place[i] }, { x + 28, place[i] } };
+        ex_draw_polyline(p->c, lead, 3, 1, EX_SOLID, ex_alpha(l->color, 0.4));
+        snprintf(name, sizeof name, "%s: %.0f ms", l->name, ms[i]);
+        ex_draw_text(p->c, x + 34, place[i], 17, l->width > 3 ? EX_BOLD : EX_REGULAR, EX_LEFT | EX_MIDDLE, l->color,
+                     name);
+    }
 }
 
 static bool picture_views(void)
 {
     static const double marks[] = { 200, 300, 500, 1000, 2000, 3000 };
     static const char *const mark_names[] = { "0.2 s", "0.3 s", "0.5 s", "1 s", "2 s", "3 s" };
-    plane p = { NULL, { 92, 132, 770, 548 }, 1, 128, 170, 3300, true, true };
+    plane p = { NULL, { 92, 152, 800, 530 }, 1, 128, 170, 3300, true, true };
     ex_canvas canvas;
     int32_t i;
     bool ok;
 
-    if (!ex_canvas_create(&canvas, 1200, 800)) return false;
+    if (!ex_canvas_create(&canvas, 1280, 800)) return false;
     p.c = &canvas;
     ex_draw_text(&canvas, 36, 34, 28, EX_BOLD, EX_LEFT | EX_TOP, EX_INK,
-                 "The more balancers there are, the worse they do by what each one sees");
+                 "Balancers that see only their own requests herd");
     ex_draw_text(&canvas, 36, 76, 18, EX_REGULAR, EX_LEFT | EX_TOP, EX_MUTED,
-                 "Mean time of a request; the same load (0.84) on the same 24 servers of unequal speed, spread over "
-                 "1 to 128 balancers");
+                 "Mean time of a request against the number of balancers that share the work: always the same 24 "
+                 "servers of unequal speed,\nalways the same load (0.84). Told CPUs: how many each server has; told "
+                 "capacities: how fast they are as well.");
     for (i = 0; i < EX_COUNT(marks); i++) mark_y(&p, marks[i], mark_names[i]);
     for (i = 0; i < EX_COUNT(many); i++) mark_x(&p, many[i].balancers, many[i].name);
     ex_draw_line(&canvas, p.r.x, p.r.y + p.r.height, p.r.x + p.r.width, p.r.y + p.r.height, 1.25, EX_AXIS);
     ex_draw_text(&canvas, p.r.x + p.r.width / 2, p.r.y + p.r.height + 40, 17, EX_REGULAR, EX_CENTER | EX_TOP, EX_MUTED,
                  "balancers, each of which sees its own requests only");
-    for (i = EX_COUNT(lines) - 1; i >= 0; i--) draw_view_line(&p, &lines[i]);
+    draw_view_lines(&p);
     ok = ex_canvas_write_png(&canvas, ex_path_join(out, "partial_views.png").text);
     ex_canvas_free(&canvas);
     return ok;
@@ -870,23 +909,24 @@ static void draw_pair(const plane *p, double x, const finding *f, ex_color color
 {
     double low = fmax(f->low, p->y_low), high = fmin(f->high, p->y_high), y = down(p, f->published);
 
-    ex_draw_line(p->c, x, down(p, low), x, down(p, high), 5, ex_alpha(color, 0.3));
-    ex_draw_circle(p->c, x, down(p, f->ours.mean), 3.6, color);
     ex_draw_circle(p->c, x, y, 8.5, ex_alpha(color, 0.85));
     ex_draw_circle(p->c, x, y, 6.3, EX_WHITE);
-    ex_draw_line(p->c, x, fmax(down(p, high), y - 6), x, fmin(down(p, low), y + 6), 5, ex_alpha(color, 0.3));
+    if (isfinite(f->low)) ex_draw_line(p->c, x, down(p, low), x, down(p, high), 5, ex_alpha(color, 0.3));
     ex_draw_circle(p->c, x, down(p, f->ours.mean), 3.6, color);
 }
 
 static void draw_panel(ex_canvas *canvas, ex_rect r, int32_t b, int32_t v, const double *marks, int32_t mark_count)
 {
+    static const char *const over[] = { [A] = "Table A, 4 and 2 CPUs, by load: ",
+                                        [B] = "Table B, load 0.7, by balancers (LB): " };
     const block *t = &blocks[b];
     plane p = { canvas, r, -0.5, t->column_count - 0.5, marks[0], marks[mark_count - 1], false, v == 1 || b == B };
     double step = 0.82 / t->row_count;
-    char text[32];
+    char text[96];
     int32_t i, c;
 
-    ex_draw_text(canvas, r.x - 50, r.y - 40, 19, EX_BOLD, EX_LEFT | EX_TOP, EX_TEXT, t->views[v].name);
+    snprintf(text, sizeof text, "%s%s", over[b], t->views[v].name);
+    ex_draw_text(canvas, r.x - 50, r.y - 40, 18, EX_BOLD, EX_LEFT | EX_TOP, EX_TEXT, text);
     for (i = 0; i < mark_count; i++) {
         snprintf(text, sizeof text, "%g", marks[i]);
         mark_y(&p, marks[i], text);
