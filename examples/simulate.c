@@ -29,7 +29,7 @@ static ex_list rates, loads, balancers;
 static int32_t seeds = 5, guards, jobs;
 static double duration_s = 120, warmup = 0.1;
 static uint64_t seed = 1;
-static bool quiet;
+static bool quiet, no_pictures;
 
 static ex_option options[] = {
     EX_HEADING("The world"),
@@ -52,6 +52,7 @@ static ex_option options[] = {
     EX_DOUBLE("warmup", &warmup, 0, 0.95, "X", "share of the run that is left out at its start"),
     EX_INT("jobs", &jobs, 0, 4096, "N", "runs at a time; 0: one for every processor"),
     EX_STRING("out", &out, "DIR", "folder for the results"),
+    EX_FLAG("no-pictures", &no_pictures, "numbers only"),
     EX_FLAG("quiet", &quiet, "no progress, no tables"),
 };
 
@@ -119,7 +120,6 @@ static void make_settings(contest *c)
         double rate = c->world.desc.rate;
         if (rates.count > 0) rate = rates.values[i];
         if (loads.count > 0) rate = loads.values[i] * c->world.capacity;
-        ex_flows_warn_rate(&c->world, rate);
         for (k = 0; k < (balancers.count > 0 ? balancers.count : 1); k++) {
             setting *s = &c->settings[c->setting_count++];
             s->rate = rate;
@@ -149,6 +149,9 @@ static int check_size(const contest *c)
         double flows = c->settings[i].rate * duration_s;
         if (flows <= FLOWS_MOST) continue;
         return ex_usage("duration", "%.3g flows in a run are more than %.0g", flows, FLOWS_MOST);
+    }
+    for (i = 0; i < c->setting_count; i += balancers.count > 0 ? balancers.count : 1) {
+        ex_flows_warn_rate(&c->world, c->settings[i].rate);
     }
     return EX_OK;
 }
@@ -260,8 +263,8 @@ static void table_heading(const contest *c, ex_table *t)
     int32_t i;
 
     for (i = 0; names[i]; i++) {
-        if (i == 2) ex_table_cell(t, "less %s", c->policies[0].name);
-        else ex_table_cell(t, "%s", names[i]);
+        if (i != 2) ex_table_cell(t, "%s", names[i]);
+        else if (c->policy_count > 1) ex_table_cell(t, "less %s", c->policies[0].name);
     }
     for (i = 0; i < c->group_count; i++) ex_table_cell(t, "busy %s", short_name(&c->groups[i], text));
     ex_table_cell(t, "rejected %%");
@@ -275,8 +278,8 @@ static void table_row(const contest *c, ex_table *t, int32_t s, int32_t p)
 
     ex_table_cell(t, "%s%s", c->policies[p].name, c->policies[p].oracle ? " *" : "");
     cell_interval(t, figure_of(c, s, p, EX_FLOW_MEAN), false);
-    if (p == 0) ex_table_cell(t, "0");
-    else cell_interval(t, ex_cells_differ(runs_of(c, s, p), runs_of(c, s, 0), seeds, EX_FLOW_MEAN), true);
+    if (p == 0 && c->policy_count > 1) ex_table_cell(t, "0");
+    else if (p > 0) cell_interval(t, ex_cells_differ(runs_of(c, s, p), runs_of(c, s, 0), seeds, EX_FLOW_MEAN), true);
     for (i = 0; i < EX_COUNT(times); i++) cell_ms(t, figure_of(c, s, p, times[i]).mean);
     ex_table_cell(t, "%.3f", figure_of(c, s, p, EX_FLOW_JAIN).mean);
     cell_ms(t, figure_of(c, s, p, EX_FLOW_RESIDUAL_MEAN).mean);
@@ -313,8 +316,8 @@ static void print_world(const contest *c)
                      "come to; times and work are scaled to the means asked for");
     }
     if (d->event_count > 0) printf("events: %d from %s\n", (int)d->event_count, how.events_path);
-    printf("seeds %llu to %llu, %g s each, the first %g %% left out%s\n", (unsigned long long)seed,
-           (unsigned long long)seed + (unsigned long long)seeds - 1, duration_s, 100 * warmup,
+    printf("seeds from %llu on, %d run%s of %g s for each policy, the first %g %% left out%s\n",
+           (unsigned long long)seed, (int)seeds, seeds == 1 ? "" : "s", duration_s, 100 * warmup,
            how.unguarded ? "; no guard rails" : "");
 }
 
@@ -342,7 +345,7 @@ static void print_results(const contest *c)
            "included%s\n",
            seeds > 1 ? ", with 95 % intervals over seeds; differences are paired by seed" : "",
            oracles ? "; *: sees what no balancer sees" : "");
-    printf("in %s: results.json simulate.csv series.csv and pictures\n", out);
+    printf("in %s: results.json simulate.csv series.csv%s\n", out, no_pictures ? "" : " and pictures");
 }
 
 /* ---- files ------------------------------------------------------------------------------------------------- */
@@ -858,10 +861,10 @@ static bool draw(const contest *c)
 {
     int32_t s;
 
-    for (s = 0; s < c->setting_count; s++) {
+    for (s = 0; s < c->setting_count && !no_pictures; s++) {
         if (!draw_boxes(c, s) || !draw_series(c, s)) return false;
     }
-    return c->setting_count == 1 || draw_sweep(c);
+    return c->setting_count == 1 || no_pictures || draw_sweep(c);
 }
 
 /* ---- main -------------------------------------------------------------------------------------------------- */
