@@ -1400,6 +1400,13 @@ typedef struct rllb_i_moments {
     float discounted;   /* sum(v f) / sum(f) */
 } rllb_i_moments;
 
+/* What is known of each block of 64 servers: who ties with its least, that, the greatest cost that does, how many. */
+typedef struct rllb_i_blocks {
+    uint64_t tied[RLLB_BALANCER_SERVERS_MAX / 64];
+    int32_t least[RLLB_BALANCER_SERVERS_MAX / 64], most[RLLB_BALANCER_SERVERS_MAX / 64];
+    int32_t ties[RLLB_BALANCER_SERVERS_MAX / 64];
+} rllb_i_blocks;
+
 /* Pointers are aligned to 64 bytes, arrays padded to a multiple of 16; what each does stands at the template. */
 typedef struct rllb_i_kernels {
     const char *name;
@@ -1407,6 +1414,11 @@ typedef struct rllb_i_kernels {
                      uint64_t *words);
     int32_t (*least_idle)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
                           uint64_t *words);
+    int32_t (*pick)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
+                    bool idle_first, uint32_t random);
+    int32_t (*pick_blocks)(rllb_i_blocks *known, const int32_t *counts, const float *scale, int32_t n,
+                           bool idle_first, uint64_t changed, uint32_t random);
+    int32_t (*bit)(uint64_t word, int32_t rank);
     void (*reduce)(const float *v, const float *age_s, int32_t n, float rate, float *product, rllb_i_moments *out);
     float (*quantile)(const float *v, int32_t n, double q);
 } rllb_i_kernels;
@@ -1429,6 +1441,18 @@ static RLLB_I_ALWAYS_INLINE float rllb_i_float_of(int32_t bits)
     float f;
     memcpy(&f, &bits, sizeof f);
     return f;
+}
+
+/* Index of the lowest bit that is set; one is. */
+static RLLB_I_ALWAYS_INLINE int32_t rllb_i_lowest(uint64_t word)
+{
+#if defined(__GNUC__)
+    return __builtin_ctzll(word);
+#else
+    int32_t i = 0;
+    while (!(word >> i & 1)) i++;
+    return i;
+#endif
 }
 
 /* The quantile's next pivot, in [first, last). These are bits of floats: the value of rank k lies between; `under`
@@ -1486,7 +1510,7 @@ static RLLB_I_ALWAYS_INLINE int32_t rllb_i_pivot(int32_t first, int32_t last, in
 static const rllb_i_kernels *rllb_i_kernels_best(void)
 {
 #ifdef RLLB_I_X86
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt")) {
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt")) {
         return __builtin_cpu_supports("avx512f") ? &rllb_i_scan_kernels_avx512 : &rllb_i_scan_kernels_avx2;
     }
     if (__builtin_cpu_supports("sse2")) return &rllb_i_scan_kernels_sse2;
@@ -1527,11 +1551,12 @@ enum { RLLB_I_WORKERS = 1 };
 
 enum {
     RLLB_I_MAGIC = 0x626c6c72, /* "rllb" */
-    RLLB_I_LAYOUT = 1,         /* changes when the block's does */
+    RLLB_I_LAYOUT = 2,         /* changes when the block's does */
     RLLB_I_DRAWS = 64,
     RLLB_I_STARVED = 16,
     RLLB_I_POOL = 16,          /* replies of servers, and how many in-flight numbers of late tell hot from cold */
     RLLB_I_HEARD = 64,
+    RLLB_I_LOG = 1024,         /* picks and ends whose server a handle remembers; a power of two */
     RLLB_I_SET_WORDS = 5 /* of a published set, per server: see rllb_i_set */
 };
 #define RLLB_I_TICKS_PER_S 1024.0 /* of a sample's time; half of 32 bits of them are 24 days */
@@ -1555,30 +1580,32 @@ enum {
     RLLB_I_SAMPLES,  /* durations taken */
     RLLB_I_SUM,      /* double: of them */
     RLLB_I_LOG_SUM,  /* double: of their logarithms */
-    RLLB_I_FLOWS,    /* in flight, all servers */
+    RLLB_I_FLOWS,    /* in flight, all servers: for MAGLEV_BOUNDED */
     RLLB_I_SCALARS = 24
 };
 
 /* The keeper's record of one server. */
 typedef struct rllb_i_server {
     char name[RLLB_BALANCER_NAME_MAX];
+    float in_force;
+    float unloaded;         /* duration in quiet moments, over a long memory */
+    float field, smoothed;  /* what the reward looks at; -1: no samples */
+    float kalman, kalman_variance;
+    int32_t generation;     /* how many have had this index */
+    int32_t served;         /* well, in probation */
+    double until_s, since_s, calm_since_s;
+    uint64_t ejections, samples_at_start;
+    /* What every tick that sees it in use touches, kept together. */
     int32_t state;
     bool usable, probation;
     float weight;           /* as configured */
     float found;            /* by controller or rule, over the mean; 0: not yet */
-    float in_force;
-    float unloaded;         /* duration in quiet moments, over a long memory */
-    float duration;         /* mean of late */
     float found_at_tick;    /* what the rate of change is measured from */
-    float field, smoothed;  /* what the reward looks at; -1: no samples */
-    float kalman, kalman_variance;
-    int32_t generation;     /* how many have had this index */
+    float duration;         /* mean of late */
     int32_t level;          /* how often ejected of late */
-    int32_t served;         /* well, in probation */
-    double until_s, since_s, calm_since_s;
-    uint64_t ejections, seen_picks, seen_done, seen_failed, recent_done, recent_failed, seen_samples;
-    uint64_t samples_at_start;
-    double dry, picked_s;   /* picks of all since the last of its own; the tick that saw it */
+    uint64_t seen_picks, seen_done, seen_failed, recent_done, recent_failed, seen_samples;
+    double dry_from;        /* picks of all, as of the tick that saw its own latest; -1: this tick */
+    double picked_s;        /* that tick */
 } rllb_i_server;
 
 typedef struct rllb_i_interval {
@@ -1595,8 +1622,10 @@ typedef struct rllb_i_head {
     int32_t table_turn;     /* which of the two tables is in force */
     bool table_stale;
     bool ticked, shadow, stale, panic, told; /* told: a reward is there */
+    bool quiet;             /* as long as nothing fails and nobody starves, a tick changes no weight */
     float blend, d, a, gamma;
     double tick_s, act_s, rule_s, reward;
+    double picked, thirst;  /* picks that ticks saw; how many there are before a server may starve */
     int32_t tick, starved, starving[RLLB_I_STARVED]; /* ticks so far; whom the latest found starving */
     rllb_i_interval before, latest, total; /* of ended flows: the two last intervals, and all up to the last */
     char name[RLLB_BALANCER_NAME_MAX];
@@ -1636,23 +1665,25 @@ typedef struct rllb_i_reply {
     double at_s;
 } rllb_i_reply;
 
-typedef int32_t (*rllb_i_bit_fn)(uint64_t word, int32_t rank);
-
 struct rllb_balancer {
     /* what every pick touches */
     rllb_i_head *head;
     uint32_t adopted; /* sequence of what this handle has copied */
     int32_t extras;   /* what a pick has to do besides: RLLB_I_OWED ... */
-    rllb_i_mind mind[2];
+    const rllb_i_published *now;
+    double now_s;
     const rllb_i_kernels *k;
-    rllb_i_bit_fn bit;
     int32_t *in_flight, *own; /* [workers][stride]; this worker's row */
     rllb_i_cell *cells, *mine;
-    uint64_t *scalars, *count; /* [lanes][RLLB_I_SCALARS] */
-    double now_s;
+    uint64_t logged; /* picks and ends so far; the servers of the latest are in `log` */
     int32_t stride, workers, lane, used, live, d;
+    rllb_ties ties;
+    bool keeper_only, counts_flows;
+    rllb_i_mind mind[2];
+    uint64_t *scalars, *count; /* [lanes][RLLB_I_SCALARS] */
 
     /* what a done touches */
+    bool failed; /* since the last tick, or that is not known */
     uint64_t *slots, *ends, *arrivals; /* [lanes] [stride] [lane_slots]; the last without servers. Samples */
     int32_t lane_slots, suspensions;
     uint32_t keep_below;
@@ -1664,7 +1695,6 @@ struct rllb_balancer {
     uint16_t *table; /* [2][table] */
     int32_t *published; /* [2][words] */
     int32_t *copy[2], *draft;
-    const rllb_i_published *now;
     size_t set_words, words; /* of a set, of an area */
     int32_t table_turn, tick, owed, owing[RLLB_I_STARVED], replies;
     float mean_average, weight_sum, *time_scale, *service, *queue, *costs;
@@ -1681,9 +1711,13 @@ struct rllb_balancer {
     int32_t *instead;
     uint32_t *offset, *skip;
     int32_t observations, padded_slots;
-    bool keeper_only;
     char name[RLLB_BALANCER_NAME_MAX];
     void *block;
+    uint64_t ticked, scanned; /* `logged` as of this handle's last tick and scan by blocks ... */
+    const float *scanned_by;  /* ... of this (NULL: `blocks` do not hold) ... */
+    bool scanned_idle;        /* ... in this way */
+    rllb_i_blocks blocks;
+    uint16_t log[RLLB_I_LOG]; /* a ring */
 };
 
 enum { RLLB_I_OWED = 1, RLLB_I_SHADOW = 2, RLLB_I_ARRIVALS = 4 };
@@ -2076,6 +2110,7 @@ static void rllb_i_server_start(rllb_balancer *b, int32_t index, const rllb_serv
     rllb_i_copy_name(s->name, desc ? desc->name : NULL, index);
     s->weight = desc ? desc->weight : 1;
     s->generation = generation;
+    s->dry_from = b->head->picked;
     s->since_s = since_s;
     s->calm_since_s = -HUGE_VAL;
     s->kalman = 0.5f;
@@ -2091,7 +2126,6 @@ static void rllb_i_server_start(rllb_balancer *b, int32_t index, const rllb_serv
 }
 
 static void rllb_i_publish(rllb_balancer *b, double now_s);
-static rllb_i_bit_fn rllb_i_bit_best(void);
 
 /* What must agree before a handle may join a block. */
 static void rllb_i_head_fill(const rllb_balancer *b, rllb_i_head *h)
@@ -2154,8 +2188,9 @@ static void rllb_i_handle_start(rllb_balancer *b)
     int32_t i, lane = b->desc.worker < 0 ? b->workers : b->desc.worker;
     uint64_t stream = rllb_i_mix(b->desc.stream) + (uint64_t)(int64_t)lane, generation;
 
-    b->bit = rllb_i_bit_best();
     b->keeper_only = b->desc.worker < 0;
+    b->ties = b->desc.ties;
+    b->counts_flows = b->desc.policy == RLLB_BALANCE_MAGLEV_BOUNDED;
     b->lane = lane;
     b->count = b->scalars + (size_t)lane * RLLB_I_SCALARS;
     if (!b->keeper_only) {
@@ -2173,6 +2208,7 @@ static void rllb_i_handle_start(rllb_balancer *b)
     b->now_s = -RLLB_I_TIME_MAX;
     b->arrived_s = (double)NAN;
     for (i = 0; i < b->stride; i++) b->stamp_s[i] = -HUGE_VAL;
+    b->failed = true;
     rllb_i_copy_name(b->name, b->head->name, 0);
     b->desc.name = b->name;
     b->desc.servers = NULL;
@@ -2450,12 +2486,12 @@ static void rllb_i_list_starving(rllb_balancer *b)
 {
     rllb_balance how = rllb_i_dispatch(&b->desc, b->desc.policy);
     rllb_i_head *h = b->head;
-    double total = 0;
+    double total = 0, least = b->desc.guard.minimum_share > 0.1f ? 1 / (double)b->desc.guard.minimum_share : 10;
     int32_t j, ejected, counted;
 
     rllb_i_judge(b, &ejected, &counted); /* the tick may have ejected some */
-    h->tick++;
     h->starved = 0;
+    h->thirst = HUGE_VAL;
     for (j = 0; j < h->used && h->starved < RLLB_I_STARVED; j++) {
         const rllb_i_server *s = &b->server[j];
         if (rllb_i_is_due_back(h, s) && !s->usable && rllb_i_flows(b, j) == 0) h->starving[h->starved++] = j;
@@ -2464,9 +2500,12 @@ static void rllb_i_list_starving(rllb_balancer *b)
     for (j = 0; j < h->used; j++) total += b->server[j].usable ? (double)b->server[j].weight : 0;
     for (j = 0; j < h->used && h->starved < RLLB_I_STARVED; j++) {
         const rllb_i_server *s = &b->server[j];
-        double due = s->dry * (double)s->weight / total; /* picks that a fair share would have been */
+        double due = (h->picked - s->dry_from) * (double)s->weight / total; /* picks of a fair share */
+        double thirst = s->dry_from + 0.999999 * least * total / (double)s->weight;
         bool long_ago = h->tick_s - s->picked_s >= 1 && due >= 10;
-        if (s->usable && (long_ago || due * (double)b->desc.guard.minimum_share >= 1)) h->starving[h->starved++] = j;
+        if (!s->usable) continue;
+        if (thirst < h->thirst) h->thirst = thirst;
+        if (long_ago || due * (double)b->desc.guard.minimum_share >= 1) h->starving[h->starved++] = j;
     }
 }
 
@@ -2508,6 +2547,7 @@ static void rllb_i_publish(rllb_balancer *b, double now_s)
     int32_t *area;
 
     memset(p, 0, sizeof *p);
+    h->quiet = false;
     rllb_i_judge(b, &ejected, &counted);
     for (j = 0; j < h->used; j++) usable += b->server[j].usable;
     p->policy = (int32_t)(acts ? b->desc.policy : b->desc.fallback);
@@ -2635,6 +2675,7 @@ static void rllb_i_adopt(rllb_balancer *b)
     rllb_i_open_mind(b, words, 0, (rllb_balance)p->policy);
     if (p->shadow) rllb_i_open_mind(b, words, 1, b->desc.policy);
     rllb_i_open_times(b);
+    b->scanned_by = NULL;
     b->extras = (b->owed ? RLLB_I_OWED : 0) | (p->shadow ? RLLB_I_SHADOW : 0) |
                 (b->desc.features == RLLB_FEATURES_NEURIPS && b->desc.slots ? RLLB_I_ARRIVALS : 0);
 }
@@ -2642,18 +2683,6 @@ static void rllb_i_adopt(rllb_balancer *b)
 /* ---- >>picks -----------------------------------------------------------------------------------------------
    The hot path: one server per request, from the handle's copy and the counters. Writes nothing but this worker's own
    counters and the handle. */
-
-/* Index of the lowest bit that is set; one is. */
-static int32_t rllb_i_lowest(uint64_t word)
-{
-#if defined(__GNUC__)
-    return __builtin_ctzll(word);
-#else
-    int32_t i = 0;
-    while (!(word >> i & 1)) i++;
-    return i;
-#endif
-}
 
 static int32_t rllb_i_ones(uint64_t word)
 {
@@ -2672,28 +2701,6 @@ static int32_t rllb_i_rotate(const rllb_balancer *b, rllb_i_mind *m, const uint6
     return word ? 64 * i + rllb_i_lowest(word) : -1;
 }
 
-/* Index of the set bit of that rank. */
-static int32_t rllb_i_bit_plain(uint64_t word, int32_t rank)
-{
-    while (rank-- > 0) word &= word - 1;
-    return rllb_i_lowest(word);
-}
-
-#if defined(RLLB_I_X86) && defined(__x86_64__)
-RLLB_I_ATTR(target("bmi2")) static int32_t rllb_i_bit_bmi2(uint64_t word, int32_t rank)
-{
-    return rllb_i_lowest(_pdep_u64((uint64_t)1 << rank, word));
-}
-#endif
-
-static rllb_i_bit_fn rllb_i_bit_best(void)
-{
-#if defined(RLLB_I_X86) && defined(__x86_64__)
-    if (__builtin_cpu_supports("bmi2")) return rllb_i_bit_bmi2;
-#endif
-    return rllb_i_bit_plain;
-}
-
 /* One of the tied. The random number is drawn whether or not it is needed: that costs less than a branch upon it. The
    bias of the product is below 2^-20. */
 static int32_t rllb_i_break_tie(const rllb_balancer *b, rllb_i_mind *m, const uint64_t *words, int32_t tied)
@@ -2701,29 +2708,61 @@ static int32_t rllb_i_break_tie(const rllb_balancer *b, rllb_i_mind *m, const ui
     int32_t rank = 0, i, ones;
     uint64_t word;
 
-    if (b->desc.ties == RLLB_TIES_RANDOM) rank = (int32_t)(((rllb_rng_u64(&m->rng) >> 32) * (uint32_t)tied) >> 32);
+    if (b->ties == RLLB_TIES_RANDOM) rank = (int32_t)(((rllb_rng_u64(&m->rng) >> 32) * (uint32_t)tied) >> 32);
     if (tied < 1) return -1;
-    if (b->desc.ties == RLLB_TIES_ROTATE) {
+    if (b->ties == RLLB_TIES_ROTATE) {
         i = rllb_i_rotate(b, m, words);
         if (i >= 0) return i;
     }
-    if (b->used <= 64) return b->bit(words[0], rank);
+    if (b->used <= 64) return b->k->bit(words[0], rank);
     for (i = 0; (word = words[i]) == 0 || (rank && (ones = rllb_i_ones(word)) <= rank); i++) {
         if (word) rank -= ones;
     }
-    return 64 * i + b->bit(word, rank);
+    return 64 * i + b->k->bit(word, rank);
 }
 
-/* argmin (q + 1) scale; busy servers only if none is idle, when `idle_first`. */
-RLLB_I_APART static int32_t rllb_i_scan(const rllb_balancer *b, rllb_i_mind *m, const float *scale, bool idle_first)
+/* The blocks of 64 servers that may differ from what is known of them, as bits. Counters that nobody else writes have
+   changed only where this handle picked or heard of an end. */
+static uint64_t rllb_i_changed_blocks(rllb_balancer *b, const float *scale, bool idle_first, int32_t blocks)
 {
-    uint64_t words[RLLB_BALANCER_SERVERS_MAX / 64];
+    uint64_t changed = 0, at = b->scanned;
+
+    b->scanned = b->logged;
+    if (scale != b->scanned_by || idle_first != b->scanned_idle || b->logged - at > RLLB_I_LOG) {
+        b->scanned_by = scale;
+        b->scanned_idle = idle_first;
+        return ~(uint64_t)0 >> (64 - blocks);
+    }
+    for (; at != b->logged; at++) changed |= (uint64_t)1 << (b->log[at % RLLB_I_LOG] / 64);
+    return changed;
+}
+
+RLLB_I_APART static int32_t rllb_i_scan_many(rllb_balancer *b, rllb_i_mind *m, const float *scale, bool idle_first)
+{
+    uint64_t words[RLLB_BALANCER_SERVERS_MAX / 64], changed;
     int32_t padded = (b->used + 15) & ~15, tied;
 
-    if (padded == 0) return -1;
+    if (b->workers == 1 && b->ties != RLLB_TIES_ROTATE) {
+        uint32_t random = b->ties == RLLB_TIES_RANDOM ? (uint32_t)(rllb_rng_u64(&m->rng) >> 32) : 0;
+        changed = rllb_i_changed_blocks(b, scale, idle_first, (padded + 63) / 64);
+        return b->k->pick_blocks(&b->blocks, b->in_flight, scale, padded, idle_first, changed, random);
+    }
     tied = (idle_first ? b->k->least_idle : b->k->least)(b->in_flight, (size_t)b->stride, b->workers, scale, padded,
                                                          words);
     return rllb_i_break_tie(b, m, words, tied);
+}
+
+/* argmin (q + 1) scale; busy servers only if none is idle, when `idle_first`. One of the tied by chance, as
+   rllb_i_break_tie has it, or the first. */
+RLLB_I_APART static int32_t rllb_i_scan(rllb_balancer *b, rllb_i_mind *m, const float *scale, bool idle_first)
+{
+    int32_t padded = (b->used + 15) & ~15;
+    uint32_t random;
+
+    if (padded == 0) return -1;
+    if (padded > 64 || b->ties == RLLB_TIES_ROTATE) return rllb_i_scan_many(b, m, scale, idle_first);
+    random = b->ties == RLLB_TIES_RANDOM ? (uint32_t)(rllb_rng_u64(&m->rng) >> 32) : 0;
+    return b->k->pick(b->in_flight, (size_t)b->stride, b->workers, scale, padded, idle_first, random);
 }
 
 /* The same over costs that are not products: times an idle server's one. */
@@ -2894,7 +2933,7 @@ static int32_t rllb_i_table_entry(const rllb_balancer *b, uint32_t at)
 }
 
 /* Onwards from the key's entry to the first server that has room. */
-RLLB_I_APART static int32_t rllb_i_bounded(const rllb_balancer *b, rllb_i_mind *m, uint32_t at)
+RLLB_I_APART static int32_t rllb_i_bounded(rllb_balancer *b, rllb_i_mind *m, uint32_t at)
 {
     int32_t w, step, all = 0, size = b->desc.table;
     double room;
@@ -3031,6 +3070,11 @@ static bool rllb_i_look(rllb_balancer *b)
     return b->now != NULL;
 }
 
+static RLLB_I_ALWAYS_INLINE void rllb_i_note(rllb_balancer *b, int32_t server)
+{
+    b->log[b->logged++ % RLLB_I_LOG] = (uint16_t)server;
+}
+
 static int32_t rllb_i_take(rllb_balancer *b, int32_t s)
 {
     if (s < 0) {
@@ -3039,7 +3083,8 @@ static int32_t rllb_i_take(rllb_balancer *b, int32_t s)
     }
     RLLB_I_STORE(&b->own[s], b->own[s] + 1);
     RLLB_I_STORE(&b->mine[s].picks, b->mine[s].picks + 1);
-    RLLB_I_STORE(&b->count[RLLB_I_FLOWS], b->count[RLLB_I_FLOWS] + 1);
+    if (b->counts_flows) RLLB_I_STORE(&b->count[RLLB_I_FLOWS], b->count[RLLB_I_FLOWS] + 1);
+    rllb_i_note(b, s);
     return s;
 }
 
@@ -3123,6 +3168,7 @@ static void rllb_i_suspend(rllb_balancer *b, int32_t server)
     scale = rllb_i_set(b, b->copy[1], 0);
     scale[server] = INFINITY;
     b->time_scale[server] = INFINITY;
+    b->scanned_by = NULL;
     b->suspensions--;
 }
 
@@ -3132,6 +3178,7 @@ static void rllb_i_fail(rllb_balancer *b, int32_t server)
     int32_t streak = RLLB_I_LOAD(&cell->streak);
     float most = b->desc.guard.eject_failures;
 
+    b->failed = true;
     rllb_i_add_to(&cell->failed, 1);
     if (streak < INT32_MAX) RLLB_I_STORE(&cell->streak, ++streak);
     if (most >= 0 && (float)streak >= most) rllb_i_suspend(b, server);
@@ -3158,7 +3205,8 @@ rllb_status rllb_balancer_done(rllb_balancer *b, int32_t server, double started_
     }
     RLLB_I_STORE(&b->own[server], b->own[server] - 1);
     RLLB_I_STORE(&b->mine[server].done, b->mine[server].done + 1);
-    RLLB_I_STORE(&b->count[RLLB_I_FLOWS], b->count[RLLB_I_FLOWS] - 1);
+    if (b->counts_flows) RLLB_I_STORE(&b->count[RLLB_I_FLOWS], b->count[RLLB_I_FLOWS] - 1);
+    rllb_i_note(b, server);
     heard = rllb_i_hear_time(b, now_s);
     if (outcome == RLLB_OUTCOME_FAILED) rllb_i_fail(b, server);
     else if (outcome != RLLB_OUTCOME_OK) return outcome == RLLB_OUTCOME_CANCELLED ? RLLB_OK : RLLB_ERROR_ARGUMENT;
@@ -3782,34 +3830,120 @@ static void rllb_i_watch(rllb_balancer *b, int32_t j, const rllb_i_ends *ends, d
     }
 }
 
+/* Answers how many picks there were. */
+static uint64_t rllb_i_watch_one(rllb_balancer *b, int32_t j, double now_s, int32_t *room)
+{
+    rllb_i_server *s = &b->server[j];
+    uint64_t picks;
+    rllb_i_ends ends;
+
+    rllb_i_ends_of(b, j, &ends);
+    rllb_i_watch(b, j, &ends, now_s, room);
+    picks = ends.picks - s->seen_picks;
+    if (picks) {
+        s->dry_from = -1;
+        s->picked_s = now_s;
+    }
+    s->seen_picks = ends.picks;
+    s->seen_done = ends.done;
+    s->seen_failed = ends.failed;
+    s->seen_samples = ends.samples;
+    s->found_at_tick = rllb_i_found(b, s);
+    if (!b->desc.slots) s->duration = rllb_i_average_of(b, j);
+    return picks;
+}
+
 static void rllb_i_watch_all(rllb_balancer *b, double now_s)
 {
     rllb_i_head *h = b->head;
     int32_t j, ejected, counted, room;
     uint64_t picks = 0;
-    rllb_i_ends ends;
 
     rllb_i_judge(b, &ejected, &counted);
     room = rllb_i_most_ejected(b, counted) - ejected;
+    for (j = 0; j < h->used; j++) picks += rllb_i_watch_one(b, j, now_s, &room);
+    h->picked += (double)picks;
     for (j = 0; j < h->used; j++) {
-        rllb_i_server *s = &b->server[j];
-        rllb_i_ends_of(b, j, &ends);
-        rllb_i_watch(b, j, &ends, now_s, &room);
-        if (ends.picks != s->seen_picks) {
-            s->dry = 0;
-            s->picked_s = now_s;
+        if (b->server[j].dry_from < 0) b->server[j].dry_from = h->picked;
+    }
+    b->ticked = b->logged;
+    b->failed = false;
+}
+
+/* The servers that this handle picked or heard of since its last tick, as bits; all, where its log forgot some. */
+static void rllb_i_touched(const rllb_balancer *b, uint64_t *words)
+{
+    uint64_t at = b->ticked;
+    int32_t j, used = b->head->used;
+
+    memset(words, 0, (size_t)((b->stride + 63) / 64) * sizeof *words);
+    if (b->logged - at <= RLLB_I_LOG) {
+        for (; at != b->logged; at++) {
+            j = b->log[at % RLLB_I_LOG];
+            words[j / 64] |= (uint64_t)(j < used) << (j % 64);
         }
-        picks += ends.picks - s->seen_picks;
-        s->seen_picks = ends.picks;
-        s->seen_done = ends.done;
-        s->seen_failed = ends.failed;
-        s->seen_samples = ends.samples;
-        s->found_at_tick = rllb_i_found(b, s);
-        if (!b->desc.slots) s->duration = rllb_i_average_of(b, j);
+    } else {
+        for (j = 0; j < used; j++) words[j / 64] |= (uint64_t)1 << (j % 64);
     }
-    for (j = 0; j < h->used; j++) {
-        if (b->server[j].picked_s < now_s) b->server[j].dry += (double)picks;
+}
+
+/* For ticks where no other server can have changed. */
+static void rllb_i_watch_touched(rllb_balancer *b, double now_s)
+{
+    uint64_t words[RLLB_BALANCER_SERVERS_MAX / 64], picks = 0, word;
+    int32_t i, count = (b->stride + 63) / 64, room = 0;
+
+    rllb_i_touched(b, words);
+    for (i = 0; i < count; i++) {
+        for (word = words[i]; word; word &= word - 1) {
+            picks += rllb_i_watch_one(b, 64 * i + rllb_i_lowest(word), now_s, &room);
+        }
     }
+    b->head->picked += (double)picks;
+    for (i = 0; i < count; i++) {
+        for (word = words[i]; word; word &= word - 1) {
+            rllb_i_server *s = &b->server[64 * i + rllb_i_lowest(word)];
+            if (s->dry_from < 0) s->dry_from = b->head->picked;
+        }
+    }
+    b->ticked = b->logged;
+}
+
+/* Policies that count a server not yet measured as the mean of the others, which each publication brings up to date. */
+static bool rllb_i_is_timing(rllb_balance policy)
+{
+    return policy == RLLB_BALANCE_LEAST_TIME || policy == RLLB_BALANCE_PEAK_EWMA || policy == RLLB_BALANCE_C3;
+}
+
+/* After a tick: will the next find weights as they are, unless something fails or somebody starves? Nobody is out, on
+   trial, or on the way to all its weight, and neither controller nor rule is at work. */
+static bool rllb_i_will_be_quiet(const rllb_balancer *b)
+{
+    const rllb_i_head *h = b->head;
+    bool quiet = h->starved == 0 && !b->desc.slots && !rllb_i_finds(b->desc.policy);
+    int32_t j;
+
+    for (j = 0; quiet && j < h->used; j++) {
+        const rllb_i_server *s = &b->server[j];
+        quiet = s->state != RLLB_SERVER_EJECTED && !s->probation && s->level == 0;
+        quiet = quiet && (s->state == RLLB_SERVER_NONE || rllb_i_ramp(b, s, h->tick_s) >= 1);
+    }
+    return quiet;
+}
+
+/* A tick of which that was said: no more than the servers in use are looked at. Where others write counters too, they
+   all are. */
+static bool rllb_i_tick_quietly(rllb_balancer *b, double now_s)
+{
+    rllb_i_head *h = b->head;
+
+    if (!h->quiet || b->failed || b->workers > 1 || b->keeper_only || rllb_i_is_timing(b->desc.policy)) return false;
+    rllb_i_watch_touched(b, now_s);
+    h->tick++;
+    if (h->picked < h->thirst) return true;
+    rllb_i_list_starving(b);
+    if (h->starved) rllb_i_publish(b, now_s);
+    return true;
 }
 
 bool rllb_balancer_tick(rllb_balancer *b, double now_s)
@@ -3830,6 +3964,7 @@ bool rllb_balancer_tick(rllb_balancer *b, double now_s)
     if (elapsed < (double)b->desc.interval_s - 1e-9) return false;
     h->ticked = true;
     h->tick_s = now_s;
+    if (rllb_i_tick_quietly(b, now_s)) return true;
     rllb_i_watch_all(b, now_s);
     if (b->desc.slots) {
         rllb_i_observe_all(b, now_s, elapsed);
@@ -3837,8 +3972,10 @@ bool rllb_balancer_tick(rllb_balancer *b, double now_s)
         rllb_i_reward_update(b);
     }
     rllb_i_control(b, now_s);
+    h->tick++;
     rllb_i_list_starving(b);
     rllb_i_publish(b, now_s);
+    h->quiet = rllb_i_will_be_quiet(b);
     return true;
 }
 
@@ -4313,11 +4450,11 @@ size_t rllb_balancer_metrics(const rllb_balancer *b, rllb_metrics_format format,
 #elif RLLB_I_STAMP == RLLB_I_AVX2
 #define RLLB_I_NAME(f) rllb_i_scan_##f##_avx2
 #define RLLB_I_SET "avx2"
-#define RLLB_I_TARGET RLLB_I_ATTR(target("avx2,popcnt"))
+#define RLLB_I_TARGET RLLB_I_ATTR(target("avx2,bmi2,popcnt"))
 #elif RLLB_I_STAMP == RLLB_I_AVX512
 #define RLLB_I_NAME(f) rllb_i_scan_##f##_avx512
 #define RLLB_I_SET "avx512"
-#define RLLB_I_TARGET RLLB_I_ATTR(target("avx512f,avx2,popcnt"))
+#define RLLB_I_TARGET RLLB_I_ATTR(target("avx512f,avx2,bmi2,popcnt"))
 #elif RLLB_I_STAMP == RLLB_I_NEON
 #define RLLB_I_NAME(f) rllb_i_scan_##f##_neon
 #define RLLB_I_SET "neon"
@@ -4632,12 +4769,28 @@ INLINE int32_t NAME(ones)(uint64_t word)
 #endif
 }
 
+/* Index of the set bit of that rank; there is one. */
+KERNEL int32_t NAME(bit)(uint64_t word, int32_t rank)
+{
+#if (RLLB_I_STAMP == RLLB_I_AVX2 || RLLB_I_STAMP == RLLB_I_AVX512) && defined(__x86_64__)
+    return (int32_t)__builtin_ctzll(_pdep_u64((uint64_t)1 << rank, word));
+#else
+    while (rank-- > 0) word &= word - 1;
+    return rllb_i_lowest(word);
+#endif
+}
+
 /* ---- least cost ------------------------------------------------------------------------------------------------
 
    cost[j] = (in flight over all workers + 1) * scale[j]; idle_first: 2^40 times as much if any is in flight. scale is
    >= 0, infinite: not usable. In `words` bit j % 64 of word j / 64 says that cost[j] ties with the least: it is finite
    and at most 8 floats away, 2^-21 to 2^-20 of it. Answers how many bits are set. n is a multiple of 16, at most 4096.
-   Costs are kept as bits, which order as they do, because integers compare faster. */
+   Costs are kept as bits, which order as they do, because integers compare faster.
+
+   pick: n <= 64 servers. Answers one of those that tie, which one by `random` / 2^32, or -1.
+   pick_blocks: the same of one worker and any n, with what is known of blocks of 64, of which `changed` may differ.
+   block: least cost of one such block; what ties must cost less than `limit` too; most: the greatest cost of the tied,
+   0 if there are none. */
 
 #if RLLB_I_STAMP == RLLB_I_GENERIC
 INLINE int32_t NAME(least_any)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
@@ -4677,6 +4830,34 @@ KERNEL int32_t NAME(least_idle)(const int32_t *counts, size_t stride, int32_t wo
                                 uint64_t *words)
 {
     return NAME(least_any)(counts, stride, workers, scale, n, 1, words);
+}
+
+KERNEL int32_t NAME(pick)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
+                          bool idle_first, uint32_t random)
+{
+    uint64_t word;
+    int32_t ties = NAME(least_any)(counts, stride, workers, scale, n, idle_first, &word);
+
+    return ties ? NAME(bit)(word, (int32_t)(((uint64_t)random * (uint32_t)ties) >> 32)) : -1;
+}
+
+INLINE int32_t NAME(block)(const int32_t *counts, const float *scale, int32_t n, bool idle_first, int32_t limit,
+                           uint64_t *word, int32_t *most)
+{
+    int32_t cost[64], least = 0x7f800000, j;
+
+    for (j = 0; j < n; j++) {
+        int32_t count = ADDI(COUNTS(counts + j), 1);
+        float busy = idle_first && count > 1 ? 1099511627776.0f : 1.0f; /* 2^40 */
+        cost[j] = AS_INT((float)count * scale[j] * busy);
+        least = MINC(cost[j], least);
+    }
+    if (limit > least + 9) limit = least + 9;
+    for (*word = 0, *most = 0, j = 0; j < n; j++) {
+        *word |= (uint64_t)(cost[j] < limit) << j;
+        *most = cost[j] < limit ? MAXC(cost[j], *most) : *most;
+    }
+    return least;
 }
 #else
 /* Costs of `vectors` vectors of servers, and the least of them lane by lane. */
@@ -4744,6 +4925,41 @@ INLINE int32_t NAME(least_of_few)(const int32_t *counts, size_t stride, int32_t 
     case 48: return NAME(least_in)(counts, stride, workers, scale, 3 * VECTORS, idle_first, words);
     default: return NAME(least_in)(counts, stride, workers, scale, 4 * VECTORS, idle_first, words);
     }
+}
+
+/* Up to 64 servers to the pick. */
+INLINE int32_t NAME(pick_in)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int vectors,
+                             int idle_first, uint32_t random)
+{
+    VI cost[64 / VW], least = NAME(costs)(counts, stride, workers, scale, vectors, idle_first, cost);
+    uint64_t word = NAME(tied)(cost, NAME(limit)(least), vectors);
+
+    return word ? NAME(bit)(word, (int32_t)(((uint64_t)random * (uint32_t)NAME(ones)(word)) >> 32)) : -1;
+}
+
+INLINE int32_t NAME(pick_of)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
+                             int idle_first, uint32_t random)
+{
+    if (n == 16) return NAME(pick_in)(counts, stride, workers, scale, VECTORS, idle_first, random);
+    if (n == 32) return NAME(pick_in)(counts, stride, workers, scale, 2 * VECTORS, idle_first, random);
+    if (n == 48) return NAME(pick_in)(counts, stride, workers, scale, 3 * VECTORS, idle_first, random);
+    return NAME(pick_in)(counts, stride, workers, scale, 4 * VECTORS, idle_first, random);
+}
+
+/* One block by itself. */
+INLINE int32_t NAME(block_in)(const int32_t *counts, const float *scale, int vectors, int idle_first, int32_t limit,
+                              uint64_t *word, int32_t *most)
+{
+    VI cost[64 / VW], up = SET1I(0), below;
+    VI least = NAME(least_lane)(NAME(costs)(counts, 0, 1, scale, vectors, idle_first, cost));
+    int i;
+
+    below = MINC(ADDI(least, SET1I(9)), SET1I(limit));
+    *word = NAME(tied)(cost, below, vectors);
+    UNROLL
+    for (i = 0; i < vectors; i++) up = MAXC(ANDI(LESS(cost[i], below), cost[i]), up);
+    *most = 0x7f800000 - NAME(first)(NAME(least_lane)(SUBI(INFINITE, up)));
+    return NAME(first)(least);
 }
 
 /* Costs of the last n < 64 servers; infinite for the rest of the block. */
@@ -4847,6 +5063,89 @@ KERNEL int32_t NAME(least_idle)(const int32_t *counts, size_t stride, int32_t wo
 #else
     return NAME(least_of_few)(counts, stride, workers, scale, n, 1, words);
 #endif
+}
+
+KERNEL int32_t NAME(pick)(const int32_t *counts, size_t stride, int32_t workers, const float *scale, int32_t n,
+                          bool idle_first, uint32_t random)
+{
+#if RLLB_I_STAMP == RLLB_I_AVX512
+    return rllb_i_scan_pick_avx2(counts, stride, workers, scale, n, idle_first, random);
+#else
+    if (idle_first) return NAME(pick_of)(counts, stride, workers, scale, n, 1, random);
+    return NAME(pick_of)(counts, stride, workers, scale, n, 0, random);
+#endif
+}
+
+INLINE int32_t NAME(block)(const int32_t *counts, const float *scale, int32_t n, bool idle_first, int32_t limit,
+                           uint64_t *word, int32_t *most)
+{
+    if (idle_first) {
+        switch (n) {
+        case 16: return NAME(block_in)(counts, scale, VECTORS, 1, limit, word, most);
+        case 32: return NAME(block_in)(counts, scale, 2 * VECTORS, 1, limit, word, most);
+        case 48: return NAME(block_in)(counts, scale, 3 * VECTORS, 1, limit, word, most);
+        default: return NAME(block_in)(counts, scale, 4 * VECTORS, 1, limit, word, most);
+        }
+    }
+    switch (n) {
+    case 16: return NAME(block_in)(counts, scale, VECTORS, 0, limit, word, most);
+    case 32: return NAME(block_in)(counts, scale, 2 * VECTORS, 0, limit, word, most);
+    case 48: return NAME(block_in)(counts, scale, 3 * VECTORS, 0, limit, word, most);
+    default: return NAME(block_in)(counts, scale, 4 * VECTORS, 0, limit, word, most);
+    }
+}
+#endif
+
+#if RLLB_I_STAMP == RLLB_I_AVX512 /* see NAME(least) */
+KERNEL int32_t NAME(pick_blocks)(rllb_i_blocks *known, const int32_t *counts, const float *scale, int32_t n,
+                                 bool idle_first, uint64_t changed, uint32_t random)
+{
+    return rllb_i_scan_pick_blocks_avx2(known, counts, scale, n, idle_first, changed, random);
+}
+#else
+/* Who of block i costs less than `limit`; of a block whose least does. */
+INLINE uint64_t NAME(block_word)(const rllb_i_blocks *known, int32_t i, const int32_t *counts, const float *scale,
+                                 int32_t n, bool idle_first, int32_t limit)
+{
+    uint64_t word = known->tied[i];
+    int32_t most;
+
+    if (known->most[i] < limit) return word;
+    NAME(block)(counts + 64 * i, scale + 64 * i, n - 64 * i < 64 ? n - 64 * i : 64, idle_first, limit, &word, &most);
+    return word;
+}
+
+KERNEL int32_t NAME(pick_blocks)(rllb_i_blocks *known, const int32_t *counts, const float *scale, int32_t n,
+                                 bool idle_first, uint64_t changed, uint32_t random)
+{
+    int32_t upto[64], i, blocks = (n + 63) / 64, least = 0x7f800000, limit, tied = 0, beyond = 0, rank, at = 0;
+
+    for (; changed; changed &= changed - 1) {
+        i = rllb_i_lowest(changed);
+        known->least[i] = NAME(block)(counts + 64 * i, scale + 64 * i, n - 64 * i < 64 ? n - 64 * i : 64, idle_first,
+                                      0x7f800000, &known->tied[i], &known->most[i]);
+        known->ties[i] = NAME(ones)(known->tied[i]);
+    }
+    for (i = 0; i < blocks; i++) least = known->least[i] < least ? known->least[i] : least;
+    limit = least + 9 < 0x7f800000 ? least + 9 : 0x7f800000;
+    for (i = 0; i < blocks; i++) {
+        int32_t in = -(int32_t)(known->least[i] < limit);
+        upto[i] = tied += known->ties[i] & in;
+        beyond |= in & -(int32_t)(known->most[i] >= limit);
+    }
+    if (beyond) { /* what ties in its block need not tie with the least of all */
+        for (tied = 0, i = 0; i < blocks; i++) {
+            if (known->least[i] < limit) {
+                tied += NAME(ones)(NAME(block_word)(known, i, counts, scale, n, idle_first, limit));
+            }
+            upto[i] = tied;
+        }
+    }
+    if (!tied) return -1;
+    rank = (int32_t)(((uint64_t)random * (uint32_t)tied) >> 32);
+    for (i = 0; i < blocks; i++) at += upto[i] <= rank;
+    return 64 * at + NAME(bit)(NAME(block_word)(known, at, counts, scale, n, idle_first, limit),
+                               at ? rank - upto[at - 1] : rank);
 }
 #endif
 
@@ -5021,7 +5320,8 @@ KERNEL float NAME(quantile)(const float *v, int32_t n, double q)
     return (float)(low + (at - k) * (high - low));
 }
 
-static const rllb_i_kernels NAME(kernels) = { RLLB_I_SET, NAME(least), NAME(least_idle), NAME(reduce), NAME(quantile) };
+static const rllb_i_kernels NAME(kernels) = { RLLB_I_SET,        NAME(least), NAME(least_idle), NAME(pick),
+                                              NAME(pick_blocks), NAME(bit),   NAME(reduce),     NAME(quantile) };
 
 #undef ADDI
 #undef ADDV

@@ -21,7 +21,7 @@ static int sets(const rllb_i_kernels *k[SETS_MAX])
     k[n++] = &rllb_i_scan_kernels_generic;
 #ifdef RLLB_I_X86
     if (__builtin_cpu_supports("sse2")) k[n++] = &rllb_i_scan_kernels_sse2;
-    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("popcnt")) {
+    if (__builtin_cpu_supports("avx2") && __builtin_cpu_supports("bmi2") && __builtin_cpu_supports("popcnt")) {
         k[n++] = &rllb_i_scan_kernels_avx2;
         if (__builtin_cpu_supports("avx512f")) k[n++] = &rllb_i_scan_kernels_avx512;
     }
@@ -123,6 +123,39 @@ static int32_t run_least(const rllb_i_kernels *k, const pool *p, bool idle_first
     return (idle_first ? k->least_idle : k->least)(p->counts, p->stride, p->workers, p->scale, p->n, words);
 }
 
+/* Which server has the set bit of that rank. */
+static int32_t server_of(const uint64_t *words, int32_t rank)
+{
+    int32_t j = 0;
+
+    for (;; j++) {
+        if (words[j / 64] >> (j % 64) & 1 && rank-- == 0) return j;
+    }
+}
+
+static int32_t expected_pick(const uint64_t *words, int32_t ties, uint32_t random)
+{
+    return ties ? server_of(words, (int32_t)(((uint64_t)random * (uint64_t)(uint32_t)ties) >> 32)) : -1;
+}
+
+/* The picks that rest on what `words` says: first, last and one between. */
+static void check_picks(const rllb_i_kernels *k, const pool *p, bool idle_first, const uint64_t *words, int32_t ties)
+{
+    uint32_t randoms[] = { 0, 0xffffffffu, 0x9e3779b9u * (uint32_t)(p->n + ties) };
+    rllb_i_blocks known;
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        int32_t expected = expected_pick(words, ties, randoms[i]);
+        uint64_t changed = i ? 0 : ~(uint64_t)0 >> (64 - (p->n + 63) / 64);
+        if (p->n <= 64) {
+            CHECK_EQ_I(k->pick(p->counts, p->stride, p->workers, p->scale, p->n, idle_first, randoms[i]), expected);
+        }
+        if (p->workers > 1) continue;
+        CHECK_EQ_I(k->pick_blocks(&known, p->counts, p->scale, p->n, idle_first, changed, randoms[i]), expected);
+    }
+}
+
 /* Every set, idle servers first or not, against the plain loops. */
 static void check_pool(const pool *p)
 {
@@ -135,6 +168,7 @@ static void check_pool(const pool *p)
         for (s = 0; s < n; s++) {
             CHECK_EQ_I(run_least(k[s], p, idle != 0, is), ties);
             CHECK_MEM(is, expected, sizeof(uint64_t) * (size_t)((p->n + 63) / 64));
+            check_picks(k[s], p, idle != 0, expected, ties);
         }
     }
 }
@@ -169,6 +203,46 @@ TEST(least_is_what_plain_loops_say)
         for (i = 0; i < counts; i++) p.counts[i] = rllb_rng_below(&rng, top);
         for (j = 0; j < n; j++) p.scale[j] = any_scale(&rng, kind);
         check_pool(&p);
+        pool_free(&p);
+    }
+}
+
+/* Requests begin and end, and only the blocks where they did are looked at again. */
+static void check_changes(const rllb_i_kernels *k, pool *p, bool idle_first, rllb_rng *rng)
+{
+    uint64_t words[SERVERS_MAX / 64], changed = ~(uint64_t)0 >> (64 - (p->n + 63) / 64);
+    int32_t round, i, ties;
+    rllb_i_blocks known;
+
+    for (round = 0; round < 40; round++) {
+        uint32_t random = (uint32_t)rllb_rng_u64(rng);
+        ties = plain_least(p, idle_first, words);
+        CHECK_EQ_I(k->pick_blocks(&known, p->counts, p->scale, p->n, idle_first, changed, random),
+                   expected_pick(words, ties, random));
+        for (changed = 0, i = rllb_rng_below(rng, 4); i >= 0; i--) {
+            int32_t j = rllb_rng_below(rng, p->n);
+            p->counts[j] = p->counts[j] > 0 && rllb_rng_below(rng, 2) ? p->counts[j] - 1 : p->counts[j] + 1;
+            changed |= (uint64_t)1 << (j / 64);
+        }
+    }
+}
+
+TEST(blocks_that_did_not_change_are_remembered)
+{
+    const rllb_i_kernels *k[SETS_MAX];
+    int count = sets(k), s, round;
+    rllb_rng rng;
+    int32_t j;
+
+    rllb_rng_init(&rng, 3, 0);
+    for (round = 0; round < 60; round++) {
+        pool p = pool_make(16 * (1 + rllb_rng_below(&rng, round % 2 ? 20 : 256)), 1, 0);
+        int kind = rllb_rng_below(&rng, 8);
+        for (s = 0; s < count; s++) {
+            for (j = 0; j < p.n; j++) p.counts[j] = rllb_rng_below(&rng, 3);
+            for (j = 0; j < p.n; j++) p.scale[j] = any_scale(&rng, kind);
+            check_changes(k[s], &p, s % 2 != round % 2, &rng);
+        }
         pool_free(&p);
     }
 }
