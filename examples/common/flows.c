@@ -281,10 +281,10 @@ bool ex_flows_open(ex_flows *f, const ex_flows_how *how)
         return false;
     }
     if (how->unguarded) f->desc.balancer.guard = ex_guard_off();
-    before = rllb_env_flows_capacity(&f->desc) * f->desc.count;
+    before = rllb_env_flows_capacity(&f->desc);
     ok = make_servers(f, how);
     f->capacity = ok ? rllb_env_flows_capacity(&f->desc) : 0;
-    if (ok && how->servers > 0) f->desc.rate *= f->capacity / (before / f->desc.count);
+    if (ok && how->servers > 0) f->desc.rate *= f->capacity / before;
     ok = ok && (!how->trace_path || read_trace(f, how)) && (!how->events_path || read_events(f, how->events_path));
     if (!ok) ex_flows_close(f);
     return ok;

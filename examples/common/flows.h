@@ -44,7 +44,7 @@ enum { EX_WEIGHTS_PRESET, EX_WEIGHTS_CAPACITY, EX_WEIGHTS_EQUAL };
 /* What is changed of a preset. Zeroed: nothing. */
 typedef struct ex_flows_how {
     int32_t preset;          /* rllb_env_preset */
-    int32_t servers;         /* so many, those of the preset over and over; its rate grows along */
+    int32_t servers;         /* so many, those of the preset over and over; the load stays */
     int32_t weights;
     bool even;               /* all speeds 1 */
     bool unguarded;          /* plain rules: no guard rail of the balancer is in force */

@@ -2,6 +2,7 @@
 # The program simulate: reruns and numbers of processes change no byte, a policy's figures do not depend on the company
 # it has, what several balancers do to local queues is there, input that is wrong is one line that says where, and what
 # is stopped half-way leaves no file.
+# shellcheck disable=SC2086 # lists of words
 
 cd "$(dirname "$0")/../.." || exit 1
 . tests/check.sh
@@ -18,8 +19,6 @@ done
 
 # ---- a run, and the same again -------------------------------------------------------------------------------------
 
-# shellcheck disable=SC2086
-{
 check "a run" $simulate --seeds 2 --duration 20 --policy "lsq,sed,draw(3,1.2,0),sed_oracle" --load 0.6,0.9 \
     --balancers 4 --jobs 1 --out "$work/a"
 for word in '4 of 2 CPUs' '840.3 flows/s' '2 runs of 20 s' '504.202 flows/s (load 0.60), 4 balancers' 'load 0.90), 4' \
@@ -86,7 +85,6 @@ else fail "events" "a server that fails all it gets loses nothing"; fi
 
 check "more than the servers can do" $simulate $small --no-pictures --policy sed --load 1.1 --out "$work/o"
 says "more than the servers can do" '110.0 % of what the servers can do'
-}
 
 # ---- recorded arrivals ---------------------------------------------------------------------------------------------
 
@@ -112,8 +110,6 @@ fi
 # ---- wrong input ---------------------------------------------------------------------------------------------------
 
 no="$simulate --quiet --out $work/no"
-# shellcheck disable=SC2086
-{
 one_line 2 "--preset: no 'seed4' here; did you mean seed4-a?" $no --preset seed4
 one_line 2 "there are sed, nq, lsq" $no --policy sedd
 one_line 2 "did you mean 'sed'" $no --policy lsq,sedd
@@ -155,7 +151,6 @@ one_line 1 "columns:1:" $no --trace "$work/columns"
 one_line 1 "nowhere" $no --trace "$work/nowhere"
 printf 'time,work\n1,2\n3,2\n' >"$work/requests"
 one_line 2 "--round:" $no --trace "$work/requests" --round 5
-}
 if [ -e "$work/no" ]; then fail "wrong input" "leaves a folder"; else pass; fi
 
 # ---- stopped half-way ----------------------------------------------------------------------------------------------
@@ -176,8 +171,6 @@ stop() # signal, status
     left=$(find "$work/s" -type f 2>/dev/null)
     if [ -z "$left" ]; then pass; else fail "stopped by $1" "left behind: $left"; fi
 }
-# shellcheck disable=SC2086
-{
 stop TERM 143
 if grep -q 'stopped with [0-9]* of 2000 runs done' "$work/s.out"; then pass
 else fail "stopped" "$(cat "$work/s.out")"; fi
@@ -188,5 +181,4 @@ while ! $simulate $small --no-pictures --policy sed --out "$work/s" >"$work/s.ou
     tries=$((tries + 1))
 done
 there "after a kill" "$work/s/results.json"
-}
 finish
