@@ -31,15 +31,21 @@ INCLUDE := -I. -Iexamples/common -isystem $(STB_DIR)
 COMPILE = $(CC) $(STD) $(INCLUDE) $(CPPFLAGS) -MMD -MP
 LINK = $(LDFLAGS) -lm -pthread $(LDLIBS)
 
-ASAN := -O1 -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all
+# The implementation of the headers is compiled once for each configuration, and every example and test is linked with
+# it: their own RLLB_IMPLEMENTATION finds the work done. (So does -I. alone, by hand: there it does the work.) A test
+# that looks inside defines RLLB_STATIC instead, and has a copy of its own, without what it does not call.
+LINKED := -DRLLB_I_DONE -DRLLB_NN_I_DONE -DRLLB_ENV_I_DONE
+inside := $(patsubst tests/%.c,%,$(shell grep -l '^\#define RLLB_STATIC' tests/*.c tests/fuzz/*.c 2>/dev/null))
+headers := rllb rllb_nn rllb_env
+
+# RLLB_I_ASAN is what rllb.h finds out for itself; rllb_nn.h and the tests ask for it where rllb.h is linked.
+ASAN := -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DRLLB_I_ASAN=1
 TSAN := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
-# Instrumented, five sets of kernels take twenty seconds to compile: one program has all, the others the generic one.
-FEW_KERNELS = $(if $(filter test_nn_kernels,$*),,-DRLLB_NN_NO_SIMD) \
-              $(if $(filter test_balancer_kernels,$*),,-DRLLB_NO_SIMD)
-# Neither do these need more than one set when they are not instrumented; nor do the first two below run for long when
-# they are; the third has nothing to say then.
-PLAIN_KERNELS = $(if $(filter test_nn_files test_nn_gradients test_nn_threads,$*),-DRLLB_NN_NO_SIMD) \
-                $(if $(filter test_balancer% test_flows,$*),,-DRLLB_NO_SIMD)
+# Instrumented, five sets of kernels take half a minute to compile: one program has them all, the others the generic one.
+GENERIC := -DRLLB_NO_SIMD -DRLLB_NN_NO_SIMD
+# What a test's own copy has of them when nothing is instrumented.
+KERNELS = $(if $(filter test_nn_kernels test_nn_golden,$*),,-DRLLB_NN_NO_SIMD) \
+          $(if $(filter test_balancer% test_flows,$*),,-DRLLB_NO_SIMD)
 instrumented = $(filter-out test_nn_cartpole test_balancer_guard test_balancer_quiet,$(units))
 
 common := $(wildcard examples/common/*.c)
@@ -115,21 +121,31 @@ build/stb-found:
 	@mkdir -p build && : > $@
 endif
 
-# examples/common compiled once per configuration; stb*.c holds code that is not ours, so its warnings are not either.
-# $(1) folder of the objects, $(2) flags
-define common_library
-build/$(1)/lib.a: $$(common:examples/common/%.c=build/$(1)/%.o)
+# Headers and examples/common compiled once per configuration; stb*.c holds code that is not ours, so its warnings are
+# not either. STRICT: tests/run.sh takes the headers' warnings for errors.
+# $(1) folder of the objects, $(2) flags, $(3) what is in it
+define library
+build/$(1)/lib.a: $$(patsubst %,build/$(1)/%.o,$(3))
 	@mkdir -p $$(@D) && rm -f $$@
 	$(AR) rcs $$@ $$^
+$$(headers:%=build/$(1)/%.o): build/$(1)/%.o: %.h build/flags
+	@mkdir -p $$(@D)
+	$$(COMPILE) $$(WARN) $(2) $$(filter-out $$(LINKED_$$*),$$(LINKED)) -DRLLB_IMPLEMENTATION -x c -c $$< -o $$@
 build/$(1)/%.o: examples/common/%.c build/flags | build/stb-found
 	@mkdir -p $$(@D)
-	$$(COMPILE) $$(if $$(filter stb%,$$*),-w,$$(WARN)) $(2) -c $$< -o $$@
+	$$(COMPILE) $$(if $$(filter stb%,$$*),-w,$$(WARN)) $(2) $$(LINKED) -c $$< -o $$@
 endef
-$(eval $(call common_library,common,$$(CFLAGS)))
-$(eval $(call common_library,common-asan,$(ASAN) $$(FEW_KERNELS)))
+LINKED_rllb := -DRLLB_I_DONE
+LINKED_rllb_nn := -DRLLB_NN_I_DONE
+LINKED_rllb_env := -DRLLB_ENV_I_DONE
+everything := $(headers) $(common:examples/common/%.c=%)
+$(eval $(call library,common,$$(if $$(filter $$*,$$(headers)),$$(STRICT)) $$(CFLAGS),$(everything)))
+$(eval $(call library,common-asan,-O1 $(ASAN) $(GENERIC),$(everything)))
+# Threads are a matter of the headers: these need no helpers.
+$(eval $(call library,common-tsan,$(TSAN) $(GENERIC),$(headers)))
 
 $(examples): build/%: examples/%.c build/flags build/common/lib.a
-	$(COMPILE) -MF build/$*.d $(WARN) $(CFLAGS) $< build/common/lib.a -o $@ $(LINK)
+	$(COMPILE) -MF build/$*.d $(WARN) $(CFLAGS) $(LINKED) $< build/common/lib.a -o $@ $(LINK)
 
 $(filter-out build/bench_nn_nosimd,$(benches)): build/%: bench/%.c build/flags build/common/lib.a
 	$(COMPILE) -MF build/$*.d $(WARN) $(CFLAGS) $< build/common/lib.a -o $@ $(LINK)
@@ -137,29 +153,24 @@ $(filter-out build/bench_nn_nosimd,$(benches)): build/%: bench/%.c build/flags b
 build/bench_nn_nosimd: bench/bench_nn.c build/flags build/common/lib.a
 	$(COMPILE) -MF build/bench_nn_nosimd.d $(WARN) $(CFLAGS) -DRLLB_NN_NO_SIMD $< build/common/lib.a -o $@ $(LINK)
 
-# Unit tests: optimised as a user would, under AddressSanitizer and UBSan, and under ThreadSanitizer. Instrumented code
-# makes gcc see conversions that nobody wrote, so only the plain build takes warnings for errors.
-# $(1) suffix, $(2) flags, $(3) library, $(4) programs
+# Unit tests: with the headers optimised as a user would, under AddressSanitizer and UBSan, and under ThreadSanitizer.
+# The tests themselves need not be optimised much. Instrumented code makes gcc see conversions that nobody wrote, so only
+# the plain build takes warnings for errors.
+# $(1) suffix, $(2) flags, $(3) flags of a copy of its own, $(4) library, $(5) programs, $(6) folder
 define unit_tests
-$(4): build/test/%$(1): tests/%.c build/flags build/$(3)/lib.a
+$(5): build/test/%$(1): $(6)/%.c build/flags build/$(4)/lib.a
 	@mkdir -p $$(@D)
-	$$(COMPILE) -Itests -MF $$@.d $$(WARN) $(2) $$< build/$(3)/lib.a -o $$@ $$(LINK)
+	$$(COMPILE) -Itests -MF $$@.d $$(WARN) $(2) $$(if $$(filter $$*,$$(inside)),$(3),$$(LINKED)) $$< build/$(4)/lib.a \
+	    -o $$@ $$(LINK)
 endef
-# All of the header in every program: what a test does not call is left out, and nothing is gained by -O3.
-LIGHT = $(if $(filter test_balancer% test_rllb,$*),-O1 -DRLLB_STATIC)
-$(eval $(call unit_tests,,-Werror $$(CFLAGS) $$(PLAIN_KERNELS) $$(LIGHT),common,$(units:%=build/test/%)))
-# What runs for a second need not be optimised for it.
-BRIEF = $(if $(filter test_balancer test_balancer_metrics test_balancer_observe test_balancer_processes \
-          test_balancer_threads test_rllb test_study test_similarity_canvas,$*),-O0)
-$(eval $(call unit_tests,.asan,$(ASAN) $$(FEW_KERNELS) $$(BRIEF),common-asan,$(instrumented:%=build/test/%.asan)))
-# Threads are a matter of the headers: these need no helpers.
-$(threaded:%=build/test/%.tsan): build/test/%.tsan: tests/%.c build/flags
-	@mkdir -p $(@D)
-	$(COMPILE) -Itests -MF $@.d $(WARN) $(TSAN) $(FEW_KERNELS) $< -o $@ $(LINK)
-
+$(eval $(call unit_tests,,-Werror $$(CFLAGS) $$(OPTIMISED),$$(KERNELS),common,$(units:%=build/test/%),tests))
+OPTIMISED = $(if $(filter test_nn_kernels,$*),,-O1)
+$(eval $(call unit_tests,.asan,$(ASAN) $$(ASAN_LEVEL),$$(ASAN_KERNELS),common-asan,\
+    $(instrumented:%=build/test/%.asan),tests))
+ASAN_LEVEL = $(if $(filter test_balancer_model test_env,$*),-O1,-O0)
+ASAN_KERNELS = $(if $(filter %_kernels,$*),,$(GENERIC))
+$(eval $(call unit_tests,.tsan,$(TSAN),$(GENERIC),common-tsan,$(threaded:%=build/test/%.tsan),tests))
 # Fuzz targets with the small driver of fuzz_main.h; `make fuzz` builds them with libFuzzer.
-$(fuzzers:%=build/test/%): build/test/%: tests/fuzz/%.c build/flags build/common-asan/lib.a
-	@mkdir -p $(@D)
-	$(COMPILE) -Itests/fuzz -MF $@.d $(WARN) $(ASAN) $(FEW_KERNELS) $< build/common-asan/lib.a -o $@ $(LINK)
+$(eval $(call unit_tests,,-O1 $(ASAN),$(GENERIC),common-asan,$(fuzzers:%=build/test/%),tests/fuzz))
 
 -include $(wildcard build/*.d build/*/*.d)

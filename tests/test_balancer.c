@@ -3,6 +3,7 @@
    Descriptors, bad input, servers that come and go, several handles on one block, memory. The policies themselves are
    in test_balancer_policies.c, reservoirs, features and rewards in test_balancer_observe.c. */
 
+#define RLLB_STATIC
 #include "test_balancer.h"
 
 /* It still works: a request can be picked and ended, and the counts move by one. */

@@ -3,6 +3,7 @@
    Reservoirs against Algorithm 2's expectation, features against plain sums over the samples the block holds, rewards
    against fairness of these features and means of durations. */
 
+#define RLLB_STATIC
 #include "test_balancer.h"
 
 /* ---- observations ------------------------------------------------------------------------------------------ */

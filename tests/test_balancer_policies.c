@@ -3,6 +3,7 @@
    Random states for the rules that compare servers, exact probabilities for those that draw, the published properties
    of tables and turns, and examples computed by hand for those that learn from durations and reports. */
 
+#define RLLB_STATIC
 #include "test_balancer.h"
 
 static const int32_t SIZES[10] = { 1, 2, 3, 7, 16, 17, 24, 64, 65, 130 };

@@ -25,7 +25,7 @@
 #define MAP_ANONYMOUS MAP_ANON
 #endif
 
-#define RLLB_IMPLEMENTATION
+#define RLLB_STATIC
 #include "rllb.h"
 #include "test.h"
 

@@ -7,7 +7,7 @@
 #include <sched.h>
 #include <stdlib.h>
 
-#define RLLB_IMPLEMENTATION
+#define RLLB_STATIC
 #include "rllb.h"
 #include "test.h"
 

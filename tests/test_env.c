@@ -1,7 +1,7 @@
 /* Tests of rllb_env.h: the cluster against published and measured figures, the promises of determinism, the state as
    bytes, and the trace reader on texts good and bad. The real traces are read if they lie in ../shared/traces. */
 
-#define RLLB_IMPLEMENTATION
+#define RLLB_STATIC
 #include "rllb_env.h"
 
 #include "test.h"

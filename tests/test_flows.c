@@ -15,7 +15,7 @@ static void *counted_block(size_t bytes)
 
 #define RLLB_MALLOC(bytes) counted_block(bytes)
 #define RLLB_FREE(pointer) free(pointer)
-#define RLLB_IMPLEMENTATION
+#define RLLB_STATIC
 #include "rllb_env.h"
 #include "test.h"
 

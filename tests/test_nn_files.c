@@ -2,7 +2,7 @@
 
    Files are handed over in blocks of exactly their size, so that AddressSanitizer sees the first byte outside. */
 
-#define RLLB_IMPLEMENTATION
+#define RLLB_STATIC
 #include "rllb_nn.h"
 #include "test.h"
 #include "test_nn.h"

@@ -9,7 +9,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define RLLB_IMPLEMENTATION
+#define RLLB_STATIC
 #include "rllb_nn.h"
 #include "test.h"
 #include "test_nn.h"

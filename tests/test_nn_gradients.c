@@ -4,7 +4,7 @@
    good to about 1e-9, so the tolerance is what float32 rounding leaves: 5e-6 of the gradient's norm, for the whole and
    for the input. Draws are fixed; a ReLU within 1e-6 of its kink would show as a failure, and none does. */
 
-#define RLLB_IMPLEMENTATION
+#define RLLB_STATIC
 #include "rllb_nn.h"
 #include "test.h"
 #include "test_nn.h"

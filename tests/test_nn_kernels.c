@@ -4,7 +4,7 @@
    the exact one, fused or not, in any order (Higham 2002, Section 3.1). Memory is sized exactly and aligned to 64
    bytes, so that AddressSanitizer sees the first float outside. */
 
-#define RLLB_IMPLEMENTATION
+#define RLLB_STATIC
 #include "rllb_nn.h"
 #include "test.h"
 #include "test_nn.h"

@@ -19,7 +19,7 @@ static void *counted_block(size_t bytes)
 
 #define RLLB_MALLOC(bytes) counted_block(bytes)
 #define RLLB_FREE(pointer) free(pointer)
-#define RLLB_IMPLEMENTATION
+#define RLLB_STATIC
 #include "rllb_nn.h"
 #include "test.h"
 #include "test_nn.h"

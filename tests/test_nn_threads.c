@@ -3,7 +3,7 @@
 
 #include <pthread.h>
 
-#define RLLB_IMPLEMENTATION
+#define RLLB_STATIC
 #include "rllb_nn.h"
 #include "test.h"
 #include "test_nn.h"

@@ -26,7 +26,7 @@ static void test_free(void *block)
 
 #define RLLB_MALLOC(bytes) test_alloc(bytes)
 #define RLLB_FREE(pointer) test_free(pointer)
-#define RLLB_IMPLEMENTATION
+#define RLLB_STATIC
 #include "rllb.h"
 #include "test.h"
 
