@@ -63,6 +63,12 @@
        >>optimiser  SGD, RMSprop, Adam, AdamW, clipping
        >>replay     uniform and prioritised, n-step
        >>dqn        DQN, Double, Dueling
+       >>episodes   a ring of whole episodes of several agents
+       >>agents     what agents see and do, and carry from step to step
+       >>mixer      monotonic mixing of values
+       >>qmix       independent Q-learning, VDN, QMIX
+       >>sac        soft actor-critic, discrete and continuous
+       >>policies   one agent's network, serving
        >>files      safetensors in and out of memory
 
    CONFIGURATION
@@ -470,6 +476,250 @@ RLLB_API const rllb_nn_net *rllb_nn_dqn_net(const rllb_nn_dqn *agent);
 RLLB_API const rllb_nn_net *rllb_nn_dqn_target(const rllb_nn_dqn *agent);
 RLLB_API rllb_nn_replay *rllb_nn_dqn_replay(rllb_nn_dqn *agent);
 
+/* ---- episodes -------------------------------------------------------------------------------------------------- */
+
+/* A ring of whole episodes of several agents that live through the same steps. The oldest make room for new ones. */
+typedef struct rllb_nn_episodes_desc {
+    int32_t capacity;     /* steps of all episodes together, and one more for each; default 20,000 */
+    int32_t episodes;     /* at most so many; default 4,096 */
+    int32_t steps;        /* the longest that sample gives; default 256 */
+    int32_t agents;       /* default 1 */
+    int32_t observations; /* numbers an agent sees; no default */
+    int32_t actions;      /* numbers an agent does; no default. An index is a number here */
+    int32_t states;       /* numbers of the state of all; default 0 */
+    int32_t memories;     /* numbers of recurrent state an agent has before each step; default 0: not kept */
+    uint64_t seed, stream;
+} rllb_nn_episodes_desc;
+
+/* One step of all agents. Arrays are copied. */
+typedef struct rllb_nn_step {
+    const float *obs, *next;     /* [agents][observations] before and after */
+    const float *state, *next_state; /* [states] */
+    const float *action;         /* [agents][actions] */
+    const float *reward;         /* [agents] */
+    const float *memory;         /* [agents][memories] or NULL: zero */
+    int32_t items;               /* of a set; kept as it is at the first step of the episode */
+    bool terminated, truncated;  /* by the rules of the world; cut: what follows still counts */
+} rllb_nn_step;
+
+/* Sequences in the caller's arrays: time first, then row, then agent. What lies past a row's end is zero. */
+typedef struct rllb_nn_sequences {
+    float *obs;                /* [steps + 1][rows][agents][observations] */
+    float *state;              /* [steps + 1][rows][states] */
+    float *action;             /* [steps][rows][agents][actions] */
+    float *reward;             /* [steps][rows][agents] */
+    float *before;             /* [rows][agents][actions] the action before the first step; -1 where there is none */
+    float *memory;             /* [rows][agents][memories] */
+    unsigned char *filled;     /* [steps][rows] is there a step? */
+    unsigned char *terminated; /* [steps][rows] */
+    int32_t *items;            /* [rows] */
+    int32_t *slot, *length;    /* [rows] where in the ring it begins; its steps */
+    int32_t steps;             /* out: of the longest row */
+} rllb_nn_sequences;
+
+typedef struct rllb_nn_episodes rllb_nn_episodes;
+
+RLLB_API size_t rllb_nn_episodes_size(const rllb_nn_episodes_desc *desc);
+RLLB_API rllb_status rllb_nn_episodes_init(const rllb_nn_episodes_desc *desc, void *mem, size_t size,
+                                           rllb_nn_episodes **out);
+RLLB_API rllb_nn_episodes *rllb_nn_episodes_create(const rllb_nn_episodes_desc *desc);
+RLLB_API void rllb_nn_episodes_destroy(rllb_nn_episodes *e);
+RLLB_API void rllb_nn_episodes_query(const rllb_nn_episodes *e, rllb_nn_episodes_desc *out);
+/* One more step of the episode that is going on; it is there to be sampled from its end on. One that would outgrow the
+   ring ends as if truncated. Numbers that are not finite are refused, and the episode goes on. */
+RLLB_API rllb_status rllb_nn_episodes_observe(rllb_nn_episodes *e, const rllb_nn_step *step);
+RLLB_API int32_t rllb_nn_episodes_count(const rllb_nn_episodes *e); /* finished episodes */
+RLLB_API int32_t rllb_nn_episodes_steps(const rllb_nn_episodes *e); /* their steps */
+/* rows draws with replacement. window 0: whole episodes, all alike, cut at desc.steps; else windows of at most so many
+   steps, every step of the ring alike. ERROR_EMPTY if there are none. */
+RLLB_API rllb_status rllb_nn_episodes_sample(rllb_nn_episodes *e, int32_t rows, int32_t window,
+                                             rllb_nn_sequences *batch);
+
+/* ---- what agents see and do ------------------------------------------------------------------------------------ */
+
+enum { RLLB_NN_CHOICES_MAX = 64, RLLB_NN_COMMON_MAX = 8 };
+
+/* Plain: `observations` numbers are seen, `heads` decisions made at a time. A set: item_observations more of each item
+   are seen, one decision is made for each item, and `common` ones for all; no heads. A decision is one of `choices`, or
+   a number in (-1, 1) where choices is 0. An action is an array of decisions: of the items (room for `items` of them),
+   then the common ones. */
+typedef struct rllb_nn_space {
+    int32_t observations, item_observations;
+    int32_t items;     /* of a set: the most */
+    int32_t heads;     /* plain: default 1 */
+    int32_t common;    /* of a set; at most RLLB_NN_COMMON_MAX */
+    int32_t choices;   /* at most RLLB_NN_CHOICES_MAX; 0: continuous */
+    bool last_action;  /* the decisions before are seen too, choices as one-hot */
+    bool agent_id;     /* which agent it is is seen too, as one-hot */
+} rllb_nn_space;
+
+RLLB_API int32_t rllb_nn_space_observations(const rllb_nn_space *s); /* numbers of an observation */
+RLLB_API int32_t rllb_nn_space_actions(const rllb_nn_space *s);      /* numbers of an action */
+
+/* ---- value-based agents: independent Q-learning, VDN, QMIX ------------------------------------------------------- */
+
+typedef enum rllb_nn_mix {
+    RLLB_NN_MIX_NONE, /* each agent by its own reward; its heads all learn the same return (Tavakoli et al. 2018) */
+    RLLB_NN_MIX_SUM,  /* VDN (Sunehag et al. 2018): the sum of all agents' and heads' values */
+    RLLB_NN_MIX_QMIX, /* Rashid et al. 2018: monotonic in each of them, weights from the state */
+    RLLB_NN_MIX_NUM
+} rllb_nn_mix;
+
+/* Centralised training, decentralised execution: the mixer is needed to learn only. Defaults are those of the CIKM'22
+   study where it names any: gamma 0.99, lambda 0.6, Adam 1e-3, batches of 12 episodes. */
+typedef struct rllb_nn_qmix_desc {
+    rllb_nn_space space;
+    rllb_nn_net_desc net;     /* of an agent; inputs, outputs, heads, seed are set from the rest */
+    int32_t agents;           /* default 1 */
+    bool apart;               /* every agent has a network of its own; else they share one */
+    rllb_nn_mix mix;
+    int32_t states;           /* QMIX: numbers of the state; 0: it is the agents' observations, one after the other */
+    int32_t embed;            /* QMIX: width of the mixer; default 32 */
+    int32_t hyper;            /* QMIX: hidden width of the networks that give its weights; default 64; negative: none */
+    bool double_q;            /* next actions chosen by the learning networks (van Hasselt et al. 2016) */
+    bool bounded;             /* softmax over each head's values: in (0, 1), as the study's code has it */
+    float gamma, lambda;      /* default 0.99 and 0.6; negative: 0 */
+    bool sampled;             /* actions are drawn from the softmax of value / temperature, not epsilon-greedy */
+    float temperature;        /* default 1 */
+    rllb_nn_schedule epsilon; /* over steps; default 1 -> 0.05 over 10,000 */
+    rllb_nn_opt_desc opt;     /* clip_norm default here: 10; negative: never */
+    rllb_nn_loss loss;        /* default here: MSE */
+    rllb_nn_episodes_desc replay; /* capacity, episodes, steps; the rest is set */
+    int32_t batch;            /* sequences; default 12 */
+    int32_t window;           /* steps of a sequence; default 0: whole episodes */
+    int32_t burn;             /* recurrent: the first steps of a window only warm the state up */
+    bool stored;              /* recurrent: windows start from the state the agent had, not from zero */
+    int32_t learn_start;      /* episodes before the first update; default: batch */
+    float tau;                /* soft target update after each update; 0: hard ones */
+    int32_t target_every;     /* hard ones every so many updates; default 200 */
+    uint64_t seed;
+} rllb_nn_qmix_desc;
+
+typedef struct rllb_nn_qmix rllb_nn_qmix;
+
+typedef struct rllb_nn_qmix_report {
+    float loss, gradient_norm; /* norm before clipping */
+    float mean_value, mean_target; /* of what is mixed */
+} rllb_nn_qmix_report;
+
+RLLB_API void rllb_nn_qmix_desc_default(rllb_nn_qmix_desc *desc); /* all zero */
+RLLB_API size_t rllb_nn_qmix_size(const rllb_nn_qmix_desc *desc);
+RLLB_API rllb_status rllb_nn_qmix_init(const rllb_nn_qmix_desc *desc, void *mem, size_t size, rllb_nn_qmix **out);
+RLLB_API rllb_nn_qmix *rllb_nn_qmix_create(const rllb_nn_qmix_desc *desc);
+RLLB_API void rllb_nn_qmix_destroy(rllb_nn_qmix *q);
+RLLB_API void rllb_nn_qmix_query(const rllb_nn_qmix *q, rllb_nn_qmix_desc *out);
+/* What all agents do now: obs [agents][observations] -> action [agents][actions]; items of a set. Carries recurrent
+   states and last actions along from the start of the episode on. explore false: the best, no draw is made. */
+RLLB_API rllb_status rllb_nn_qmix_act(rllb_nn_qmix *q, const float *obs, int32_t items, bool explore, float *action);
+/* Forgets the episode: states and last actions. An end by observe does so too. */
+RLLB_API void rllb_nn_qmix_begin(rllb_nn_qmix *q);
+/* Remembers one step; step->memory is not looked at. */
+RLLB_API rllb_status rllb_nn_qmix_observe(rllb_nn_qmix *q, const rllb_nn_step *step);
+/* One gradient step on one batch. ERROR_EMPTY before learn_start; ERROR_NOT_FINITE: it diverged, and what was there
+   before stays. */
+RLLB_API rllb_status rllb_nn_qmix_update(rllb_nn_qmix *q, rllb_nn_qmix_report *report);
+RLLB_API double rllb_nn_qmix_epsilon(const rllb_nn_qmix *q);
+RLLB_API int64_t rllb_nn_qmix_updates(const rllb_nn_qmix *q);
+RLLB_API rllb_nn_net *rllb_nn_qmix_net(rllb_nn_qmix *q, int32_t agent);
+RLLB_API rllb_nn_episodes *rllb_nn_qmix_replay(rllb_nn_qmix *q);
+
+/* ---- soft actor-critic ------------------------------------------------------------------------------------------- */
+
+typedef enum rllb_nn_sac_form {
+    RLLB_NN_SAC_EXACT,    /* Haarnoja et al. 2018; discrete: expectations over each head (Christodoulou 2019) */
+    RLLB_NN_SAC_RELEASED, /* discrete, as the CIKM'22 code has it: the critic sees indices, and all of the actor's
+                             gradient is that of alpha log pi of a sampled action: it does not learn. For tables only */
+    RLLB_NN_SAC_FORM_NUM
+} rllb_nn_sac_form;
+
+/* Agents share one actor and two critics, and learn by their own rewards. Discrete: a critic has a value for every head
+   and choice; all heads learn the same return, in whose target each head's value stands for the mean over the others.
+   Entropy counts per decision, so that temperature and its target mean the same for 3 servers and for 24. */
+typedef struct rllb_nn_sac_desc {
+    rllb_nn_space space;
+    rllb_nn_net_desc actor, critic; /* inputs, outputs, seed are set; a zeroed critic is shaped as the actor */
+    int32_t agents;              /* default 1 */
+    rllb_nn_sac_form form;
+    float gamma, tau;            /* default 0.99 and 0.005; gamma negative: 0 */
+    float alpha;                 /* temperature to start with; default 1 */
+    bool alpha_fixed;
+    float entropy;               /* target per decision: discrete, share of log(choices), default 0.3; continuous, in
+                                    nats, default -1 */
+    float reward_scale;          /* default 1 */
+    bool normalise_rewards;      /* by mean and deviation of the batch */
+    rllb_nn_opt_desc actor_opt, critic_opt, alpha_opt; /* lr default here: 3e-4 */
+    rllb_nn_episodes_desc replay; /* capacity, episodes, steps; the rest is set */
+    int32_t batch;               /* sequences; default 64 */
+    int32_t window;              /* steps of a sequence; default: 1, but whole episodes for recurrent networks: 0 */
+    int32_t burn;                /* recurrent: as in rllb_nn_qmix_desc */
+    bool stored;                 /* recurrent: windows of the actor start from the state it had */
+    int32_t learn_start;         /* steps before the first update; default: batch */
+    uint64_t seed;
+} rllb_nn_sac_desc;
+
+typedef struct rllb_nn_sac rllb_nn_sac;
+
+typedef struct rllb_nn_sac_report {
+    float critic_loss, actor_loss; /* of both critics together */
+    float entropy, alpha;          /* per decision, in nats */
+    float mean_value;
+} rllb_nn_sac_report;
+
+RLLB_API void rllb_nn_sac_desc_default(rllb_nn_sac_desc *desc); /* all zero */
+RLLB_API size_t rllb_nn_sac_size(const rllb_nn_sac_desc *desc);
+RLLB_API rllb_status rllb_nn_sac_init(const rllb_nn_sac_desc *desc, void *mem, size_t size, rllb_nn_sac **out);
+RLLB_API rllb_nn_sac *rllb_nn_sac_create(const rllb_nn_sac_desc *desc);
+RLLB_API void rllb_nn_sac_destroy(rllb_nn_sac *s);
+RLLB_API void rllb_nn_sac_query(const rllb_nn_sac *s, rllb_nn_sac_desc *out);
+/* As rllb_nn_qmix_act and so on; explore false: the likeliest choice, or the mean. */
+RLLB_API rllb_status rllb_nn_sac_act(rllb_nn_sac *s, const float *obs, int32_t items, bool explore, float *action);
+RLLB_API void rllb_nn_sac_begin(rllb_nn_sac *s);
+RLLB_API rllb_status rllb_nn_sac_observe(rllb_nn_sac *s, const rllb_nn_step *step);
+RLLB_API rllb_status rllb_nn_sac_update(rllb_nn_sac *s, rllb_nn_sac_report *report);
+RLLB_API int64_t rllb_nn_sac_updates(const rllb_nn_sac *s);
+RLLB_API float rllb_nn_sac_alpha(const rllb_nn_sac *s);
+RLLB_API rllb_nn_net *rllb_nn_sac_actor(rllb_nn_sac *s);
+RLLB_API rllb_nn_net *rllb_nn_sac_critic(rllb_nn_sac *s, int32_t which); /* 0, 1; 2, 3: their targets */
+RLLB_API rllb_nn_episodes *rllb_nn_sac_replay(rllb_nn_sac *s);
+
+/* ---- policies: one agent's network, serving ---------------------------------------------------------------------- */
+
+/* What decisions mean. Discrete: choice c of an item (or head) is values[c], of common decision k common[k][c].
+   Continuous: -1 ... 1 is values[0] ... values[1], or common[k][0] ... common[k][1], even steps in the logarithm where
+   `logarithmic`. */
+typedef struct rllb_nn_policy_desc {
+    rllb_nn_space space;
+    rllb_nn_net_desc net; /* as in the learner's descriptor */
+    float values[RLLB_NN_CHOICES_MAX];
+    float common[RLLB_NN_COMMON_MAX][RLLB_NN_CHOICES_MAX];
+    bool logarithmic;
+    int32_t agent, agents; /* which one of how many it is, with agent_id */
+    bool sampled;         /* draw instead of taking the best */
+    uint64_t seed;
+} rllb_nn_policy_desc;
+
+typedef struct rllb_nn_policy rllb_nn_policy;
+
+/* count values from low to high, in even steps or even ratios: {1, 1.2, ..., 2}: linear, 1, 2, 6. */
+RLLB_API void rllb_nn_values_linear(float low, float high, int32_t count, float *values);
+RLLB_API void rllb_nn_values_log(float low, float high, int32_t count, float *values);
+
+RLLB_API void rllb_nn_policy_desc_default(rllb_nn_policy_desc *desc); /* all zero */
+RLLB_API size_t rllb_nn_policy_size(const rllb_nn_policy_desc *desc);
+RLLB_API rllb_status rllb_nn_policy_init(const rllb_nn_policy_desc *desc, void *mem, size_t size,
+                                         rllb_nn_policy **out);
+RLLB_API rllb_nn_policy *rllb_nn_policy_create(const rllb_nn_policy_desc *desc);
+RLLB_API void rllb_nn_policy_destroy(rllb_nn_policy *p);
+RLLB_API void rllb_nn_policy_query(const rllb_nn_policy *p, rllb_nn_policy_desc *out);
+RLLB_API rllb_nn_net *rllb_nn_policy_net(rllb_nn_policy *p); /* to copy a learner's into: rllb_nn_net_copy */
+/* Forgets recurrent state and last action. */
+RLLB_API void rllb_nn_policy_begin(rllb_nn_policy *p);
+/* An rllb_control_fn: self is the policy, one a balancer. observation: that of the balancer, for up to `items` servers
+   of a set, or exactly `heads`. Weights out, then the common ones: as many as `actions` says, which must be all or all
+   but those. Wrong lengths and numbers that are not finite leave the action as it is: the balancer refuses that. */
+RLLB_API void rllb_nn_policy_control(void *self, const float *observation, int32_t observations, float *action,
+                                     int32_t actions);
+
 /* ---- files ----------------------------------------------------------------------------------------------------- */
 
 /* Model files are safetensors: 8 bytes of header length, a JSON header, raw little-endian arrays. They are made in
@@ -517,9 +767,20 @@ RLLB_API void rllb_nn_archive_add(rllb_nn_archive *a, const char *name, rllb_nn_
 RLLB_API void rllb_nn_net_entries(rllb_nn_net *net, const char *prefix, rllb_nn_archive *a);
 /* Adds a whole learner: both networks, optimiser, replay, counters, random state. */
 RLLB_API void rllb_nn_dqn_entries(rllb_nn_dqn *agent, rllb_nn_archive *a);
+/* Adds whole learners: networks, optimisers, replay, counters, random state, the episode that is going on. */
+RLLB_API void rllb_nn_qmix_entries(rllb_nn_qmix *q, rllb_nn_archive *a);
+RLLB_API void rllb_nn_sac_entries(rllb_nn_sac *s, rllb_nn_archive *a);
+/* Adds what a balancer needs: the network, "policy.space", "policy.values". With rllb_nn_net_meta as metadata the file
+   says all that rllb_nn_policy_desc_load needs. */
+RLLB_API void rllb_nn_policy_entries(rllb_nn_policy *p, rllb_nn_archive *a);
+/* The descriptor of a saved policy, to be served for up to `items` servers of a set (0: as many as it was made for).
+   ERROR_SHAPE: a plain one for another number. */
+RLLB_API rllb_status rllb_nn_policy_desc_load(const void *file, size_t size, int32_t items, rllb_nn_policy_desc *out);
 enum {
     RLLB_NN_NET_ENTRIES_MAX = 4 * (RLLB_NN_HIDDEN_MAX + RLLB_NN_AFTER_MAX) + 40,
-    RLLB_NN_DQN_ENTRIES_MAX = 4 * RLLB_NN_NET_ENTRIES_MAX + 20
+    RLLB_NN_DQN_ENTRIES_MAX = 4 * RLLB_NN_NET_ENTRIES_MAX + 20,
+    RLLB_NN_LEARNER_ENTRIES_MAX = 1024, /* as many as a file may hold */
+    RLLB_NN_POLICY_ENTRIES_MAX = RLLB_NN_NET_ENTRIES_MAX + 3
 };
 
 /* Bytes of the file; 0 if the list overflowed. */
@@ -2905,6 +3166,2288 @@ rllb_nn_replay *rllb_nn_dqn_replay(rllb_nn_dqn *agent)
     return agent->replay;
 }
 
+/* ---- >>episodes --------------------------------------------------------------------------------------------------
+   A ring of steps, in which whole episodes lie one behind the other, each with one slot more for what it ended in; and
+   a ring of episodes, which says where they begin. What comes from a file is clamped where it is used. */
+
+enum {
+    RLLB_I_RING_HEAD,     /* slot where the episode that is going on begins */
+    RLLB_I_RING_GOING,    /* its steps so far */
+    RLLB_I_RING_ITEMS,    /* its items */
+    RLLB_I_RING_FIRST,    /* the oldest episode */
+    RLLB_I_RING_COUNT,    /* of finished episodes */
+    RLLB_I_RING_USED,     /* their slots */
+    RLLB_I_RING_COUNTERS
+};
+
+struct rllb_nn_episodes {
+    rllb_nn_episodes_desc desc; /* resolved */
+    int64_t counter[RLLB_I_RING_COUNTERS];
+    rllb_rng rng;
+    float *obs, *state, *action, *reward, *memory; /* [capacity][...] */
+    unsigned char *terminated;                     /* [capacity] */
+    int32_t *owner;                                /* [capacity] episode a slot belongs to */
+    int32_t *start, *length, *items;               /* [episodes] */
+    void *block;
+};
+
+static bool rllb_i_episodes_plan(const rllb_nn_episodes_desc *desc, rllb_nn_episodes *e)
+{
+    rllb_nn_episodes_desc *d = &e->desc;
+    const int32_t most = 1 << 26;
+
+    memset(e, 0, sizeof *e);
+    if (!desc) return false;
+    *d = *desc;
+    if (d->capacity == 0) d->capacity = 20000;
+    if (d->episodes == 0) d->episodes = 4096;
+    if (d->steps == 0) d->steps = 256;
+    if (d->agents == 0) d->agents = 1;
+    if (d->agents < 1 || d->agents > 4096) return false;
+    return d->capacity >= 2 && d->capacity <= most && d->episodes >= 1 && d->episodes <= most && d->steps >= 1 &&
+           d->steps <= 65536 && d->observations >= 1 && d->observations <= most / d->agents && d->actions >= 1 &&
+           d->actions <= most / d->agents && d->states >= 0 && d->states <= most && d->memories >= 0 &&
+           d->memories <= most / d->agents;
+}
+
+static rllb_nn_episodes *rllb_i_episodes_layout(const rllb_nn_episodes *plan, rllb_carver *c)
+{
+    rllb_nn_episodes e = *plan, *episodes = (rllb_nn_episodes *)rllb_carve(c, 1, sizeof *episodes);
+    const rllb_nn_episodes_desc *d = &plan->desc;
+    size_t capacity = (size_t)d->capacity, all = capacity * (size_t)d->agents, count = (size_t)d->episodes;
+
+    e.obs = (float *)rllb_carve(c, all * (size_t)d->observations, sizeof(float));
+    e.state = (float *)rllb_carve(c, capacity * (size_t)d->states, sizeof(float));
+    e.action = (float *)rllb_carve(c, all * (size_t)d->actions, sizeof(float));
+    e.reward = (float *)rllb_carve(c, all, sizeof(float));
+    e.memory = (float *)rllb_carve(c, all * (size_t)d->memories, sizeof(float));
+    e.terminated = (unsigned char *)rllb_carve(c, capacity, 1);
+    e.owner = (int32_t *)rllb_carve(c, capacity, sizeof(int32_t));
+    e.start = (int32_t *)rllb_carve(c, count, sizeof(int32_t));
+    e.length = (int32_t *)rllb_carve(c, count, sizeof(int32_t));
+    e.items = (int32_t *)rllb_carve(c, count, sizeof(int32_t));
+    if (episodes) *episodes = e;
+    return episodes;
+}
+
+size_t rllb_nn_episodes_size(const rllb_nn_episodes_desc *desc)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_nn_episodes plan;
+
+    if (!rllb_i_episodes_plan(desc, &plan)) return 0;
+    rllb_i_episodes_layout(&plan, &c);
+    return rllb_carver_size(&c);
+}
+
+rllb_status rllb_nn_episodes_init(const rllb_nn_episodes_desc *desc, void *mem, size_t size, rllb_nn_episodes **out)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_nn_episodes plan;
+    rllb_status status;
+
+    if (!out || !rllb_i_episodes_plan(desc, &plan)) return RLLB_ERROR_ARGUMENT;
+    status = rllb_carver_open(&c, mem, size, rllb_nn_episodes_size(desc));
+    if (status != RLLB_OK) return status;
+    *out = rllb_i_episodes_layout(&plan, &c);
+    rllb_rng_init(&(*out)->rng, plan.desc.seed, plan.desc.stream);
+    return RLLB_OK;
+}
+
+rllb_nn_episodes *rllb_nn_episodes_create(const rllb_nn_episodes_desc *desc)
+{
+    size_t size = rllb_nn_episodes_size(desc);
+    void *block = rllb_block_alloc(size);
+    rllb_nn_episodes *e = NULL;
+
+    if (block && rllb_nn_episodes_init(desc, block, size, &e) == RLLB_OK) {
+        e->block = block;
+        return e;
+    }
+    rllb_block_free(block);
+    return NULL;
+}
+
+void rllb_nn_episodes_destroy(rllb_nn_episodes *e)
+{
+    if (e) rllb_block_free(e->block);
+}
+
+void rllb_nn_episodes_query(const rllb_nn_episodes *e, rllb_nn_episodes_desc *out)
+{
+    *out = e->desc;
+}
+
+int32_t rllb_nn_episodes_count(const rllb_nn_episodes *e)
+{
+    return (int32_t)rllb_i_clamp(e->counter[RLLB_I_RING_COUNT], 0, e->desc.episodes);
+}
+
+int32_t rllb_nn_episodes_steps(const rllb_nn_episodes *e)
+{
+    return (int32_t)rllb_i_clamp(e->counter[RLLB_I_RING_USED], 0, e->desc.capacity) - rllb_nn_episodes_count(e);
+}
+
+static int32_t rllb_i_ring_episode(const rllb_nn_episodes *e, int32_t number)
+{
+    int64_t first = rllb_i_clamp(e->counter[RLLB_I_RING_FIRST], 0, e->desc.episodes - 1);
+
+    return (int32_t)((first + number) % e->desc.episodes);
+}
+
+static int32_t rllb_i_ring_slot(const rllb_nn_episodes *e, int32_t start, int32_t step)
+{
+    return (int32_t)((rllb_i_clamp(start, 0, e->desc.capacity - 1) + step) % e->desc.capacity);
+}
+
+static int32_t rllb_i_ring_length(const rllb_nn_episodes *e, int32_t episode)
+{
+    return (int32_t)rllb_i_clamp(e->length[episode], 1, e->desc.capacity - 1);
+}
+
+/* Forgets the oldest episode. */
+static void rllb_i_ring_drop(rllb_nn_episodes *e)
+{
+    int32_t oldest = rllb_i_ring_episode(e, 0);
+
+    e->counter[RLLB_I_RING_USED] -= rllb_i_ring_length(e, oldest) + 1;
+    e->counter[RLLB_I_RING_FIRST] = rllb_i_ring_episode(e, 1);
+    e->counter[RLLB_I_RING_COUNT] = rllb_nn_episodes_count(e) - 1;
+    if (e->counter[RLLB_I_RING_COUNT] < 1) e->counter[RLLB_I_RING_USED] = 0;
+}
+
+static void rllb_i_ring_commit(rllb_nn_episodes *e, int32_t head, int32_t steps)
+{
+    int32_t at;
+
+    if (rllb_nn_episodes_count(e) == e->desc.episodes) rllb_i_ring_drop(e);
+    at = rllb_i_ring_episode(e, rllb_nn_episodes_count(e));
+    e->start[at] = head;
+    e->length[at] = steps;
+    e->items[at] = (int32_t)rllb_i_clamp(e->counter[RLLB_I_RING_ITEMS], 0, INT32_MAX);
+    e->counter[RLLB_I_RING_COUNT] = rllb_nn_episodes_count(e) + 1;
+    e->counter[RLLB_I_RING_USED] += steps + 1;
+    e->counter[RLLB_I_RING_HEAD] = rllb_i_ring_slot(e, head, steps + 1);
+    e->counter[RLLB_I_RING_GOING] = 0;
+}
+
+static void rllb_i_put_row(float *to, int32_t row, const float *from, int32_t n)
+{
+    if (n && from) memcpy(to + (size_t)row * (size_t)n, from, (size_t)n * sizeof(float));
+    else if (n) memset(to + (size_t)row * (size_t)n, 0, (size_t)n * sizeof(float));
+}
+
+rllb_status rllb_nn_episodes_observe(rllb_nn_episodes *e, const rllb_nn_step *s)
+{
+    const rllb_nn_episodes_desc *d = &e->desc;
+    int32_t obs = d->agents * d->observations, actions = d->agents * d->actions, slot, next, head, going;
+
+    if (!s || !s->obs || !s->next || !s->action || !s->reward) return RLLB_ERROR_ARGUMENT;
+    if (d->states && (!s->state || !s->next_state)) return RLLB_ERROR_ARGUMENT;
+    if (!rllb_i_all_finite(s->obs, obs) || !rllb_i_all_finite(s->next, obs) ||
+        !rllb_i_all_finite(s->action, actions) || !rllb_i_all_finite(s->reward, d->agents) ||
+        (d->states && !(rllb_i_all_finite(s->state, d->states) && rllb_i_all_finite(s->next_state, d->states)))) {
+        return RLLB_ERROR_NOT_FINITE;
+    }
+    head = (int32_t)rllb_i_clamp(e->counter[RLLB_I_RING_HEAD], 0, d->capacity - 1);
+    going = (int32_t)rllb_i_clamp(e->counter[RLLB_I_RING_GOING], 0, d->capacity - 2);
+    if (going == 0) e->counter[RLLB_I_RING_ITEMS] = s->items;
+    while (rllb_nn_episodes_count(e) > 0 && e->counter[RLLB_I_RING_USED] + going + 2 > d->capacity) rllb_i_ring_drop(e);
+    slot = rllb_i_ring_slot(e, head, going);
+    next = rllb_i_ring_slot(e, head, going + 1);
+    rllb_i_put_row(e->obs, slot, s->obs, obs);
+    rllb_i_put_row(e->obs, next, s->next, obs);
+    rllb_i_put_row(e->state, slot, s->state, d->states);
+    rllb_i_put_row(e->state, next, s->next_state, d->states);
+    rllb_i_put_row(e->action, slot, s->action, actions);
+    rllb_i_put_row(e->reward, slot, s->reward, d->agents);
+    rllb_i_put_row(e->memory, slot, s->memory, d->agents * d->memories);
+    e->terminated[slot] = s->terminated;
+    e->owner[slot] = e->owner[next] = rllb_i_ring_episode(e, rllb_nn_episodes_count(e));
+    going++;
+    e->counter[RLLB_I_RING_GOING] = going;
+    if (s->terminated || s->truncated || going + 2 > d->capacity) rllb_i_ring_commit(e, head, going);
+    return RLLB_OK;
+}
+
+/* An episode and the step in it to begin at. */
+static int32_t rllb_i_ring_draw(rllb_nn_episodes *e, int32_t window, int32_t *begin)
+{
+    int32_t first = rllb_i_ring_episode(e, 0), used, slot, owner = first, length = 1, tries;
+
+    *begin = 0;
+    if (window < 1) return rllb_i_ring_episode(e, rllb_rng_below(&e->rng, rllb_nn_episodes_count(e)));
+    used = (int32_t)rllb_i_clamp(e->counter[RLLB_I_RING_USED], 2, e->desc.capacity);
+    for (tries = 0; tries < 64; tries++) { /* again where an episode has ended already: at most every other slot */
+        slot = rllb_i_ring_slot(e, e->start[first], rllb_rng_below(&e->rng, used));
+        owner = (int32_t)rllb_i_clamp(e->owner[slot], 0, e->desc.episodes - 1);
+        length = rllb_i_ring_length(e, owner);
+        *begin = rllb_i_ring_slot(e, slot, e->desc.capacity - rllb_i_ring_slot(e, e->start[owner], 0));
+        if (*begin < length) break;
+    }
+    if (*begin >= length) *begin = length - 1;
+    if (window > 1) *begin = length > window ? rllb_rng_below(&e->rng, length - window + 1) : 0;
+    return owner;
+}
+
+/* Where row r of a batch lies: the slot of its first step, and how many steps it has. */
+static void rllb_i_ring_choose(rllb_nn_episodes *e, int32_t r, int32_t window, rllb_nn_sequences *b)
+{
+    int32_t actions = e->desc.agents * e->desc.actions, begin, owner = rllb_i_ring_draw(e, window, &begin), i;
+    int32_t most = window > 0 && window < e->desc.steps ? window : e->desc.steps;
+    int32_t left = rllb_i_ring_length(e, owner) - begin;
+    size_t at = (size_t)r * (size_t)actions;
+
+    b->slot[r] = rllb_i_ring_slot(e, e->start[owner], begin);
+    b->length[r] = left < most ? left : most;
+    b->items[r] = e->items[owner];
+    for (i = 0; !begin && i < actions; i++) b->before[at + (size_t)i] = -1;
+    if (begin) {
+        size_t from = (size_t)rllb_i_ring_slot(e, b->slot[r], e->desc.capacity - 1) * (size_t)actions;
+        memcpy(b->before + at, e->action + from, (size_t)actions * sizeof(float));
+    }
+    rllb_i_put_row(b->memory, r, e->memory + (size_t)b->slot[r] * (size_t)(e->desc.agents * e->desc.memories),
+                   e->desc.agents * e->desc.memories);
+    if (b->length[r] > b->steps) b->steps = b->length[r];
+}
+
+rllb_status rllb_nn_episodes_sample(rllb_nn_episodes *e, int32_t rows, int32_t window, rllb_nn_sequences *b)
+{
+    const rllb_nn_episodes_desc *d = &e->desc;
+    int32_t obs = d->agents * d->observations, actions = d->agents * d->actions, t, r;
+
+    if (rows < 1 || !b) return RLLB_ERROR_ARGUMENT;
+    if (rllb_nn_episodes_count(e) < 1) return RLLB_ERROR_EMPTY;
+    rllb_i_rng_wake(&e->rng);
+    b->steps = 0;
+    for (r = 0; r < rows; r++) rllb_i_ring_choose(e, r, window, b);
+    for (t = 0; t <= b->steps; t++) {
+        for (r = 0; r < rows; r++) {
+            int32_t slot = rllb_i_ring_slot(e, b->slot[r], t < d->capacity ? t : 0), to = t * rows + r;
+            bool seen = t <= b->length[r], there = t < b->length[r];
+            rllb_i_put_row(b->obs, to, seen ? e->obs + (size_t)slot * (size_t)obs : NULL, obs);
+            rllb_i_put_row(b->state, to, seen ? e->state + (size_t)slot * (size_t)d->states : NULL, d->states);
+            if (t == b->steps) continue;
+            rllb_i_put_row(b->action, to, there ? e->action + (size_t)slot * (size_t)actions : NULL, actions);
+            rllb_i_put_row(b->reward, to, there ? e->reward + (size_t)slot * (size_t)d->agents : NULL, d->agents);
+            b->filled[to] = there;
+            b->terminated[to] = there && e->terminated[slot];
+        }
+    }
+    return RLLB_OK;
+}
+
+/* Arrays of a batch of `rows` sequences. */
+static void rllb_i_sequences_layout(const rllb_nn_episodes_desc *d, int32_t rows, int32_t steps, rllb_nn_sequences *b,
+                                    rllb_carver *c)
+{
+    size_t n = (size_t)rows, cells = n * (size_t)steps, agents = (size_t)d->agents;
+
+    b->obs = (float *)rllb_carve(c, (cells + n) * agents * (size_t)d->observations, sizeof(float));
+    b->state = (float *)rllb_carve(c, (cells + n) * (size_t)d->states, sizeof(float));
+    b->action = (float *)rllb_carve(c, cells * agents * (size_t)d->actions, sizeof(float));
+    b->reward = (float *)rllb_carve(c, cells * agents, sizeof(float));
+    b->before = (float *)rllb_carve(c, n * agents * (size_t)d->actions, sizeof(float));
+    b->memory = (float *)rllb_carve(c, n * agents * (size_t)d->memories, sizeof(float));
+    b->filled = (unsigned char *)rllb_carve(c, cells, 1);
+    b->terminated = (unsigned char *)rllb_carve(c, cells, 1);
+    b->items = (int32_t *)rllb_carve(c, n, sizeof(int32_t));
+    b->slot = (int32_t *)rllb_carve(c, n, sizeof(int32_t));
+    b->length = (int32_t *)rllb_carve(c, n, sizeof(int32_t));
+}
+
+/* ---- >>agents ----------------------------------------------------------------------------------------------------
+   What the learners of several agents share: rows of input made of observation, last action and identity; which
+   decisions count; softmax over choices; acting with recurrent state carried along. Sequences of a batch are numbered
+   row by row, agent by agent within a row. */
+
+static bool rllb_i_is_set(const rllb_nn_space *s)
+{
+    return s->item_observations > 0;
+}
+
+int32_t rllb_nn_space_observations(const rllb_nn_space *s)
+{
+    return s->observations + (rllb_i_is_set(s) ? s->items * s->item_observations : 0);
+}
+
+int32_t rllb_nn_space_actions(const rllb_nn_space *s)
+{
+    return rllb_i_is_set(s) ? s->items + s->common : s->heads;
+}
+
+/* Numbers that one decision is seen as. */
+static int32_t rllb_i_seen_as(const rllb_nn_space *s)
+{
+    return s->choices ? s->choices : 1;
+}
+
+static bool rllb_i_space_resolve(rllb_nn_space *s)
+{
+    const int32_t most = RLLB_NN_UNITS_MAX;
+    bool ok = s->observations >= 0 && s->observations <= most && s->item_observations >= 0 && s->choices >= 0;
+
+    ok = ok && s->choices != 1 && s->choices <= RLLB_NN_CHOICES_MAX && s->heads >= 0 && s->items >= 0 && s->common >= 0;
+    if (!ok) return false;
+    if (rllb_i_is_set(s)) {
+        return s->items >= 1 && s->items <= 4096 && s->item_observations <= 4096 && s->heads == 0 &&
+               s->common <= RLLB_NN_COMMON_MAX;
+    }
+    if (s->heads == 0) s->heads = 1;
+    return s->observations >= 1 && s->items == 0 && s->common == 0 && s->heads <= most / RLLB_NN_CHOICES_MAX;
+}
+
+/* Inputs and outputs of a network with `per` outputs for a decision; asked (a critic): an action is among the
+   inputs. */
+static void rllb_i_space_net(const rllb_nn_space *s, int32_t agents, int32_t per, bool asked, rllb_nn_net_desc *d)
+{
+    int32_t id = s->agent_id ? agents : 0, seen = s->last_action ? rllb_i_seen_as(s) : 0, more = asked ? 1 : 0;
+
+    d->item_inputs = d->item_outputs = 0;
+    if (rllb_i_is_set(s)) {
+        d->inputs = s->observations + s->common * (seen + more) + id;
+        d->outputs = s->common * per;
+        d->item_inputs = s->item_observations + seen + more;
+        d->item_outputs = per;
+        d->heads = 1;
+        return;
+    }
+    d->inputs = s->observations + s->heads * (seen + more) + id;
+    d->outputs = s->heads * per;
+    d->heads = s->heads;
+}
+
+/* The decision as numbers: one-hot, or as it is. -1 of a choice: none. */
+static float *rllb_i_put_decision(const rllb_nn_space *s, float decision, float *x)
+{
+    int32_t n = rllb_i_seen_as(s);
+
+    memset(x, 0, (size_t)n * sizeof(float));
+    if (!s->choices) x[0] = decision;
+    else if (decision >= 0 && decision < (float)n) x[(int32_t)decision] = 1;
+    return x + n;
+}
+
+/* One row of input. last: the action before, or NULL where it is not seen; asked: what a critic is asked about, or
+   NULL. */
+static void rllb_i_put_input(const rllb_nn_space *s, int32_t agents, int32_t agent, const float *obs, const float *last,
+                             const float *asked, float *x)
+{
+    bool set = rllb_i_is_set(s);
+    int32_t first = set ? s->items : 0, count = set ? s->common : s->heads, i;
+
+    memcpy(x, obs, (size_t)s->observations * sizeof(float));
+    x += s->observations;
+    for (i = 0; last && s->last_action && i < count; i++) x = rllb_i_put_decision(s, last[first + i], x);
+    for (i = 0; s->agent_id && i < agents; i++) *x++ = i == agent ? 1.0f : 0.0f;
+    for (i = 0; asked && i < count; i++) *x++ = asked[first + i];
+    for (i = 0; set && i < s->items; i++) {
+        memcpy(x, obs + s->observations + i * s->item_observations, (size_t)s->item_observations * sizeof(float));
+        x += s->item_observations;
+        if (last && s->last_action) x = rllb_i_put_decision(s, last[i], x);
+        if (asked) *x++ = asked[i];
+    }
+}
+
+/* Where in such a row decision d of the action asked about stands. */
+static int32_t rllb_i_asked_at(const rllb_nn_space *s, int32_t agents, int32_t d)
+{
+    bool set = rllb_i_is_set(s);
+    int32_t seen = s->last_action ? rllb_i_seen_as(s) : 0, count = set ? s->common : s->heads;
+    int32_t before = s->observations + count * seen + (s->agent_id ? agents : 0);
+
+    if (!set) return before + d;
+    if (d >= s->items) return before + d - s->items;
+    return before + count + d * (s->item_observations + seen + 1) + s->item_observations + seen;
+}
+
+/* What the running normalisation leaves alone: all but observations. raw [inputs + item_inputs]. */
+static void rllb_i_put_raw(const rllb_nn_space *s, const rllb_nn_net_desc *d, unsigned char *raw)
+{
+    memset(raw, 1, (size_t)(d->inputs + d->item_inputs));
+    memset(raw, 0, (size_t)s->observations);
+    memset(raw + d->inputs, 0, (size_t)s->item_observations);
+}
+
+static int32_t rllb_i_items_of(const rllb_nn_space *s, int32_t items)
+{
+    return (int32_t)rllb_i_clamp(items, 0, s->items);
+}
+
+/* Is there such a decision, when there are so many items? */
+static bool rllb_i_decides(const rllb_nn_space *s, int32_t d, int32_t items)
+{
+    return !rllb_i_is_set(s) || d >= s->items || d < items;
+}
+
+static int32_t rllb_i_decisions(const rllb_nn_space *s, int32_t items)
+{
+    return rllb_i_is_set(s) ? items + s->common : s->heads;
+}
+
+/* A choice out of a damaged file, or one that is not there. */
+static int32_t rllb_i_choice(const rllb_nn_space *s, float decision)
+{
+    return decision >= 0 && decision < (float)s->choices ? (int32_t)decision : 0;
+}
+
+/* Softmax over `choices` numbers of each of `rows` rows, all row-major, into p and its logarithm (each may be NULL).
+   panels: scratch of rllb_nn_tensor_floats(rows, choices). */
+static void rllb_i_softmax_rows(const rllb_nn_kernels *k, const float *from, int32_t rows, int32_t choices,
+                                float *panels, float *p, float *log_p)
+{
+    rllb_nn_tensor t;
+
+    t.data = panels;
+    t.rows = rows;
+    t.cols = choices;
+    if (log_p) {
+        rllb_nn_tensor_load(&t, from, (size_t)choices);
+        k->softmax(panels, rows, choices, 1);
+        rllb_nn_tensor_save(&t, log_p, (size_t)choices);
+    }
+    if (p) {
+        rllb_nn_tensor_load(&t, from, (size_t)choices);
+        k->softmax(panels, rows, choices, 0);
+        rllb_nn_tensor_save(&t, p, (size_t)choices);
+    }
+}
+
+/* An index drawn with probabilities p; the last one that has any where rounding leaves a rest. */
+static int32_t rllb_i_draw_choice(rllb_rng *rng, const float *p, int32_t n)
+{
+    float left = rllb_rng_float(rng);
+    int32_t i, last = 0;
+
+    for (i = 0; i < n; i++) {
+        if (!(p[i] > 0)) continue;
+        last = i;
+        if (left < p[i]) break;
+        left -= p[i];
+    }
+    return last;
+}
+
+/* Several learners' parameters lie in one array, so that one optimiser and one clipping serve them all. */
+static rllb_nn_net *rllb_i_net_layout_over(const rllb_nn_net *plan, float *data, size_t *at, rllb_carver *c)
+{
+    rllb_nn_net *net = (rllb_nn_net *)rllb_carve(c, 1, sizeof *net);
+    rllb_i_normal normal = rllb_i_normal_layout(plan->normal.width, c);
+    rllb_i_normal item_normal = rllb_i_normal_layout(plan->item_normal.width, c);
+
+    if (net) {
+        *net = *plan;
+        net->data = data + *at;
+        net->normal = normal;
+        net->item_normal = item_normal;
+    }
+    *at += plan->floats;
+    return net;
+}
+
+/* A target network goes by the statistics of the one it follows. */
+static void rllb_i_same_normal(rllb_nn_net *to, const rllb_nn_net *from)
+{
+    to->normal = from->normal;
+    to->item_normal = from->item_normal;
+}
+
+/* Does a batch of so many rows fit into an int32_t, whatever is counted? */
+static bool rllb_i_batch_ok(int64_t rows, int32_t agents, const rllb_nn_space *s, const rllb_nn_net *net)
+{
+    const int64_t most = 1 << 28;
+    int64_t cells = rows * agents, items = s->items > 1 ? s->items : 1, unit = items;
+    int32_t n;
+
+    for (n = 0; n < net->layers; n++) {
+        if (unit < items * 3 * rllb_i_padded(net->layer[n].out)) unit = items * 3 * rllb_i_padded(net->layer[n].out);
+    }
+    if (unit < rllb_nn_net_inputs(net, s->items)) unit = rllb_nn_net_inputs(net, s->items);
+    return rows < most && cells < most && unit < most && cells * unit < 4 * most && cells * items < (1 << 24);
+}
+
+/* ---- acting ---- */
+
+/* What agents carry from step to step: [agents][memories] twice, [agents][actions], and scratch. */
+typedef struct rllb_i_carry {
+    float *memory, *before; /* recurrent state now, and before the last act */
+    float *last, *x, *y;    /* last action; inputs and outputs of all agents */
+    unsigned char *raw;
+    int32_t *counts;        /* [agents] */
+    int32_t memories, width, out, actions, agents;
+} rllb_i_carry;
+
+static void rllb_i_carry_layout(const rllb_nn_space *s, const rllb_nn_net *net, int32_t agents, rllb_i_carry *k,
+                                rllb_carver *c)
+{
+    size_t n = (size_t)agents;
+
+    k->agents = agents;
+    k->memories = rllb_nn_net_states(net, s->items);
+    k->width = rllb_nn_net_inputs(net, s->items);
+    k->out = rllb_nn_net_outputs(net, s->items);
+    k->actions = rllb_nn_space_actions(s);
+    k->memory = (float *)rllb_carve(c, n * (size_t)k->memories, sizeof(float));
+    k->before = (float *)rllb_carve(c, n * (size_t)k->memories, sizeof(float));
+    k->last = (float *)rllb_carve(c, n * (size_t)k->actions, sizeof(float));
+    k->x = (float *)rllb_carve(c, n * (size_t)k->width, sizeof(float));
+    k->y = (float *)rllb_carve(c, n * (size_t)k->out, sizeof(float));
+    k->raw = (unsigned char *)rllb_carve(c, (size_t)(net->desc.inputs + net->desc.item_inputs), 1);
+    k->counts = (int32_t *)rllb_carve(c, n, sizeof(int32_t));
+}
+
+static void rllb_i_carry_begin(rllb_i_carry *k)
+{
+    int32_t i;
+
+    memset(k->memory, 0, (size_t)k->agents * (size_t)k->memories * sizeof(float));
+    memset(k->before, 0, (size_t)k->agents * (size_t)k->memories * sizeof(float));
+    for (i = 0; i < k->agents * k->actions; i++) k->last[i] = -1;
+}
+
+/* Inputs of all agents. */
+static void rllb_i_carry_inputs(const rllb_nn_space *s, rllb_i_carry *k, const float *obs, int32_t items)
+{
+    int32_t a, width = rllb_nn_space_observations(s);
+
+    for (a = 0; a < k->agents; a++) {
+        rllb_i_put_input(s, k->agents, a, obs + (size_t)a * (size_t)width, k->last + a * k->actions, NULL,
+                         k->x + (size_t)a * (size_t)k->width);
+        k->counts[a] = rllb_i_items_of(s, items);
+    }
+}
+
+/* `rows` agents from `first` on through their network; states are carried on. */
+static void rllb_i_carry_forward(const rllb_nn_space *s, rllb_i_carry *k, const rllb_nn_net *net, rllb_nn_work *work,
+                                 int32_t first, int32_t rows)
+{
+    rllb_nn_pass pass = rllb_i_plain_pass(k->x + (size_t)first * (size_t)k->width, rows);
+    size_t at = (size_t)first * (size_t)k->memories, n = (size_t)rows * (size_t)k->memories;
+
+    if (n) memcpy(k->before + at, k->memory + at, n * sizeof(float));
+    pass.items = s->items;
+    pass.counts = k->counts + first;
+    pass.state = n ? k->memory + at : NULL;
+    rllb_nn_pass_forward(net, work, &pass, k->y + (size_t)first * (size_t)k->out);
+}
+
+static void rllb_i_carry_entries(rllb_i_carry *k, rllb_nn_archive *a)
+{
+    rllb_nn_archive_add(a, "agent.last", RLLB_NN_F32, k->agents, k->actions, k->last);
+    if (!k->memories) return;
+    rllb_nn_archive_add(a, "agent.memory", RLLB_NN_F32, k->agents, k->memories, k->memory);
+    rllb_nn_archive_add(a, "agent.before", RLLB_NN_F32, k->agents, k->memories, k->before);
+}
+
+static void rllb_i_episodes_entries(rllb_nn_episodes *e, rllb_nn_archive *a)
+{
+    const rllb_nn_episodes_desc *d = &e->desc;
+    int64_t n = d->capacity, agents = d->agents;
+
+    rllb_nn_archive_add(a, "replay.counters", RLLB_NN_I64, RLLB_I_RING_COUNTERS, 0, e->counter);
+    rllb_nn_archive_add(a, "replay.random", RLLB_NN_U64, 4, 0, e->rng.s);
+    rllb_nn_archive_add(a, "replay.observation", RLLB_NN_F32, n, agents * d->observations, e->obs);
+    if (d->states) rllb_nn_archive_add(a, "replay.state", RLLB_NN_F32, n, d->states, e->state);
+    rllb_nn_archive_add(a, "replay.action", RLLB_NN_F32, n, agents * d->actions, e->action);
+    rllb_nn_archive_add(a, "replay.reward", RLLB_NN_F32, n, agents, e->reward);
+    if (d->memories) rllb_nn_archive_add(a, "replay.memory", RLLB_NN_F32, n, agents * d->memories, e->memory);
+    rllb_nn_archive_add(a, "replay.terminated", RLLB_NN_U8, n, 0, e->terminated);
+    rllb_nn_archive_add(a, "replay.owner", RLLB_NN_I32, n, 0, e->owner);
+    rllb_nn_archive_add(a, "replay.start", RLLB_NN_I32, d->episodes, 0, e->start);
+    rllb_nn_archive_add(a, "replay.length", RLLB_NN_I32, d->episodes, 0, e->length);
+    rllb_nn_archive_add(a, "replay.items", RLLB_NN_I32, d->episodes, 0, e->items);
+}
+
+/* ---- >>mixer -----------------------------------------------------------------------------------------------------
+   QMIX's mixing network: Q = w2(s) . ELU(W1(s)^T q + b1(s)) + v(s), with W1 and w2 made non-negative. Its weights are
+   the outputs of four networks of the state. */
+
+enum { RLLB_I_HYPER_W1, RLLB_I_HYPER_B1, RLLB_I_HYPER_W2, RLLB_I_HYPER_V, RLLB_I_HYPERS };
+
+typedef struct rllb_i_mixer {
+    const rllb_nn_net *net[RLLB_I_HYPERS];
+    rllb_nn_work *work[RLLB_I_HYPERS];
+    float *out[RLLB_I_HYPERS]; /* [rows][their outputs] */
+    float *hidden, *d;         /* [rows][embed] ELU's output; gradient by its input */
+    int32_t inputs, embed;
+} rllb_i_mixer;
+
+static float rllb_i_abs(float v)
+{
+    return v < 0 ? -v : v;
+}
+
+static void rllb_i_mixer_layout(const rllb_nn_net *const net[RLLB_I_HYPERS], int32_t rows, int32_t inputs,
+                                int32_t embed, bool train, rllb_i_mixer *m, rllb_carver *c)
+{
+    size_t hidden = ((size_t)rows * (size_t)embed + RLLB_NN_PANEL - 1) / RLLB_NN_PANEL * RLLB_NN_PANEL;
+    int32_t i;
+
+    m->inputs = inputs;
+    m->embed = embed;
+    for (i = 0; i < RLLB_I_HYPERS; i++) {
+        m->net[i] = net[i];
+        m->work[i] = rllb_i_work_layout(net[i], rows, 1, 1, train, c);
+        m->out[i] = (float *)rllb_carve(c, (size_t)rows * (size_t)net[i]->desc.outputs, sizeof(float));
+    }
+    m->hidden = (float *)rllb_carve(c, hidden, sizeof(float));
+    m->d = (float *)rllb_carve(c, train ? hidden : 0, sizeof(float));
+}
+
+/* q [rows][inputs], state [rows][states] -> y [rows]. */
+static void rllb_i_mixer_forward(const rllb_i_mixer *m, const float *q, const float *state, int32_t rows, float *y)
+{
+    const rllb_nn_kernels *k = m->net[0]->k;
+    size_t embed = (size_t)m->embed, inputs = (size_t)m->inputs, r, i, e;
+    size_t floats = ((size_t)rows * embed + RLLB_NN_PANEL - 1) / RLLB_NN_PANEL * RLLB_NN_PANEL;
+
+    for (i = 0; i < RLLB_I_HYPERS; i++) rllb_nn_forward(m->net[i], m->work[i], state, rows, m->out[i]);
+    for (r = 0; r < (size_t)rows; r++) {
+        const float *w = m->out[RLLB_I_HYPER_W1] + r * inputs * embed;
+        float *h = m->hidden + r * embed;
+        memcpy(h, m->out[RLLB_I_HYPER_B1] + r * embed, embed * sizeof(float));
+        for (i = 0; i < inputs; i++, w += embed) {
+            float x = q[r * inputs + i];
+            for (e = 0; e < embed; e++) h[e] += x * rllb_i_abs(w[e]);
+        }
+    }
+    k->activate(RLLB_NN_ELU, m->hidden, floats, 0);
+    for (r = 0; r < (size_t)rows; r++) {
+        const float *w = m->out[RLLB_I_HYPER_W2] + r * embed, *h = m->hidden + r * embed;
+        y[r] = m->out[RLLB_I_HYPER_V][r];
+        for (e = 0; e < embed; e++) y[r] += h[e] * rllb_i_abs(w[e]);
+    }
+}
+
+static float rllb_i_signed(float d, float by)
+{
+    return by < 0 ? -d : by > 0 ? d : 0;
+}
+
+/* After forward: dy [rows] -> dq [rows][inputs]; gradients of all networks into `gradient`, where each one's part
+   begins as far from the start as its parameters from `data`. The outputs are overwritten by the gradients by them. */
+static void rllb_i_mixer_backward(const rllb_i_mixer *m, const float *q, const float *dy, int32_t rows, float *dq,
+                                  float *gradient, const float *data)
+{
+    const rllb_nn_kernels *k = m->net[0]->k;
+    size_t embed = (size_t)m->embed, inputs = (size_t)m->inputs, r, i, e;
+    size_t floats = ((size_t)rows * embed + RLLB_NN_PANEL - 1) / RLLB_NN_PANEL * RLLB_NN_PANEL;
+
+    for (r = 0; r < (size_t)rows; r++) {
+        float *w = m->out[RLLB_I_HYPER_W2] + r * embed;
+        const float *h = m->hidden + r * embed;
+        for (e = 0; e < embed; e++) {
+            m->d[r * embed + e] = dy[r] * rllb_i_abs(w[e]);
+            w[e] = rllb_i_signed(dy[r] * h[e], w[e]);
+        }
+        m->out[RLLB_I_HYPER_V][r] = dy[r];
+    }
+    k->activate_back(RLLB_NN_ELU, m->hidden, m->d, floats, 0);
+    for (r = 0; r < (size_t)rows; r++) {
+        float *w = m->out[RLLB_I_HYPER_W1] + r * inputs * embed;
+        const float *d = m->d + r * embed;
+        memcpy(m->out[RLLB_I_HYPER_B1] + r * embed, d, embed * sizeof(float));
+        for (i = 0; i < inputs; i++, w += embed) {
+            float x = q[r * inputs + i], sum = 0;
+            for (e = 0; e < embed; e++) {
+                sum += d[e] * rllb_i_abs(w[e]);
+                w[e] = rllb_i_signed(d[e] * x, w[e]);
+            }
+            dq[r * inputs + i] = sum;
+        }
+    }
+    for (i = 0; i < RLLB_I_HYPERS; i++) {
+        rllb_nn_backward(m->net[i], m->work[i], m->out[i], rows, gradient + (m->net[i]->data - data), NULL);
+    }
+}
+
+/* ---- >>qmix ------------------------------------------------------------------------------------------------------
+   Value-based agents: their networks, a mixer where there is one, and copies of all that as targets; the parameters of
+   each lie in one array. Cells are numbered (step, row, agent) for shared networks, and (agent, step, row) where each
+   agent has its own, so that the cells of one network are neighbours. */
+
+enum { RLLB_I_QMIX_UPDATES, RLLB_I_QMIX_STEPS, RLLB_I_QMIX_COUNTERS };
+
+struct rllb_nn_qmix {
+    rllb_nn_qmix_desc desc; /* resolved */
+    int32_t nets, group;    /* networks, and agents of each */
+    int32_t actions, out, width, units, mixed; /* decisions; outputs; inputs; values that learn; values mixed */
+    rllb_nn_net **net, **target; /* [nets] */
+    rllb_nn_net *hyper[RLLB_I_HYPERS], *hyper_target[RLLB_I_HYPERS];
+    float *data, *target_data, *gradient;
+    size_t floats;
+    rllb_nn_opt *opt;
+    rllb_nn_episodes *replay;
+    rllb_nn_work **work, *other, *single; /* [nets] of a batch, with gradients; of targets; of acting */
+    rllb_i_mixer mixer, mixer_target;
+    rllb_nn_sequences batch;
+    rllb_i_carry carry;
+    float *x, *q, *next, *dq, *panels;  /* [cells][width], [cells][out] three times; scratch for softmax */
+    float *chosen, *best, *d_chosen;    /* [steps + 1][batch][mixed] */
+    float *value, *follow, *target_value, *d_value; /* [steps + 1][batch][units] */
+    float *memory;                      /* [cells of one step][memories], twice */
+    int32_t *counts;                    /* [cells of one step] */
+    rllb_rng rng;
+    int64_t counter[RLLB_I_QMIX_COUNTERS];
+    void *block;
+};
+
+typedef struct rllb_i_qmix_plan {
+    rllb_nn_qmix_desc desc;
+    rllb_nn_net net, hyper[RLLB_I_HYPERS];
+    rllb_nn_opt opt;
+    rllb_nn_episodes replay;
+    size_t floats;
+    int32_t steps; /* of a batch */
+} rllb_i_qmix_plan;
+
+static void rllb_i_qmix_defaults(rllb_nn_qmix_desc *d)
+{
+    if (d->agents == 0) d->agents = 1;
+    if (d->gamma == 0) d->gamma = 0.99f;
+    if (d->gamma < 0) d->gamma = 0;
+    if (d->lambda == 0) d->lambda = 0.6f;
+    if (d->lambda < 0) d->lambda = 0;
+    if (d->embed == 0) d->embed = 32;
+    if (d->hyper == 0) d->hyper = 64;
+    if (d->temperature == 0) d->temperature = 1;
+    if (d->loss == RLLB_NN_LOSS_DEFAULT) d->loss = RLLB_NN_MSE;
+    if (d->batch == 0) d->batch = 12;
+    if (d->learn_start == 0) d->learn_start = d->batch;
+    if (d->target_every == 0) d->target_every = 200;
+    if (d->opt.clip_norm == 0) d->opt.clip_norm = 10;
+    if (d->opt.clip_norm < 0) d->opt.clip_norm = 0;
+    if (d->epsilon.from == 0) {
+        d->epsilon.curve = RLLB_NN_LINEAR_DECAY;
+        d->epsilon.from = 1;
+        d->epsilon.to = 0.05;
+        d->epsilon.steps = 10000;
+    }
+    d->opt.isa = d->net.isa;
+    d->opt.portable = d->net.portable;
+    d->net.seed = d->replay.seed = d->seed;
+}
+
+static bool rllb_i_qmix_ok(const rllb_nn_qmix_desc *d)
+{
+    bool ok = d->agents >= 1 && d->agents <= 1024 && d->gamma <= 1 && d->lambda <= 1 && d->tau >= 0 && d->tau <= 1;
+
+    ok = ok && d->space.choices > 0 && (int)d->mix >= 0 && d->mix < RLLB_NN_MIX_NUM && d->states >= 0;
+    ok = ok && d->embed >= 1 && d->embed <= 4096 && d->hyper <= 4096 && d->temperature > 0 && d->target_every >= 1;
+    ok = ok && d->batch >= 1 && d->batch <= (1 << 16) && d->window >= 0 && d->burn >= 0 && d->learn_start >= 1;
+    ok = ok && (int)d->loss >= 0 && d->loss < RLLB_NN_LOSS_NUM && !(d->bounded && d->net.dueling);
+    ok = ok && (int)d->epsilon.curve >= 0 && d->epsilon.curve < RLLB_NN_CURVE_NUM;
+    return ok && (d->window == 0 || d->burn < d->window);
+}
+
+static bool rllb_i_qmix_plan_make(const rllb_nn_qmix_desc *desc, rllb_i_qmix_plan *plan)
+{
+    static const bool deep[RLLB_I_HYPERS] = { true, false, true, true };
+    rllb_nn_qmix_desc *d = &plan->desc;
+    rllb_nn_net_desc h;
+    int32_t mixed, i;
+
+    memset(plan, 0, sizeof *plan);
+    if (!desc) return false;
+    *d = *desc;
+    rllb_i_qmix_defaults(d);
+    if (!rllb_i_space_resolve(&d->space) || !rllb_i_qmix_ok(d)) return false;
+    rllb_i_space_net(&d->space, d->agents, d->space.choices, false, &d->net);
+    if (!rllb_i_net_plan(&d->net, &plan->net)) return false;
+    plan->floats = plan->net.floats * (size_t)(d->apart ? d->agents : 1);
+    d->replay.agents = d->agents;
+    d->replay.observations = rllb_nn_space_observations(&d->space);
+    d->replay.actions = mixed = rllb_nn_space_actions(&d->space);
+    d->replay.states = d->mix == RLLB_NN_MIX_QMIX ? d->states : 0;
+    d->replay.memories = d->stored ? rllb_nn_net_states(&plan->net, d->space.items) : 0;
+    d->replay.stream = 2;
+    if (!rllb_i_episodes_plan(&d->replay, &plan->replay)) return false;
+    plan->steps = d->window && d->window < plan->replay.desc.steps ? d->window : plan->replay.desc.steps;
+    if (!rllb_i_batch_ok((int64_t)(plan->steps + 1) * d->batch, d->agents, &d->space, &plan->net)) return false;
+    mixed *= d->agents;
+    rllb_nn_net_desc_default(&h);
+    h.inputs = d->states ? d->states : d->agents * d->replay.observations;
+    h.isa = d->net.isa;
+    h.portable = d->net.portable;
+    h.normalise = d->net.normalise;
+    for (i = 0; d->mix == RLLB_NN_MIX_QMIX && i < RLLB_I_HYPERS; i++) {
+        h.hidden[0] = i == RLLB_I_HYPER_V ? d->embed : deep[i] && d->hyper > 0 ? d->hyper : -1;
+        h.outputs = i == RLLB_I_HYPER_V ? 1 : i == RLLB_I_HYPER_W1 ? mixed * d->embed : d->embed;
+        if (!rllb_i_net_plan(&h, &plan->hyper[i])) return false;
+        plan->floats += plan->hyper[i].floats;
+    }
+    return rllb_i_opt_plan(&d->opt, plan->floats, &plan->opt);
+}
+
+/* One array of parameters and the networks over it. */
+static void rllb_i_qmix_nets(const rllb_i_qmix_plan *plan, int32_t nets, float *data, rllb_nn_net **net,
+                             rllb_nn_net *hyper[RLLB_I_HYPERS], rllb_carver *c)
+{
+    size_t at = 0;
+    int32_t i;
+
+    for (i = 0; i < nets; i++) {
+        rllb_nn_net *one = rllb_i_net_layout_over(&plan->net, data, &at, c);
+        if (net) net[i] = one;
+    }
+    for (i = 0; plan->desc.mix == RLLB_NN_MIX_QMIX && i < RLLB_I_HYPERS; i++) {
+        hyper[i] = rllb_i_net_layout_over(&plan->hyper[i], data, &at, c);
+    }
+}
+
+static rllb_nn_qmix *rllb_i_qmix_layout(const rllb_i_qmix_plan *plan, rllb_carver *c)
+{
+    const rllb_nn_qmix_desc *d = &plan->desc;
+    rllb_nn_qmix q, *learner = (rllb_nn_qmix *)rllb_carve(c, 1, sizeof *learner);
+    const rllb_nn_net *hyper[RLLB_I_HYPERS];
+    int32_t rows, items, i;
+    size_t cells, steps = (size_t)plan->steps + 1, batch = (size_t)d->batch, n, softmax;
+
+    memset(&q, 0, sizeof q);
+    q.desc = *d;
+    q.nets = d->apart ? d->agents : 1;
+    q.group = d->agents / q.nets;
+    q.actions = rllb_nn_space_actions(&d->space);
+    q.out = q.actions * d->space.choices;
+    q.width = rllb_nn_net_inputs(&plan->net, d->space.items);
+    q.units = d->mix == RLLB_NN_MIX_NONE ? d->agents : 1;
+    q.mixed = d->agents * q.actions;
+    q.floats = plan->floats;
+    q.data = (float *)rllb_carve(c, plan->floats, sizeof(float));
+    q.target_data = (float *)rllb_carve(c, plan->floats, sizeof(float));
+    q.gradient = (float *)rllb_carve(c, plan->floats, sizeof(float));
+    n = (size_t)q.nets;
+    q.net = (rllb_nn_net **)rllb_carve(c, n, sizeof *q.net);
+    q.target = (rllb_nn_net **)rllb_carve(c, n, sizeof *q.target);
+    q.work = (rllb_nn_work **)rllb_carve(c, n, sizeof *q.work);
+    rllb_i_qmix_nets(plan, q.nets, q.data, q.net, q.hyper, c);
+    rllb_i_qmix_nets(plan, q.nets, q.target_data, q.target, q.hyper_target, c);
+    q.opt = rllb_i_opt_layout(&plan->opt, c);
+    q.replay = rllb_i_episodes_layout(&plan->replay, c);
+    rows = d->batch * q.group;
+    items = d->space.items ? d->space.items : 1;
+    for (i = 0; i < q.nets; i++) {
+        rllb_nn_work *work = rllb_i_work_layout(&plan->net, rows, plan->steps + 1, items, true, c);
+        if (q.work) q.work[i] = work;
+    }
+    q.other = rllb_i_work_layout(&plan->net, rows, plan->steps + 1, items, false, c);
+    q.single = rllb_i_work_layout(&plan->net, q.group, 1, items, false, c);
+    for (i = 0; i < RLLB_I_HYPERS; i++) hyper[i] = learner ? q.hyper[i] : &plan->hyper[i];
+    if (d->mix == RLLB_NN_MIX_QMIX) {
+        int32_t all = (plan->steps + 1) * d->batch;
+        rllb_i_mixer_layout(hyper, all, q.mixed, d->embed, true, &q.mixer, c);
+        for (i = 0; learner && i < RLLB_I_HYPERS; i++) hyper[i] = q.hyper_target[i];
+        rllb_i_mixer_layout(hyper, all, q.mixed, d->embed, false, &q.mixer_target, c);
+    }
+    rllb_i_sequences_layout(&plan->replay.desc, d->batch, plan->steps, &q.batch, c);
+    rllb_i_carry_layout(&d->space, &plan->net, d->agents, &q.carry, c);
+    cells = steps * batch * (size_t)d->agents;
+    softmax = d->bounded ? cells : (size_t)d->agents;
+    q.x = (float *)rllb_carve(c, cells * (size_t)q.width, sizeof(float));
+    q.q = (float *)rllb_carve(c, cells * (size_t)q.out, sizeof(float));
+    q.next = (float *)rllb_carve(c, cells * (size_t)q.out, sizeof(float));
+    q.dq = (float *)rllb_carve(c, cells * (size_t)q.out, sizeof(float));
+    q.panels = (float *)rllb_carve(c, rllb_nn_tensor_floats((int32_t)softmax * q.actions, d->space.choices),
+                                   sizeof(float));
+    q.chosen = (float *)rllb_carve(c, steps * batch * (size_t)q.mixed, sizeof(float));
+    q.best = (float *)rllb_carve(c, steps * batch * (size_t)q.mixed, sizeof(float));
+    q.d_chosen = (float *)rllb_carve(c, steps * batch * (size_t)q.mixed, sizeof(float));
+    q.value = (float *)rllb_carve(c, steps * batch * (size_t)q.units, sizeof(float));
+    q.follow = (float *)rllb_carve(c, steps * batch * (size_t)q.units, sizeof(float));
+    q.target_value = (float *)rllb_carve(c, steps * batch * (size_t)q.units, sizeof(float));
+    q.d_value = (float *)rllb_carve(c, steps * batch * (size_t)q.units, sizeof(float));
+    q.memory = (float *)rllb_carve(c, 2 * batch * (size_t)d->agents * (size_t)q.carry.memories, sizeof(float));
+    q.counts = (int32_t *)rllb_carve(c, batch * (size_t)d->agents, sizeof(int32_t));
+    if (learner) *learner = q;
+    return learner;
+}
+
+void rllb_nn_qmix_desc_default(rllb_nn_qmix_desc *desc)
+{
+    memset(desc, 0, sizeof *desc);
+}
+
+size_t rllb_nn_qmix_size(const rllb_nn_qmix_desc *desc)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_i_qmix_plan plan;
+
+    if (!rllb_i_qmix_plan_make(desc, &plan)) return 0;
+    rllb_i_qmix_layout(&plan, &c);
+    return rllb_carver_size(&c);
+}
+
+rllb_status rllb_nn_qmix_init(const rllb_nn_qmix_desc *desc, void *mem, size_t size, rllb_nn_qmix **out)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_i_qmix_plan plan;
+    rllb_nn_qmix *q;
+    rllb_status status;
+    int32_t i;
+
+    if (!out || !rllb_i_qmix_plan_make(desc, &plan)) return RLLB_ERROR_ARGUMENT;
+    plan.net.k = plan.opt.k = rllb_nn_kernels_query(plan.desc.net.isa, plan.desc.net.portable);
+    for (i = 0; i < RLLB_I_HYPERS; i++) plan.hyper[i].k = plan.net.k;
+    if (!plan.net.k) return RLLB_ERROR_ISA;
+    status = rllb_carver_open(&c, mem, size, rllb_nn_qmix_size(desc));
+    if (status != RLLB_OK) return status;
+    q = rllb_i_qmix_layout(&plan, &c);
+    rllb_rng_init(&q->replay->rng, plan.desc.replay.seed, plan.desc.replay.stream);
+    rllb_rng_init(&q->rng, plan.desc.seed, 3);
+    for (i = 0; i < q->nets; i++) {
+        rllb_nn_net_reset(q->net[i], plan.desc.seed, 16 + (uint64_t)i);
+        rllb_i_same_normal(q->target[i], q->net[i]);
+    }
+    for (i = 0; plan.desc.mix == RLLB_NN_MIX_QMIX && i < RLLB_I_HYPERS; i++) {
+        if (i) rllb_i_same_normal(q->hyper[i], q->hyper[0]);
+        rllb_i_same_normal(q->hyper_target[i], q->hyper[0]);
+        rllb_nn_net_reset(q->hyper[i], plan.desc.seed, 8 + (uint64_t)i);
+    }
+    memcpy(q->target_data, q->data, q->floats * sizeof(float));
+    rllb_i_put_raw(&q->desc.space, &q->net[0]->desc, q->carry.raw);
+    rllb_i_carry_begin(&q->carry);
+    *out = q;
+    return RLLB_OK;
+}
+
+rllb_nn_qmix *rllb_nn_qmix_create(const rllb_nn_qmix_desc *desc)
+{
+    size_t size = rllb_nn_qmix_size(desc);
+    void *block = rllb_block_alloc(size);
+    rllb_nn_qmix *q = NULL;
+
+    if (block && rllb_nn_qmix_init(desc, block, size, &q) == RLLB_OK) {
+        q->block = block;
+        return q;
+    }
+    rllb_block_free(block);
+    return NULL;
+}
+
+void rllb_nn_qmix_destroy(rllb_nn_qmix *q)
+{
+    if (q) rllb_block_free(q->block);
+}
+
+void rllb_nn_qmix_query(const rllb_nn_qmix *q, rllb_nn_qmix_desc *out)
+{
+    *out = q->desc;
+    rllb_nn_net_query(q->net[0], &out->net);
+    rllb_nn_opt_query(q->opt, &out->opt);
+    rllb_nn_episodes_query(q->replay, &out->replay);
+}
+
+double rllb_nn_qmix_epsilon(const rllb_nn_qmix *q)
+{
+    return rllb_nn_schedule_at(&q->desc.epsilon, q->counter[RLLB_I_QMIX_STEPS]);
+}
+
+void rllb_nn_qmix_begin(rllb_nn_qmix *q)
+{
+    rllb_i_carry_begin(&q->carry);
+}
+
+/* Values of `cells` cells into (0, 1). */
+static void rllb_i_qmix_bound(rllb_nn_qmix *q, float *values, int32_t cells)
+{
+    if (!q->desc.bounded) return;
+    rllb_i_softmax_rows(q->net[0]->k, values, cells * q->actions, q->desc.space.choices, q->panels, values, NULL);
+}
+
+rllb_status rllb_nn_qmix_act(rllb_nn_qmix *q, const float *obs, int32_t items, bool explore, float *action)
+{
+    const rllb_nn_space *s = &q->desc.space;
+    int32_t n = q->desc.agents * q->actions, i, c;
+    double epsilon = rllb_nn_qmix_epsilon(q);
+
+    if (!obs || !action) return RLLB_ERROR_ARGUMENT;
+    if (!rllb_i_all_finite(obs, q->desc.agents * rllb_nn_space_observations(s))) return RLLB_ERROR_NOT_FINITE;
+    rllb_i_rng_wake(&q->rng);
+    rllb_i_carry_inputs(s, &q->carry, obs, items);
+    for (i = 0; i < q->nets; i++) {
+        rllb_i_carry_forward(s, &q->carry, q->net[i], q->single, i * q->group, q->group);
+    }
+    rllb_i_qmix_bound(q, q->carry.y, q->desc.agents);
+    if (explore && q->desc.sampled) {
+        for (i = 0; !q->desc.bounded && i < n * s->choices; i++) q->carry.y[i] /= q->desc.temperature;
+        if (!q->desc.bounded) {
+            rllb_i_softmax_rows(q->net[0]->k, q->carry.y, n, s->choices, q->panels, q->carry.y, NULL);
+        }
+    }
+    for (i = 0; i < n; i++) {
+        const float *values = q->carry.y + (size_t)i * (size_t)s->choices;
+        if (!rllb_i_decides(s, i % q->actions, rllb_i_items_of(s, items))) c = 0;
+        else if (explore && q->desc.sampled) c = rllb_i_draw_choice(&q->rng, values, s->choices);
+        else if (explore && rllb_rng_double(&q->rng) < epsilon) c = rllb_rng_below(&q->rng, s->choices);
+        else c = rllb_i_argmax(values, NULL, s->choices);
+        q->carry.last[i] = action[i] = (float)c;
+    }
+    return RLLB_OK;
+}
+
+rllb_status rllb_nn_qmix_observe(rllb_nn_qmix *q, const rllb_nn_step *step)
+{
+    const rllb_nn_space *s = &q->desc.space;
+    int32_t n = q->desc.agents, a;
+    rllb_nn_step kept;
+    rllb_status status;
+
+    if (!step) return RLLB_ERROR_ARGUMENT;
+    kept = *step;
+    kept.memory = q->desc.stored ? q->carry.before : NULL;
+    status = rllb_nn_episodes_observe(q->replay, &kept);
+    if (status != RLLB_OK) return status;
+    rllb_i_tick(&q->counter[RLLB_I_QMIX_STEPS]);
+    if (q->desc.net.normalise) {
+        rllb_i_carry_inputs(s, &q->carry, step->obs, step->items);
+        for (a = 0; a < n; a++) {
+            rllb_nn_net_observe(q->net[a / q->group], q->carry.x + (size_t)a * (size_t)q->width,
+                                rllb_i_items_of(s, step->items), q->carry.raw);
+        }
+        if (q->hyper[0]) rllb_nn_net_observe(q->hyper[0], q->desc.states ? step->state : step->obs, 1, NULL);
+    }
+    memcpy(q->carry.last, step->action, (size_t)q->mixed * sizeof(float));
+    if (step->terminated || step->truncated) rllb_i_carry_begin(&q->carry);
+    return RLLB_OK;
+}
+
+/* The cell of an agent in row b of step t. */
+static size_t rllb_i_qmix_cell(const rllb_nn_qmix *q, int32_t t, int32_t b, int32_t agent)
+{
+    int32_t steps = q->batch.steps + 1;
+
+    if (q->nets == 1) return ((size_t)t * (size_t)q->desc.batch + (size_t)b) * (size_t)q->desc.agents + (size_t)agent;
+    return ((size_t)agent * (size_t)steps + (size_t)t) * (size_t)q->desc.batch + (size_t)b;
+}
+
+/* Inputs, counts and first states of all cells from the batch. */
+static void rllb_i_qmix_inputs(rllb_nn_qmix *q)
+{
+    const rllb_nn_space *s = &q->desc.space;
+    const rllb_nn_sequences *b = &q->batch;
+    int32_t rows = q->desc.batch, agents = q->desc.agents, obs = rllb_nn_space_observations(s), t, r, a;
+    size_t memories = (size_t)q->carry.memories;
+
+    for (t = 0; t <= b->steps; t++) {
+        for (r = 0; r < rows; r++) {
+            for (a = 0; a < agents; a++) {
+                size_t cell = rllb_i_qmix_cell(q, t, r, a), from = (size_t)(t * rows + r) * (size_t)agents + (size_t)a;
+                const float *last = t == 0 ? b->before : b->action + (size_t)(t - 1) * (size_t)(rows * q->mixed);
+                last += (size_t)(r * agents + a) * (size_t)q->actions;
+                rllb_i_put_input(s, agents, a, b->obs + from * (size_t)obs, last, NULL, q->x + cell * (size_t)q->width);
+                if (t) continue;
+                cell = q->nets == 1 ? cell : (size_t)a * (size_t)rows + (size_t)r; /* among those of one step */
+                q->counts[cell] = rllb_i_items_of(s, b->items[r]);
+                if (q->desc.stored) {
+                    memcpy(q->memory + cell * memories, b->memory + from * memories, memories * sizeof(float));
+                }
+            }
+        }
+    }
+}
+
+/* All cells through one set of networks: learning ones with gradients, or targets. */
+static void rllb_i_qmix_run(rllb_nn_qmix *q, rllb_nn_net **net, rllb_nn_work **work, float *y)
+{
+    int32_t rows = q->desc.batch * q->group, steps = q->batch.steps + 1, i;
+
+    for (i = 0; i < q->nets; i++) {
+        size_t cells = (size_t)i * (size_t)steps * (size_t)rows, first = (size_t)i * (size_t)rows;
+        rllb_nn_pass pass = rllb_i_plain_pass(q->x + cells * (size_t)q->width, rows);
+        size_t memories = (size_t)rows * (size_t)q->carry.memories;
+        pass.steps = steps;
+        pass.items = q->desc.space.items;
+        pass.counts = q->counts + first;
+        if (q->desc.stored) { /* a copy, since a pass leaves the last state there */
+            pass.state = q->memory + (size_t)(q->desc.batch * q->desc.agents) * (size_t)q->carry.memories;
+            memcpy(pass.state, q->memory + first * (size_t)q->carry.memories, memories * sizeof(float));
+        }
+        rllb_nn_pass_forward(net[i], work ? work[i] : q->other, &pass, y + cells * (size_t)q->out);
+    }
+}
+
+/* From the values of all choices to those that are mixed: of the actions taken (online), of the best next ones. */
+static void rllb_i_qmix_pick(rllb_nn_qmix *q)
+{
+    const rllb_nn_space *s = &q->desc.space;
+    const rllb_nn_sequences *b = &q->batch;
+    int32_t rows = q->desc.batch, agents = q->desc.agents, choices = s->choices, t, r, a, d;
+
+    for (t = 0; t <= b->steps; t++) {
+        for (r = 0; r < rows; r++) {
+            size_t row = (size_t)(t * rows + r) * (size_t)q->mixed;
+            for (a = 0; a < agents; a++) {
+                size_t cell = rllb_i_qmix_cell(q, t, r, a) * (size_t)q->out;
+                for (d = 0; d < q->actions; d++) {
+                    size_t at = row + (size_t)(a * q->actions + d), from = cell + (size_t)(d * choices);
+                    int32_t best = rllb_i_argmax((q->desc.double_q ? q->q : q->next) + from, NULL, choices);
+                    bool there = rllb_i_decides(s, d, rllb_i_items_of(s, b->items[r]));
+                    q->best[at] = there ? q->next[from + (size_t)best] : 0;
+                    q->chosen[at] = 0;
+                    if (there && t < b->steps) q->chosen[at] = q->q[from + (size_t)rllb_i_choice(s, b->action[at])];
+                }
+            }
+        }
+    }
+}
+
+/* Values to mix -> value of each unit, for `cells` rows of steps. */
+static void rllb_i_qmix_mix(rllb_nn_qmix *q, const rllb_i_mixer *m, const float *from, int32_t cells, float *value)
+{
+    const float *state = q->desc.states ? q->batch.state : q->batch.obs;
+    int32_t i, u, d, per = q->mixed / q->units;
+
+    if (q->desc.mix == RLLB_NN_MIX_QMIX) {
+        rllb_i_mixer_forward(m, from, state, cells, value);
+        return;
+    }
+    for (i = 0; i < cells; i++) {
+        int32_t items = rllb_i_items_of(&q->desc.space, q->batch.items[i % q->desc.batch]);
+        float share = q->desc.mix == RLLB_NN_MIX_SUM ? 1 : 1 / (float)rllb_i_decisions(&q->desc.space, items);
+        for (u = 0; u < q->units; u++) {
+            const float *x = from + (size_t)i * (size_t)q->mixed + (size_t)(u * per);
+            float sum = 0;
+            for (d = 0; d < per; d++) sum += x[d];
+            value[i * q->units + u] = sum * share;
+        }
+    }
+}
+
+static float rllb_i_qmix_reward(const rllb_nn_qmix *q, int32_t cell, int32_t unit)
+{
+    const float *reward = q->batch.reward + (size_t)cell * (size_t)q->desc.agents;
+    float sum = 0;
+    int32_t a;
+
+    if (q->desc.mix == RLLB_NN_MIX_NONE) return reward[unit];
+    for (a = 0; a < q->desc.agents; a++) sum += reward[a];
+    return sum / (float)q->desc.agents;
+}
+
+/* TD(lambda) targets, backwards through time: G = r + gamma ((1 - lambda) V' + lambda G'), where nothing follows a
+   terminated step and G of what a sequence ends in is its V. */
+static void rllb_i_qmix_returns(rllb_nn_qmix *q)
+{
+    const rllb_nn_sequences *b = &q->batch;
+    int32_t rows = q->desc.batch, t, r, u;
+    float lambda = q->desc.lambda;
+
+    for (r = 0; r < rows; r++) {
+        for (u = 0; u < q->units; u++) {
+            float g = 0;
+            for (t = b->length[r] - 1; t >= 0; t--) {
+                int32_t cell = t * rows + r;
+                float v = q->follow[(cell + rows) * q->units + u];
+                if (t == b->length[r] - 1) g = v;
+                g = rllb_i_qmix_reward(q, cell, u) +
+                    (b->terminated[cell] ? 0 : q->desc.gamma * ((1 - lambda) * v + lambda * g));
+                q->target_value[cell * q->units + u] = g;
+            }
+        }
+    }
+}
+
+/* Loss over the steps that are there, and its gradient by each unit's value; without a mixer by each decision's. */
+static void rllb_i_qmix_loss(rllb_nn_qmix *q, rllb_nn_qmix_report *report)
+{
+    const rllb_nn_sequences *b = &q->batch;
+    const rllb_nn_space *s = &q->desc.space;
+    int32_t rows = q->desc.batch, burn = q->net[0]->gru >= 0 ? q->desc.burn : 0, cells = b->steps * rows, i, u, d;
+    int32_t per = q->mixed / q->units, counted = 0;
+    double loss = 0, value = 0, target = 0;
+    float share, slope;
+
+    for (i = 0; i < cells; i++) counted += b->filled[i] && i / rows >= burn;
+    share = counted ? 1 / ((float)counted * (float)q->units) : 0;
+    memset(q->d_value, 0, (size_t)(cells + rows) * (size_t)q->units * sizeof(float));
+    memset(q->d_chosen, 0, (size_t)(cells + rows) * (size_t)q->mixed * sizeof(float));
+    for (i = 0; i < cells * q->units; i++) {
+        int32_t cell = i / q->units, items = rllb_i_items_of(s, b->items[cell % rows]), many;
+        if (!b->filled[cell] || cell / rows < burn) continue;
+        u = i % q->units;
+        value += (double)(share * q->value[i]);
+        target += (double)(share * q->target_value[i]);
+        if (q->desc.mix != RLLB_NN_MIX_NONE) {
+            loss += (double)(share * rllb_i_loss(q->desc.loss, 1, q->value[i] - q->target_value[i], &slope));
+            q->d_value[i] = share * slope;
+            continue;
+        }
+        many = rllb_i_decisions(s, items);
+        for (d = 0; d < per; d++) { /* every head learns the same return */
+            size_t at = (size_t)cell * (size_t)q->mixed + (size_t)(u * per + d);
+            float part = share / (float)many;
+            if (!rllb_i_decides(s, d, items)) continue;
+            loss += (double)(part * rllb_i_loss(q->desc.loss, 1, q->chosen[at] - q->target_value[i], &slope));
+            q->d_chosen[at] = part * slope;
+        }
+    }
+    report->loss = (float)loss;
+    report->mean_value = (float)value;
+    report->mean_target = (float)target;
+}
+
+/* From gradients by the mixed values to gradients by the outputs of the networks. */
+static void rllb_i_qmix_spread(rllb_nn_qmix *q)
+{
+    const rllb_nn_sequences *b = &q->batch;
+    const rllb_nn_space *s = &q->desc.space;
+    int32_t rows = q->desc.batch, agents = q->desc.agents, choices = s->choices, t, r, a, d, c;
+
+    memset(q->dq, 0, (size_t)(b->steps + 1) * (size_t)(rows * agents) * (size_t)q->out * sizeof(float));
+    for (t = 0; t < b->steps; t++) {
+        for (r = 0; r < rows; r++) {
+            for (a = 0; a < agents; a++) {
+                size_t cell = rllb_i_qmix_cell(q, t, r, a) * (size_t)q->out;
+                for (d = 0; d < q->actions; d++) {
+                    size_t at = (size_t)(t * rows + r) * (size_t)q->mixed + (size_t)(a * q->actions + d);
+                    size_t from = cell + (size_t)(d * choices);
+                    int32_t taken = rllb_i_choice(s, b->action[at]);
+                    float g = q->d_chosen[at], p = q->q[from + (size_t)taken];
+                    if (!rllb_i_decides(s, d, rllb_i_items_of(s, b->items[r]))) continue;
+                    q->dq[from + (size_t)taken] = g;
+                    for (c = 0; q->desc.bounded && c < choices; c++) { /* through the softmax */
+                        q->dq[from + (size_t)c] = g * p * ((c == taken ? 1.0f : 0.0f) - q->q[from + (size_t)c]);
+                    }
+                }
+            }
+        }
+    }
+}
+
+static void rllb_i_qmix_backward(rllb_nn_qmix *q)
+{
+    int32_t rows = q->desc.batch * q->group, steps = q->batch.steps + 1, i;
+
+    for (i = 0; i < q->nets; i++) {
+        size_t cells = (size_t)i * (size_t)steps * (size_t)rows;
+        rllb_nn_pass pass = rllb_i_plain_pass(NULL, rows);
+        pass.steps = steps;
+        pass.items = q->desc.space.items;
+        pass.counts = q->counts + (size_t)i * (size_t)rows;
+        pass.burn = q->desc.burn;
+        rllb_nn_pass_backward(q->net[i], q->work[i], &pass, q->dq + cells * (size_t)q->out,
+                              q->gradient + (q->net[i]->data - q->data), NULL);
+    }
+}
+
+/* One step on the batch that lies in q->batch. */
+static rllb_status rllb_i_qmix_learn(rllb_nn_qmix *q, rllb_nn_qmix_report *report)
+{
+    int32_t rows = q->desc.batch, cells = (q->batch.steps + 1) * rows, i;
+    rllb_status status;
+
+    rllb_i_qmix_inputs(q);
+    rllb_i_qmix_run(q, q->target, NULL, q->next);
+    rllb_i_qmix_run(q, q->net, q->work, q->q);
+    rllb_i_qmix_bound(q, q->next, cells * q->desc.agents);
+    rllb_i_qmix_bound(q, q->q, cells * q->desc.agents);
+    rllb_i_qmix_pick(q);
+    rllb_i_qmix_mix(q, &q->mixer_target, q->best, cells, q->follow);
+    rllb_i_qmix_mix(q, &q->mixer, q->chosen, cells - rows, q->value);
+    rllb_i_qmix_returns(q);
+    rllb_i_qmix_loss(q, report);
+    if (q->desc.mix == RLLB_NN_MIX_QMIX) {
+        rllb_i_mixer_backward(&q->mixer, q->chosen, q->d_value, cells - rows, q->d_chosen, q->gradient, q->data);
+    } else if (q->desc.mix == RLLB_NN_MIX_SUM) {
+        for (i = 0; i < (cells - rows) * q->mixed; i++) q->d_chosen[i] = q->d_value[i / q->mixed];
+    }
+    rllb_i_qmix_spread(q);
+    rllb_i_qmix_backward(q);
+    if (!rllb_i_all_finite(&report->loss, 1)) return RLLB_ERROR_NOT_FINITE;
+    status = rllb_nn_opt_step(q->opt, q->data, q->gradient, &report->gradient_norm);
+    if (status != RLLB_OK) return status;
+    rllb_i_tick(&q->counter[RLLB_I_QMIX_UPDATES]);
+    if (q->desc.tau > 0) {
+        q->net[0]->k->blend(q->target_data, q->data, q->floats, q->desc.tau);
+    } else if (q->counter[RLLB_I_QMIX_UPDATES] % q->desc.target_every == 0) {
+        memcpy(q->target_data, q->data, q->floats * sizeof(float));
+    }
+    return RLLB_OK;
+}
+
+rllb_status rllb_nn_qmix_update(rllb_nn_qmix *q, rllb_nn_qmix_report *report)
+{
+    rllb_nn_qmix_report unseen;
+    rllb_status status;
+
+    if (!report) report = &unseen;
+    memset(report, 0, sizeof *report);
+    if (rllb_nn_episodes_count(q->replay) < q->desc.learn_start) return RLLB_ERROR_EMPTY;
+    status = rllb_nn_episodes_sample(q->replay, q->desc.batch, q->desc.window, &q->batch);
+    return status == RLLB_OK ? rllb_i_qmix_learn(q, report) : status;
+}
+
+int64_t rllb_nn_qmix_updates(const rllb_nn_qmix *q)
+{
+    return q->counter[RLLB_I_QMIX_UPDATES];
+}
+
+rllb_nn_net *rllb_nn_qmix_net(rllb_nn_qmix *q, int32_t agent)
+{
+    if (agent < 0 || agent >= q->desc.agents) return NULL;
+    return q->net[agent / q->group];
+}
+
+rllb_nn_episodes *rllb_nn_qmix_replay(rllb_nn_qmix *q)
+{
+    return q->replay;
+}
+
+/* ---- >>sac -------------------------------------------------------------------------------------------------------
+   Soft actor-critic: one actor, two critics and their slow copies, a temperature. The agents of a step are rows beside
+   each other: `rows` sequences of the batch are rows * agents cells a step. Recurrent networks run over all steps and
+   one more, and what follows a step is the next one of the same pass; others run over the steps, and apart from that
+   over what follows them. A critic that is asked about actions (continuous, and the released discrete form) has them
+   among its inputs and answers one number; of a set, the mean of one for each item. */
+
+enum { RLLB_I_SAC_UPDATES, RLLB_I_SAC_STEPS, RLLB_I_SAC_COUNTERS };
+
+struct rllb_nn_sac {
+    rllb_nn_sac_desc desc; /* resolved */
+    bool asked, recurrent;
+    int32_t actions, per, width, out;     /* decisions; the actor's outputs of each; its inputs; its outputs */
+    int32_t asked_width, asked_out;       /* the critics' inputs and outputs */
+    rllb_nn_net *actor, *critic[2], *target[2];
+    float *critics, *targets;             /* parameters of both critics, and of their targets */
+    float *actor_gradient, *critic_gradient, *ignored;
+    size_t critic_floats;
+    rllb_nn_opt *actor_opt, *critic_opt, *alpha_opt;
+    float *log_alpha, *alpha_gradient;    /* [16], of which one counts */
+    rllb_nn_episodes *replay;
+    rllb_nn_work *actor_work, *critic_work[2], *actor_other, *critic_other, *single;
+    rllb_nn_sequences batch;
+    rllb_i_carry carry;
+    unsigned char *critic_raw;
+    float *x, *ask;                       /* [cells + those of one step][width], [...][asked_width] */
+    float *y, *p, *log_p, *dy;            /* [...][out] of the actor: outputs, softmax, its logarithm, gradient */
+    float *drawn, *noise, *log_pi;        /* [...][actions] actions drawn; their noise; [...] mean log pi */
+    float *q[2], *dq, *dx;                /* [...][asked_out] values; gradient; [...][asked_width] */
+    float *panels, *value, *wanted;       /* scratch for softmax; [...] of what follows; targets */
+    float *memory;                        /* [cells of one step][memories], twice */
+    int32_t *counts;                      /* [cells of one step] */
+    rllb_rng rng;
+    int64_t counter[RLLB_I_SAC_COUNTERS];
+    void *block;
+};
+
+typedef struct rllb_i_sac_plan {
+    rllb_nn_sac_desc desc;
+    rllb_nn_net actor, critic;
+    rllb_nn_opt actor_opt, critic_opt, alpha_opt;
+    rllb_nn_episodes replay;
+    int32_t steps; /* of a batch */
+    bool asked;
+} rllb_i_sac_plan;
+
+static void rllb_i_sac_opt(rllb_nn_opt_desc *o, const rllb_nn_net_desc *net)
+{
+    if (o->lr.from == 0) o->lr.from = 3e-4;
+    o->isa = net->isa;
+    o->portable = net->portable;
+}
+
+static void rllb_i_sac_defaults(rllb_nn_sac_desc *d)
+{
+    rllb_nn_net_desc zero;
+
+    rllb_nn_net_desc_default(&zero);
+    if (memcmp(&d->critic, &zero, sizeof zero) == 0) d->critic = d->actor;
+    d->critic.isa = d->actor.isa;
+    d->critic.portable = d->actor.portable;
+    d->critic.normalise = d->actor.normalise;
+    if (d->agents == 0) d->agents = 1;
+    if (d->gamma == 0) d->gamma = 0.99f;
+    if (d->gamma < 0) d->gamma = 0;
+    if (d->tau == 0) d->tau = 0.005f;
+    if (d->alpha == 0) d->alpha = 1;
+    if (d->entropy == 0) d->entropy = d->space.choices ? 0.3f : -1.0f;
+    if (d->reward_scale == 0) d->reward_scale = 1;
+    if (d->batch == 0) d->batch = 64;
+    if (d->learn_start == 0) d->learn_start = d->batch;
+    if (d->window == 0 && !d->actor.gru && !d->critic.gru) d->window = 1;
+    rllb_i_sac_opt(&d->actor_opt, &d->actor);
+    rllb_i_sac_opt(&d->critic_opt, &d->actor);
+    rllb_i_sac_opt(&d->alpha_opt, &d->actor);
+    d->actor.seed = d->critic.seed = d->replay.seed = d->seed;
+}
+
+static bool rllb_i_sac_ok(const rllb_nn_sac_desc *d)
+{
+    bool ok = d->agents >= 1 && d->agents <= 1024 && d->gamma <= 1 && d->tau > 0 && d->tau <= 1 && d->alpha > 0;
+
+    ok = ok && d->alpha < 1e6f && (int)d->form >= 0 && d->form < RLLB_NN_SAC_FORM_NUM && d->entropy > -1000;
+    ok = ok && d->entropy < 1000 && d->reward_scale > 0 && d->reward_scale < 1e9f;
+    ok = ok && (d->form == RLLB_NN_SAC_EXACT || d->space.choices) && !d->actor.dueling;
+    ok = ok && d->batch >= 1 && d->batch <= (1 << 16) && d->window >= 0 && d->burn >= 0 && d->learn_start >= 1;
+    ok = ok && (d->actor.gru > 0) == (d->critic.gru > 0);
+    return ok && (d->window == 0 || d->burn < d->window);
+}
+
+static bool rllb_i_sac_plan_make(const rllb_nn_sac_desc *desc, rllb_i_sac_plan *plan)
+{
+    rllb_nn_sac_desc *d = &plan->desc;
+    int32_t per;
+
+    memset(plan, 0, sizeof *plan);
+    if (!desc) return false;
+    *d = *desc;
+    rllb_i_sac_defaults(d);
+    if (!rllb_i_space_resolve(&d->space) || !rllb_i_sac_ok(d)) return false;
+    per = d->space.choices ? d->space.choices : 2;
+    plan->asked = !d->space.choices || d->form == RLLB_NN_SAC_RELEASED;
+    rllb_i_space_net(&d->space, d->agents, per, false, &d->actor);
+    rllb_i_space_net(&d->space, d->agents, plan->asked ? 1 : per, plan->asked, &d->critic);
+    if (plan->asked) {
+        d->critic.heads = 1;
+        d->critic.outputs = rllb_i_is_set(&d->space) ? 0 : 1;
+    }
+    if (!rllb_i_net_plan(&d->actor, &plan->actor) || !rllb_i_net_plan(&d->critic, &plan->critic)) return false;
+    d->replay.agents = d->agents;
+    d->replay.observations = rllb_nn_space_observations(&d->space);
+    d->replay.actions = rllb_nn_space_actions(&d->space);
+    d->replay.states = 0;
+    d->replay.memories = d->stored ? rllb_nn_net_states(&plan->actor, d->space.items) : 0;
+    d->replay.stream = 2;
+    if (!rllb_i_episodes_plan(&d->replay, &plan->replay)) return false;
+    plan->steps = d->window && d->window < plan->replay.desc.steps ? d->window : plan->replay.desc.steps;
+    return rllb_i_batch_ok((int64_t)(plan->steps + 1) * d->batch, d->agents, &d->space, &plan->actor) &&
+           rllb_i_batch_ok((int64_t)(plan->steps + 1) * d->batch, d->agents, &d->space, &plan->critic) &&
+           rllb_i_opt_plan(&d->actor_opt, plan->actor.floats, &plan->actor_opt) &&
+           rllb_i_opt_plan(&d->critic_opt, 2 * plan->critic.floats, &plan->critic_opt) &&
+           rllb_i_opt_plan(&d->alpha_opt, RLLB_NN_PANEL, &plan->alpha_opt);
+}
+
+static rllb_nn_sac *rllb_i_sac_layout(const rllb_i_sac_plan *plan, rllb_carver *c)
+{
+    const rllb_nn_sac_desc *d = &plan->desc;
+    rllb_nn_sac s, *learner = (rllb_nn_sac *)rllb_carve(c, 1, sizeof *learner);
+    int32_t items = d->space.items ? d->space.items : 1, row = d->batch * d->agents, steps, i;
+    size_t one = (size_t)row, cells = one * ((size_t)plan->steps + 1), at = 0;
+
+    memset(&s, 0, sizeof s);
+    s.desc = *d;
+    s.asked = plan->asked;
+    s.recurrent = plan->actor.gru >= 0;
+    s.actions = rllb_nn_space_actions(&d->space);
+    s.per = d->space.choices ? d->space.choices : 2;
+    s.width = rllb_nn_net_inputs(&plan->actor, d->space.items);
+    s.out = rllb_nn_net_outputs(&plan->actor, d->space.items);
+    s.asked_width = rllb_nn_net_inputs(&plan->critic, d->space.items);
+    s.asked_out = rllb_nn_net_outputs(&plan->critic, d->space.items);
+    s.critic_floats = plan->critic.floats;
+    s.critics = (float *)rllb_carve(c, 2 * plan->critic.floats, sizeof(float));
+    s.targets = (float *)rllb_carve(c, 2 * plan->critic.floats, sizeof(float));
+    s.actor_gradient = (float *)rllb_carve(c, plan->actor.floats, sizeof(float));
+    s.critic_gradient = (float *)rllb_carve(c, 2 * plan->critic.floats, sizeof(float));
+    s.ignored = (float *)rllb_carve(c, plan->asked ? plan->critic.floats : 0, sizeof(float));
+    s.actor = rllb_i_net_layout(&plan->actor, c);
+    for (i = 0; i < 2; i++) s.critic[i] = rllb_i_net_layout_over(&plan->critic, s.critics, &at, c);
+    for (i = 0, at = 0; i < 2; i++) s.target[i] = rllb_i_net_layout_over(&plan->critic, s.targets, &at, c);
+    s.actor_opt = rllb_i_opt_layout(&plan->actor_opt, c);
+    s.critic_opt = rllb_i_opt_layout(&plan->critic_opt, c);
+    s.alpha_opt = rllb_i_opt_layout(&plan->alpha_opt, c);
+    s.log_alpha = (float *)rllb_carve(c, RLLB_NN_PANEL, sizeof(float));
+    s.alpha_gradient = (float *)rllb_carve(c, RLLB_NN_PANEL, sizeof(float));
+    s.replay = rllb_i_episodes_layout(&plan->replay, c);
+    steps = s.recurrent ? plan->steps + 1 : 1; /* without memory the steps are rows too */
+    i = s.recurrent ? row : row * plan->steps;
+    s.actor_work = rllb_i_work_layout(&plan->actor, i, steps, items, true, c);
+    s.critic_work[0] = rllb_i_work_layout(&plan->critic, i, steps, items, true, c);
+    s.critic_work[1] = rllb_i_work_layout(&plan->critic, i, steps, items, true, c);
+    s.actor_other = rllb_i_work_layout(&plan->actor, i, steps, items, false, c);
+    s.critic_other = rllb_i_work_layout(&plan->critic, i, steps, items, false, c);
+    s.single = rllb_i_work_layout(&plan->actor, d->agents, 1, items, false, c);
+    rllb_i_sequences_layout(&plan->replay.desc, d->batch, plan->steps, &s.batch, c);
+    rllb_i_carry_layout(&d->space, &plan->actor, d->agents, &s.carry, c);
+    s.critic_raw = (unsigned char *)rllb_carve(c, (size_t)(d->critic.inputs + d->critic.item_inputs), 1);
+    s.x = (float *)rllb_carve(c, cells * (size_t)s.width, sizeof(float));
+    s.ask = (float *)rllb_carve(c, plan->asked ? cells * (size_t)s.asked_width : 0, sizeof(float));
+    s.y = (float *)rllb_carve(c, cells * (size_t)s.out, sizeof(float));
+    s.p = (float *)rllb_carve(c, cells * (size_t)s.out, sizeof(float));
+    s.log_p = (float *)rllb_carve(c, cells * (size_t)s.out, sizeof(float));
+    s.dy = (float *)rllb_carve(c, cells * (size_t)s.out, sizeof(float));
+    s.drawn = (float *)rllb_carve(c, cells * (size_t)s.actions, sizeof(float));
+    s.noise = (float *)rllb_carve(c, cells * (size_t)s.actions, sizeof(float));
+    s.log_pi = (float *)rllb_carve(c, cells, sizeof(float));
+    s.q[0] = (float *)rllb_carve(c, cells * (size_t)s.asked_out, sizeof(float));
+    s.q[1] = (float *)rllb_carve(c, cells * (size_t)s.asked_out, sizeof(float));
+    s.dq = (float *)rllb_carve(c, cells * (size_t)s.asked_out, sizeof(float));
+    s.dx = (float *)rllb_carve(c, plan->asked ? cells * (size_t)s.asked_width : 0, sizeof(float));
+    at = d->space.choices ? rllb_nn_tensor_floats((int32_t)cells * s.actions, d->space.choices) : 0;
+    s.panels = (float *)rllb_carve(c, at, sizeof(float));
+    s.value = (float *)rllb_carve(c, cells, sizeof(float));
+    s.wanted = (float *)rllb_carve(c, cells, sizeof(float));
+    s.memory = (float *)rllb_carve(c, 2 * one * (size_t)s.carry.memories, sizeof(float));
+    s.counts = (int32_t *)rllb_carve(c, s.recurrent ? one : cells, sizeof(int32_t));
+    if (learner) *learner = s;
+    return learner;
+}
+
+void rllb_nn_sac_desc_default(rllb_nn_sac_desc *desc)
+{
+    memset(desc, 0, sizeof *desc);
+}
+
+size_t rllb_nn_sac_size(const rllb_nn_sac_desc *desc)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_i_sac_plan plan;
+
+    if (!rllb_i_sac_plan_make(desc, &plan)) return 0;
+    rllb_i_sac_layout(&plan, &c);
+    return rllb_carver_size(&c);
+}
+
+rllb_status rllb_nn_sac_init(const rllb_nn_sac_desc *desc, void *mem, size_t size, rllb_nn_sac **out)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_i_sac_plan plan;
+    rllb_nn_sac *s;
+    rllb_status status;
+    int32_t i;
+
+    if (!out || !rllb_i_sac_plan_make(desc, &plan)) return RLLB_ERROR_ARGUMENT;
+    plan.actor.k = rllb_nn_kernels_query(plan.desc.actor.isa, plan.desc.actor.portable);
+    plan.critic.k = plan.actor_opt.k = plan.critic_opt.k = plan.alpha_opt.k = plan.actor.k;
+    if (!plan.actor.k) return RLLB_ERROR_ISA;
+    status = rllb_carver_open(&c, mem, size, rllb_nn_sac_size(desc));
+    if (status != RLLB_OK) return status;
+    s = rllb_i_sac_layout(&plan, &c);
+    rllb_rng_init(&s->replay->rng, plan.desc.replay.seed, plan.desc.replay.stream);
+    rllb_rng_init(&s->rng, plan.desc.seed, 3);
+    rllb_nn_net_reset(s->actor, plan.desc.seed, 1);
+    for (i = 0; i < 2; i++) {
+        rllb_nn_net_reset(s->critic[i], plan.desc.seed, 4 + (uint64_t)i);
+        rllb_i_same_normal(s->critic[i], s->critic[0]);
+        rllb_i_same_normal(s->target[i], s->critic[0]);
+    }
+    memcpy(s->targets, s->critics, 2 * s->critic_floats * sizeof(float));
+    s->log_alpha[0] = logf(plan.desc.alpha);
+    rllb_i_put_raw(&s->desc.space, &s->actor->desc, s->carry.raw);
+    rllb_i_put_raw(&s->desc.space, &s->critic[0]->desc, s->critic_raw);
+    rllb_i_carry_begin(&s->carry);
+    *out = s;
+    return RLLB_OK;
+}
+
+rllb_nn_sac *rllb_nn_sac_create(const rllb_nn_sac_desc *desc)
+{
+    size_t size = rllb_nn_sac_size(desc);
+    void *block = rllb_block_alloc(size);
+    rllb_nn_sac *s = NULL;
+
+    if (block && rllb_nn_sac_init(desc, block, size, &s) == RLLB_OK) {
+        s->block = block;
+        return s;
+    }
+    rllb_block_free(block);
+    return NULL;
+}
+
+void rllb_nn_sac_destroy(rllb_nn_sac *s)
+{
+    if (s) rllb_block_free(s->block);
+}
+
+void rllb_nn_sac_query(const rllb_nn_sac *s, rllb_nn_sac_desc *out)
+{
+    *out = s->desc;
+    rllb_nn_net_query(s->actor, &out->actor);
+    rllb_nn_net_query(s->critic[0], &out->critic);
+    rllb_nn_opt_query(s->actor_opt, &out->actor_opt);
+    rllb_nn_opt_query(s->critic_opt, &out->critic_opt);
+    rllb_nn_opt_query(s->alpha_opt, &out->alpha_opt);
+    rllb_nn_episodes_query(s->replay, &out->replay);
+}
+
+void rllb_nn_sac_begin(rllb_nn_sac *s)
+{
+    rllb_i_carry_begin(&s->carry);
+}
+
+float rllb_nn_sac_alpha(const rllb_nn_sac *s)
+{
+    return expf(s->log_alpha[0]);
+}
+
+/* ln(1 - tanh(u)^2), without the loss of digits. */
+static float rllb_i_log_slope(float u)
+{
+    float twice = -2 * u, soft = twice > 0 ? twice + log1pf(expf(-twice)) : log1pf(expf(twice));
+    return 2 * (0.69314718f - u - soft);
+}
+
+/* A tanh-Gaussian decision from mean and log deviation: the action, and ln of its density. */
+static float rllb_i_gaussian(const float *y, float noise, float *log_pi)
+{
+    float log_deviation = y[1] < -20 ? -20.0f : y[1] > 2 ? 2.0f : y[1], u = y[0] + expf(log_deviation) * noise;
+
+    *log_pi = -0.5f * noise * noise - log_deviation - 0.91893853f - rllb_i_log_slope(u);
+    return tanhf(u);
+}
+
+rllb_status rllb_nn_sac_act(rllb_nn_sac *s, const float *obs, int32_t items, bool explore, float *action)
+{
+    const rllb_nn_space *space = &s->desc.space;
+    int32_t n = s->desc.agents * s->actions, i;
+
+    if (!obs || !action) return RLLB_ERROR_ARGUMENT;
+    if (!rllb_i_all_finite(obs, s->desc.agents * rllb_nn_space_observations(space))) return RLLB_ERROR_NOT_FINITE;
+    rllb_i_rng_wake(&s->rng);
+    rllb_i_carry_inputs(space, &s->carry, obs, items);
+    rllb_i_carry_forward(space, &s->carry, s->actor, s->single, 0, s->desc.agents);
+    if (explore && space->choices) {
+        rllb_i_softmax_rows(s->actor->k, s->carry.y, n, space->choices, s->panels, s->carry.y, NULL);
+    }
+    for (i = 0; i < n; i++) {
+        const float *y = s->carry.y + (size_t)i * (size_t)s->per;
+        float unused;
+        if (!rllb_i_decides(space, i % s->actions, rllb_i_items_of(space, items))) action[i] = 0;
+        else if (!space->choices && !explore) action[i] = tanhf(y[0]);
+        else if (!space->choices) action[i] = rllb_i_gaussian(y, (float)rllb_rng_normal(&s->rng), &unused);
+        else if (explore) action[i] = (float)rllb_i_draw_choice(&s->rng, y, space->choices);
+        else action[i] = (float)rllb_i_argmax(y, NULL, space->choices);
+        s->carry.last[i] = action[i];
+    }
+    return RLLB_OK;
+}
+
+rllb_status rllb_nn_sac_observe(rllb_nn_sac *s, const rllb_nn_step *step)
+{
+    const rllb_nn_space *space = &s->desc.space;
+    int32_t width = rllb_nn_space_observations(space), items, a;
+    rllb_nn_step kept;
+    rllb_status status;
+
+    if (!step) return RLLB_ERROR_ARGUMENT;
+    kept = *step;
+    kept.memory = s->desc.stored ? s->carry.before : NULL;
+    status = rllb_nn_episodes_observe(s->replay, &kept);
+    if (status != RLLB_OK) return status;
+    rllb_i_tick(&s->counter[RLLB_I_SAC_STEPS]);
+    items = rllb_i_items_of(space, step->items);
+    for (a = 0; s->desc.actor.normalise && a < s->desc.agents; a++) {
+        const float *obs = step->obs + (size_t)a * (size_t)width, *last = s->carry.last + a * s->actions;
+        const float *asked = s->asked ? step->action + a * s->actions : NULL;
+        rllb_i_put_input(space, s->desc.agents, a, obs, last, NULL, s->carry.x);
+        rllb_nn_net_observe(s->actor, s->carry.x, items, s->carry.raw);
+        rllb_i_put_input(space, s->desc.agents, a, obs, last, asked, s->asked ? s->ask : s->carry.x);
+        rllb_nn_net_observe(s->critic[0], s->asked ? s->ask : s->carry.x, items, s->critic_raw);
+    }
+    memcpy(s->carry.last, step->action, (size_t)(s->desc.agents * s->actions) * sizeof(float));
+    if (step->terminated || step->truncated) rllb_i_carry_begin(&s->carry);
+    return RLLB_OK;
+}
+
+/* ---- one update ---- */
+
+static int32_t rllb_i_sac_row(const rllb_nn_sac *s)
+{
+    return s->desc.batch * s->desc.agents;
+}
+
+/* The actor's inputs of all cells; counts and first states of those of one step. */
+static void rllb_i_sac_inputs(rllb_nn_sac *s)
+{
+    const rllb_nn_space *space = &s->desc.space;
+    const rllb_nn_sequences *b = &s->batch;
+    int32_t row = rllb_i_sac_row(s), agents = s->desc.agents, cells = (b->steps + 1) * row, i;
+    int32_t width = rllb_nn_space_observations(space), counted = s->recurrent ? row : cells;
+
+    for (i = 0; i < cells; i++) {
+        const float *last = i < row ? b->before + (size_t)i * (size_t)s->actions
+                                    : b->action + (size_t)(i - row) * (size_t)s->actions;
+        rllb_i_put_input(space, agents, i % agents, b->obs + (size_t)i * (size_t)width, last, NULL,
+                         s->x + (size_t)i * (size_t)s->width);
+    }
+    for (i = 0; i < counted; i++) s->counts[i] = rllb_i_items_of(space, b->items[i % row / agents]);
+}
+
+/* The critics' inputs with the actions that are asked about, [cells][actions]; NULL: those of the batch. */
+static const float *rllb_i_sac_ask(rllb_nn_sac *s, const float *action, int32_t cells)
+{
+    const rllb_nn_space *space = &s->desc.space;
+    const rllb_nn_sequences *b = &s->batch;
+    int32_t row = rllb_i_sac_row(s), agents = s->desc.agents, width = rllb_nn_space_observations(space), i;
+
+    if (!s->asked) return s->x;
+    if (!action) action = b->action;
+    for (i = 0; i < cells; i++) {
+        const float *last = i < row ? b->before + (size_t)i * (size_t)s->actions
+                                    : b->action + (size_t)(i - row) * (size_t)s->actions;
+        rllb_i_put_input(space, agents, i % agents, b->obs + (size_t)i * (size_t)width, last,
+                         action + (size_t)i * (size_t)s->actions, s->ask + (size_t)i * (size_t)s->asked_width);
+    }
+    return s->ask;
+}
+
+static rllb_nn_pass rllb_i_sac_pass(const rllb_nn_sac *s, const float *x, int32_t steps)
+{
+    int32_t row = rllb_i_sac_row(s);
+    rllb_nn_pass pass = rllb_i_plain_pass(x, s->recurrent ? row : row * steps);
+
+    pass.steps = s->recurrent ? steps : 1;
+    pass.items = s->desc.space.items;
+    pass.counts = s->counts;
+    pass.burn = s->recurrent ? s->desc.burn : 0;
+    return pass;
+}
+
+/* Through the actor, from the states it had if they are stored. */
+static void rllb_i_sac_actor(rllb_nn_sac *s, rllb_nn_work *work, const float *x, int32_t steps, float *y)
+{
+    rllb_nn_pass pass = rllb_i_sac_pass(s, x, steps);
+    size_t n = (size_t)rllb_i_sac_row(s) * (size_t)s->carry.memories;
+
+    if (s->desc.stored && n) {
+        pass.state = s->memory;
+        memcpy(pass.state, s->batch.memory, n * sizeof(float));
+    }
+    rllb_nn_pass_forward(s->actor, work, &pass, y);
+}
+
+/* From the actor's outputs in cells [first, first + cells): probabilities; and for critics that are asked, actions
+   drawn and the mean ln of their probabilities. */
+static void rllb_i_sac_decide(rllb_nn_sac *s, int32_t first, int32_t cells)
+{
+    const rllb_nn_space *space = &s->desc.space;
+    size_t from = (size_t)first * (size_t)s->out;
+    int32_t i, d, items, agents = s->desc.agents;
+
+    if (space->choices) {
+        rllb_i_softmax_rows(s->actor->k, s->y + from, cells * s->actions, space->choices, s->panels, s->p + from,
+                            s->log_p + from);
+    }
+    for (i = first; s->asked && i < first + cells; i++) {
+        float sum = 0;
+        items = rllb_i_items_of(space, s->batch.items[i % rllb_i_sac_row(s) / agents]);
+        for (d = 0; d < s->actions; d++) {
+            size_t at = (size_t)i * (size_t)s->actions + (size_t)d, out = at * (size_t)s->per;
+            float log_pi = 0;
+            s->drawn[at] = s->noise[at] = 0;
+            if (!rllb_i_decides(space, d, items)) continue;
+            if (space->choices) {
+                int32_t c = rllb_i_draw_choice(&s->rng, s->p + out, space->choices);
+                s->drawn[at] = (float)c;
+                log_pi = s->log_p[out + (size_t)c];
+            } else {
+                s->noise[at] = (float)rllb_rng_normal(&s->rng);
+                s->drawn[at] = rllb_i_gaussian(s->y + out, s->noise[at], &log_pi);
+            }
+            sum += log_pi;
+        }
+        s->log_pi[i] = sum / (float)rllb_i_decisions(space, items);
+    }
+}
+
+/* What a critic that was asked answers. */
+static float rllb_i_sac_answer(const rllb_nn_sac *s, const float *q, int32_t cell, int32_t items)
+{
+    const float *row = q + (size_t)cell * (size_t)s->asked_out;
+    float sum = 0;
+    int32_t i;
+
+    if (!rllb_i_is_set(&s->desc.space)) return row[0];
+    for (i = 0; i < items; i++) sum += row[i];
+    return items ? sum / (float)items : 0;
+}
+
+/* Soft value of a cell from both critics' values in s->q at `at` and the actor's decision in `cell`. */
+static float rllb_i_sac_soft_value(const rllb_nn_sac *s, int32_t at, int32_t cell, float alpha)
+{
+    const rllb_nn_space *space = &s->desc.space;
+    int32_t items = rllb_i_items_of(space, s->batch.items[cell % rllb_i_sac_row(s) / s->desc.agents]), d, c;
+    float sum = 0;
+
+    if (s->asked) {
+        float a = rllb_i_sac_answer(s, s->q[0], at, items), b = rllb_i_sac_answer(s, s->q[1], at, items);
+        return (a < b ? a : b) - alpha * s->log_pi[cell];
+    }
+    for (d = 0; d < s->actions; d++) {
+        size_t q = ((size_t)at * (size_t)s->actions + (size_t)d) * (size_t)space->choices;
+        size_t p = ((size_t)cell * (size_t)s->actions + (size_t)d) * (size_t)space->choices;
+        if (!rllb_i_decides(space, d, items)) continue;
+        for (c = 0; c < space->choices; c++, p++, q++) {
+            float least = s->q[0][q] < s->q[1][q] ? s->q[0][q] : s->q[1][q];
+            sum += s->p[p] * (least - alpha * s->log_p[p]);
+        }
+    }
+    return sum / (float)rllb_i_decisions(space, items);
+}
+
+/* Both critics' values of what follows, then the soft values; then r + gamma V of every step. */
+static void rllb_i_sac_targets(rllb_nn_sac *s)
+{
+    const rllb_nn_sequences *b = &s->batch;
+    int32_t row = rllb_i_sac_row(s), agents = s->desc.agents, steps = b->steps, cells = steps * row, i, counted = 0;
+    int32_t skip = s->recurrent ? 0 : row; /* recurrent: the first step is run too */
+    const float *x = rllb_i_sac_ask(s, s->drawn, cells + row);
+    rllb_nn_pass pass = rllb_i_sac_pass(s, x + (size_t)skip * (size_t)s->asked_width, s->recurrent ? steps + 1 : steps);
+    double mean = 0, square = 0, deviation;
+    float alpha = rllb_nn_sac_alpha(s), scale = s->desc.reward_scale;
+
+    for (i = 0; i < 2; i++) rllb_nn_pass_forward(s->target[i], s->critic_other, &pass, s->q[i]);
+    for (i = 0; i < cells; i++) {
+        if (!b->filled[i / agents]) continue;
+        counted++;
+        mean += (double)b->reward[i];
+        square += (double)b->reward[i] * (double)b->reward[i];
+    }
+    mean = counted ? mean / counted : 0;
+    deviation = counted ? square / counted - mean * mean : 0;
+    deviation = deviation > 0 ? sqrt(deviation) : 0;
+    for (i = 0; i < cells; i++) {
+        float reward = b->reward[i];
+        if (s->desc.normalise_rewards) reward = (float)(((double)reward - mean) / (deviation + 1e-6));
+        s->value[i] = rllb_i_sac_soft_value(s, i + row - skip, i + row, alpha);
+        s->wanted[i] = scale * reward + (b->terminated[i / agents] ? 0 : s->desc.gamma * s->value[i]);
+    }
+}
+
+/* Does this cell count in the losses? */
+static bool rllb_i_sac_counts(const rllb_nn_sac *s, int32_t cell)
+{
+    int32_t burn = s->recurrent ? s->desc.burn : 0;
+    return s->batch.filled[cell / s->desc.agents] && cell / rllb_i_sac_row(s) >= burn;
+}
+
+/* Mean squared error of one critic over the cells that count, and its gradient. */
+static float rllb_i_sac_critic_loss(rllb_nn_sac *s, const float *q, float share, double *mean)
+{
+    const rllb_nn_space *space = &s->desc.space;
+    int32_t row = rllb_i_sac_row(s), cells = s->batch.steps * row, i, d, n;
+    double loss = 0;
+
+    memset(s->dq, 0, (size_t)cells * (size_t)s->asked_out * sizeof(float));
+    for (i = 0; i < cells; i++) {
+        int32_t items = rllb_i_items_of(space, s->batch.items[i % row / s->desc.agents]);
+        float *dq = s->dq + (size_t)i * (size_t)s->asked_out, error, part;
+        if (!rllb_i_sac_counts(s, i)) continue;
+        if (s->asked) {
+            error = rllb_i_sac_answer(s, q, i, items) - s->wanted[i];
+            n = rllb_i_is_set(space) ? items : 1;
+            for (d = 0; d < n; d++) dq[d] = 2 * share * error / (float)n;
+            loss += (double)(share * error * error);
+            *mean += (double)(share * (error + s->wanted[i]));
+            continue;
+        }
+        part = share / (float)rllb_i_decisions(space, items);
+        for (d = 0; d < s->actions; d++) {
+            size_t at = (size_t)i * (size_t)s->actions + (size_t)d;
+            int32_t taken = d * space->choices + rllb_i_choice(space, s->batch.action[at]);
+            if (!rllb_i_decides(space, d, items)) continue;
+            error = q[(size_t)i * (size_t)s->asked_out + (size_t)taken] - s->wanted[i];
+            dq[taken] = 2 * part * error;
+            loss += (double)(part * error * error);
+            *mean += (double)(part * (error + s->wanted[i]));
+        }
+    }
+    return (float)loss;
+}
+
+static rllb_status rllb_i_sac_learn_critics(rllb_nn_sac *s, float share, rllb_nn_sac_report *report)
+{
+    int32_t steps = s->batch.steps, i;
+    const float *x = rllb_i_sac_ask(s, NULL, steps * rllb_i_sac_row(s));
+    rllb_nn_pass pass = rllb_i_sac_pass(s, x, steps);
+    double mean = 0;
+
+    for (i = 0; i < 2; i++) {
+        rllb_nn_pass_forward(s->critic[i], s->critic_work[i], &pass, s->q[i]);
+        report->critic_loss += rllb_i_sac_critic_loss(s, s->q[i], share, &mean);
+        rllb_nn_pass_backward(s->critic[i], s->critic_work[i], &pass, s->dq,
+                              s->critic_gradient + (size_t)i * s->critic_floats, NULL);
+    }
+    report->mean_value = (float)(mean / 2);
+    if (!rllb_i_all_finite(&report->critic_loss, 1)) return RLLB_ERROR_NOT_FINITE;
+    return rllb_nn_opt_step(s->critic_opt, s->critics, s->critic_gradient, NULL);
+}
+
+/* Exact and discrete: the gradient of sum_a pi(a) (alpha ln pi(a) - Q(a)) by the logits, for each head. */
+static void rllb_i_sac_exact(rllb_nn_sac *s, float share, float alpha, double *loss, double *entropy)
+{
+    const rllb_nn_space *space = &s->desc.space;
+    int32_t row = rllb_i_sac_row(s), cells = s->batch.steps * row, i, d, c, choices = space->choices;
+
+    for (i = 0; i < cells; i++) {
+        int32_t items = rllb_i_items_of(space, s->batch.items[i % row / s->desc.agents]);
+        float part = share / (float)rllb_i_decisions(space, items);
+        if (!rllb_i_sac_counts(s, i)) continue;
+        for (d = 0; d < s->actions; d++) {
+            size_t at = ((size_t)i * (size_t)s->actions + (size_t)d) * (size_t)choices;
+            const float *p = s->p + at, *log_p = s->log_p + at, *a = s->q[0] + at, *b = s->q[1] + at;
+            float mean = 0, spread = 0;
+            if (!rllb_i_decides(space, d, items)) continue;
+            for (c = 0; c < choices; c++) {
+                mean += p[c] * (alpha * log_p[c] - (a[c] < b[c] ? a[c] : b[c]));
+                spread -= p[c] * log_p[c];
+            }
+            for (c = 0; c < choices; c++) {
+                s->dy[at + (size_t)c] = part * p[c] * (alpha * log_p[c] - (a[c] < b[c] ? a[c] : b[c]) - mean);
+            }
+            *loss += (double)(part * mean);
+            *entropy += (double)(part * spread);
+        }
+    }
+}
+
+/* For critics that are asked: gradients of alpha ln pi(a) - Q(a) by the actor's outputs, through the action drawn where
+   it is continuous, and not at all through it in the released discrete form. s->dx holds those of -Q by the inputs. */
+static void rllb_i_sac_through(rllb_nn_sac *s, float share, float alpha, double *loss, double *entropy)
+{
+    const rllb_nn_space *space = &s->desc.space;
+    int32_t row = rllb_i_sac_row(s), agents = s->desc.agents, cells = s->batch.steps * row, i, d, c;
+
+    for (i = 0; i < cells; i++) {
+        int32_t items = rllb_i_items_of(space, s->batch.items[i % row / agents]);
+        float part = share * alpha / (float)rllb_i_decisions(space, items), q, other;
+        if (!rllb_i_sac_counts(s, i)) continue;
+        q = rllb_i_sac_answer(s, s->q[0], i, items);
+        other = rllb_i_sac_answer(s, s->q[1], i, items);
+        *loss += (double)(share * (alpha * s->log_pi[i] - (q < other ? q : other)));
+        *entropy -= (double)(share * s->log_pi[i]);
+        for (d = 0; d < s->actions; d++) {
+            size_t at = (size_t)i * (size_t)s->actions + (size_t)d, out = at * (size_t)s->per;
+            float a = s->drawn[at], by_u, deviation;
+            if (!rllb_i_decides(space, d, items)) continue;
+            if (space->choices) {
+                for (c = 0; c < space->choices; c++) {
+                    s->dy[out + (size_t)c] = part * ((c == (int32_t)a ? 1.0f : 0.0f) - s->p[out + (size_t)c]);
+                }
+                continue;
+            }
+            by_u = s->dx[(size_t)i * (size_t)s->asked_width + (size_t)rllb_i_asked_at(space, agents, d)] * (1 - a * a);
+            by_u += part * 2 * a;
+            s->dy[out] = by_u;
+            deviation = s->y[out + 1] < -20 || s->y[out + 1] > 2 ? 0 : expf(s->y[out + 1]);
+            if (deviation > 0) s->dy[out + 1] = by_u * deviation * s->noise[at] - part;
+        }
+    }
+}
+
+/* Gradients of -Q by the actions drawn: through each critic in the cells where it answers less than the other. */
+static void rllb_i_sac_by_action(rllb_nn_sac *s, const rllb_nn_pass *pass, float share)
+{
+    const rllb_nn_space *space = &s->desc.space;
+    int32_t row = rllb_i_sac_row(s), cells = s->batch.steps * row, which, i, d, n;
+    size_t floats = (size_t)cells * (size_t)s->asked_width, f;
+
+    for (which = 0; which < 2; which++) {
+        float *dx = which ? s->ask : s->dx; /* the inputs are not needed any more */
+        memset(s->dq, 0, (size_t)cells * (size_t)s->asked_out * sizeof(float));
+        for (i = 0; i < cells; i++) {
+            int32_t items = rllb_i_items_of(space, s->batch.items[i % row / s->desc.agents]);
+            bool second = rllb_i_sac_answer(s, s->q[1], i, items) < rllb_i_sac_answer(s, s->q[0], i, items);
+            n = rllb_i_is_set(space) ? items : 1;
+            if (!rllb_i_sac_counts(s, i) || second != (which == 1)) continue;
+            for (d = 0; d < n; d++) s->dq[(size_t)i * (size_t)s->asked_out + (size_t)d] = -share / (float)n;
+        }
+        rllb_nn_pass_backward(s->critic[which], s->critic_work[which], pass, s->dq, s->ignored, dx);
+    }
+    for (f = 0; f < floats; f++) s->dx[f] += s->ask[f];
+}
+
+static rllb_status rllb_i_sac_learn_actor(rllb_nn_sac *s, float share, rllb_nn_sac_report *report)
+{
+    int32_t row = rllb_i_sac_row(s), steps = s->batch.steps, cells = steps * row, i;
+    int32_t run = s->recurrent ? steps + 1 : steps;
+    const float *x = rllb_i_sac_ask(s, s->drawn, cells);
+    rllb_nn_pass pass = rllb_i_sac_pass(s, x, steps);
+    bool through = s->asked && !s->desc.space.choices;
+    double loss = 0, entropy = 0;
+    rllb_status status;
+
+    for (i = 0; i < 2; i++) {
+        rllb_nn_pass_forward(s->critic[i], through ? s->critic_work[i] : s->critic_other, &pass, s->q[i]);
+    }
+    if (through) rllb_i_sac_by_action(s, &pass, share);
+    memset(s->dy, 0, (size_t)(run * row) * (size_t)s->out * sizeof(float));
+    if (s->asked) rllb_i_sac_through(s, share, report->alpha, &loss, &entropy);
+    else rllb_i_sac_exact(s, share, report->alpha, &loss, &entropy);
+    report->actor_loss = (float)loss;
+    report->entropy = (float)entropy;
+    pass = rllb_i_sac_pass(s, NULL, run);
+    rllb_nn_pass_backward(s->actor, s->actor_work, &pass, s->dy, s->actor_gradient, NULL);
+    if (!rllb_i_all_finite(&report->actor_loss, 1)) return RLLB_ERROR_NOT_FINITE;
+    status = rllb_nn_opt_step(s->actor_opt, s->actor->data, s->actor_gradient, NULL);
+    if (status != RLLB_OK || s->desc.alpha_fixed) return status;
+    s->alpha_gradient[0] = report->entropy - s->desc.entropy * (s->desc.space.choices ?
+                           logf((float)s->desc.space.choices) : 1);
+    status = rllb_nn_opt_step(s->alpha_opt, s->log_alpha, s->alpha_gradient, NULL);
+    if (s->log_alpha[0] > 14) s->log_alpha[0] = 14;
+    if (s->log_alpha[0] < -20) s->log_alpha[0] = -20;
+    return status;
+}
+
+/* One step on the batch that lies in s->batch. */
+static rllb_status rllb_i_sac_learn(rllb_nn_sac *s, rllb_nn_sac_report *report)
+{
+    int32_t row = rllb_i_sac_row(s), steps = s->batch.steps, cells = steps * row, i, counted = 0;
+    rllb_status status;
+
+    for (i = 0; i < cells; i++) counted += rllb_i_sac_counts(s, i);
+    if (!counted) return RLLB_OK; /* every sequence ends while its state warms up */
+    report->alpha = rllb_nn_sac_alpha(s);
+    rllb_i_sac_inputs(s);
+    rllb_i_sac_actor(s, s->actor_work, s->x, s->recurrent ? steps + 1 : steps, s->y);
+    if (!s->recurrent) { /* what follows step t is step t + 1 of the same rows; what follows the last is run apart */
+        rllb_i_sac_actor(s, s->actor_other, s->x + (size_t)cells * (size_t)s->width, 1,
+                         s->y + (size_t)cells * (size_t)s->out);
+    }
+    rllb_i_sac_decide(s, 0, cells + row);
+    rllb_i_sac_targets(s);
+    status = rllb_i_sac_learn_critics(s, 1 / (float)counted, report);
+    if (status == RLLB_OK) status = rllb_i_sac_learn_actor(s, 1 / (float)counted, report);
+    if (status != RLLB_OK) return status;
+    rllb_i_tick(&s->counter[RLLB_I_SAC_UPDATES]);
+    s->actor->k->blend(s->targets, s->critics, 2 * s->critic_floats, s->desc.tau);
+    return RLLB_OK;
+}
+
+rllb_status rllb_nn_sac_update(rllb_nn_sac *s, rllb_nn_sac_report *report)
+{
+    rllb_nn_sac_report unseen;
+    rllb_status status;
+
+    if (!report) report = &unseen;
+    memset(report, 0, sizeof *report);
+    if (rllb_nn_episodes_steps(s->replay) < s->desc.learn_start) return RLLB_ERROR_EMPTY;
+    rllb_i_rng_wake(&s->rng);
+    status = rllb_nn_episodes_sample(s->replay, s->desc.batch, s->desc.window, &s->batch);
+    return status == RLLB_OK ? rllb_i_sac_learn(s, report) : status;
+}
+
+int64_t rllb_nn_sac_updates(const rllb_nn_sac *s)
+{
+    return s->counter[RLLB_I_SAC_UPDATES];
+}
+
+rllb_nn_net *rllb_nn_sac_actor(rllb_nn_sac *s)
+{
+    return s->actor;
+}
+
+rllb_nn_net *rllb_nn_sac_critic(rllb_nn_sac *s, int32_t which)
+{
+    return which < 0 || which > 3 ? NULL : which < 2 ? s->critic[which] : s->target[which - 2];
+}
+
+rllb_nn_episodes *rllb_nn_sac_replay(rllb_nn_sac *s)
+{
+    return s->replay;
+}
+
+/* ---- >>policies --------------------------------------------------------------------------------------------------
+   One agent that serves: its network, what it carries from step to step, and what its decisions mean. */
+
+enum { RLLB_I_SAVED_SPACE = 10 };
+
+struct rllb_nn_policy {
+    rllb_nn_policy_desc desc; /* resolved */
+    rllb_nn_net *net;
+    rllb_nn_work *work;
+    rllb_i_carry carry;
+    float *obs, *panels, *action; /* [observations], scratch for softmax, [actions] */
+    int32_t saved[RLLB_I_SAVED_SPACE];
+    rllb_rng rng;
+    void *block;
+};
+
+void rllb_nn_values_linear(float low, float high, int32_t count, float *values)
+{
+    int32_t i;
+
+    for (i = 0; i < count; i++) {
+        double at = count > 1 ? (double)i / (double)(count - 1) : 0;
+        values[i] = (float)((double)low + ((double)high - (double)low) * at);
+    }
+}
+
+void rllb_nn_values_log(float low, float high, int32_t count, float *values)
+{
+    int32_t i;
+
+    for (i = 0; i < count; i++) {
+        double at = count > 1 ? (double)i / (double)(count - 1) : 0;
+        values[i] = (float)((double)low * pow((double)high / (double)low, at));
+    }
+}
+
+/* Even steps in the logarithm are between positive numbers. */
+static bool rllb_i_range_ok(const rllb_nn_policy_desc *d, const float *range)
+{
+    return !d->logarithmic || d->space.choices || (range[0] > 0 && range[1] > 0);
+}
+
+static bool rllb_i_policy_plan(const rllb_nn_policy_desc *desc, rllb_nn_policy *p, rllb_nn_net *net)
+{
+    rllb_nn_policy_desc *d = &p->desc;
+    rllb_nn_space *s = &d->space;
+    int32_t i;
+
+    memset(p, 0, sizeof *p);
+    if (!desc) return false;
+    *d = *desc;
+    if (d->agents == 0) d->agents = 1;
+    if (!rllb_i_space_resolve(s) || d->agents < 1 || d->agent < 0 || d->agent >= d->agents) return false;
+    if (!rllb_i_all_finite(d->values, RLLB_NN_CHOICES_MAX)) return false;
+    for (i = 0; i < RLLB_NN_COMMON_MAX; i++) {
+        if (!rllb_i_all_finite(d->common[i], RLLB_NN_CHOICES_MAX)) return false;
+        if (!rllb_i_range_ok(d, d->common[i]) && i < s->common) return false;
+    }
+    if (!rllb_i_range_ok(d, d->values)) return false;
+    rllb_i_space_net(s, d->agents, s->choices ? s->choices : 2, false, &d->net);
+    return rllb_i_net_plan(&d->net, net) && rllb_i_batch_ok(1, 1, s, net);
+}
+
+static rllb_nn_policy *rllb_i_policy_net_layout(const rllb_nn_policy *plan, const rllb_nn_net *net, rllb_carver *c)
+{
+    const rllb_nn_space *s = &plan->desc.space;
+    rllb_nn_policy p = *plan, *policy = (rllb_nn_policy *)rllb_carve(c, 1, sizeof *policy);
+    int32_t actions = rllb_nn_space_actions(s);
+
+    p.net = rllb_i_net_layout(net, c);
+    p.work = rllb_i_work_layout(net, 1, 1, s->items ? s->items : 1, false, c);
+    rllb_i_carry_layout(s, net, 1, &p.carry, c);
+    p.obs = (float *)rllb_carve(c, (size_t)rllb_nn_space_observations(s), sizeof(float));
+    p.panels = (float *)rllb_carve(c, s->choices ? rllb_nn_tensor_floats(actions, s->choices) : 0, sizeof(float));
+    p.action = (float *)rllb_carve(c, (size_t)actions, sizeof(float));
+    if (policy) *policy = p;
+    return policy;
+}
+
+void rllb_nn_policy_desc_default(rllb_nn_policy_desc *desc)
+{
+    memset(desc, 0, sizeof *desc);
+}
+
+size_t rllb_nn_policy_size(const rllb_nn_policy_desc *desc)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_nn_policy plan;
+    rllb_nn_net net;
+
+    if (!rllb_i_policy_plan(desc, &plan, &net)) return 0;
+    rllb_i_policy_net_layout(&plan, &net, &c);
+    return rllb_carver_size(&c);
+}
+
+rllb_status rllb_nn_policy_init(const rllb_nn_policy_desc *desc, void *mem, size_t size, rllb_nn_policy **out)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_nn_policy plan, *p;
+    rllb_nn_net net;
+    rllb_status status;
+
+    if (!out || !rllb_i_policy_plan(desc, &plan, &net)) return RLLB_ERROR_ARGUMENT;
+    net.k = rllb_nn_kernels_query(plan.desc.net.isa, plan.desc.net.portable);
+    if (!net.k) return RLLB_ERROR_ISA;
+    status = rllb_carver_open(&c, mem, size, rllb_nn_policy_size(desc));
+    if (status != RLLB_OK) return status;
+    p = rllb_i_policy_net_layout(&plan, &net, &c);
+    rllb_rng_init(&p->rng, p->desc.seed, 4);
+    rllb_nn_net_reset(p->net, p->desc.net.seed, p->desc.net.stream);
+    rllb_i_carry_begin(&p->carry);
+    *out = p;
+    return RLLB_OK;
+}
+
+rllb_nn_policy *rllb_nn_policy_create(const rllb_nn_policy_desc *desc)
+{
+    size_t size = rllb_nn_policy_size(desc);
+    void *block = rllb_block_alloc(size);
+    rllb_nn_policy *p = NULL;
+
+    if (block && rllb_nn_policy_init(desc, block, size, &p) == RLLB_OK) {
+        p->block = block;
+        return p;
+    }
+    rllb_block_free(block);
+    return NULL;
+}
+
+void rllb_nn_policy_destroy(rllb_nn_policy *p)
+{
+    if (p) rllb_block_free(p->block);
+}
+
+void rllb_nn_policy_query(const rllb_nn_policy *p, rllb_nn_policy_desc *out)
+{
+    *out = p->desc;
+    rllb_nn_net_query(p->net, &out->net);
+}
+
+rllb_nn_net *rllb_nn_policy_net(rllb_nn_policy *p)
+{
+    return p->net;
+}
+
+void rllb_nn_policy_begin(rllb_nn_policy *p)
+{
+    rllb_i_carry_begin(&p->carry);
+}
+
+/* What a decision means. */
+static float rllb_i_meaning(const rllb_nn_policy_desc *d, const float *values, float decision)
+{
+    float part = 0.5f * (decision + 1);
+
+    if (d->space.choices) return values[rllb_i_choice(&d->space, decision)];
+    if (d->logarithmic) return values[0] * powf(values[1] / values[0], part);
+    return values[0] + (values[1] - values[0]) * part;
+}
+
+/* Decisions from the network's outputs, into the policy's action. */
+static void rllb_i_policy_decide(rllb_nn_policy *p, int32_t items)
+{
+    const rllb_nn_space *s = &p->desc.space;
+    int32_t n = p->carry.actions, per = s->choices ? s->choices : 2, d;
+    float *y = p->carry.y, unused;
+
+    if (s->choices && p->desc.sampled) rllb_i_softmax_rows(p->net->k, y, n, per, p->panels, y, NULL);
+    for (d = 0; d < n; d++, y += per) {
+        float a = 0;
+        if (!rllb_i_decides(s, d, items)) a = 0;
+        else if (s->choices && p->desc.sampled) a = (float)rllb_i_draw_choice(&p->rng, y, per);
+        else if (s->choices) a = (float)rllb_i_argmax(y, NULL, per);
+        else if (p->desc.sampled) a = rllb_i_gaussian(y, (float)rllb_rng_normal(&p->rng), &unused);
+        else a = tanhf(y[0]);
+        p->action[d] = a;
+    }
+}
+
+void rllb_nn_policy_control(void *self, const float *observation, int32_t observations, float *action,
+                            int32_t actions)
+{
+    rllb_nn_policy *p = (rllb_nn_policy *)self;
+    const rllb_nn_space *s;
+    int32_t items, each, common = 0, i;
+
+    if (!p || !observation || !action) return;
+    s = &p->desc.space;
+    each = s->item_observations;
+    items = each ? (observations - s->observations) / each : s->heads;
+    if (observations != s->observations + (each ? items * each : 0)) return;
+    if (each && (items < 1 || items > s->items)) return;
+    if (actions != items) common = s->common;
+    if (actions != items + common || !rllb_i_all_finite(observation, observations)) return;
+    memset(p->obs, 0, (size_t)rllb_nn_space_observations(s) * sizeof(float));
+    memcpy(p->obs, observation, (size_t)observations * sizeof(float));
+    p->carry.counts[0] = items;
+    rllb_i_put_input(s, p->desc.agents, p->desc.agent, p->obs, p->carry.last, NULL, p->carry.x);
+    rllb_i_carry_forward(s, &p->carry, p->net, p->work, 0, 1);
+    if (!rllb_i_all_finite(p->carry.y, p->carry.out)) { /* whatever it was, it shall not last */
+        rllb_i_carry_begin(&p->carry);
+        return;
+    }
+    rllb_i_policy_decide(p, items);
+    memcpy(p->carry.last, p->action, (size_t)p->carry.actions * sizeof(float));
+    for (i = 0; i < items; i++) action[i] = rllb_i_meaning(&p->desc, p->desc.values, p->action[i]);
+    for (i = 0; i < common; i++) {
+        action[items + i] = rllb_i_meaning(&p->desc, p->desc.common[i], p->action[s->items + i]);
+    }
+}
+
 /* ---- >>files -----------------------------------------------------------------------------------------------------
    safetensors. The writer runs once to count and once to write; the reader trusts nothing: every step is checked
    against the end of the header, every offset against the data and against the others. */
@@ -3037,6 +5580,106 @@ void rllb_nn_dqn_entries(rllb_nn_dqn *agent, rllb_nn_archive *a)
     if (r->mask) rllb_nn_archive_add(a, "replay.mask", RLLB_NN_U8, capacity, r->desc.actions, r->mask);
     if (r->tree) rllb_nn_archive_add(a, "replay.tree", RLLB_NN_F32, 2 * (int64_t)r->leaves, 0, r->tree);
     if (r->tree) rllb_nn_archive_add(a, "replay.priority.most", RLLB_NN_F32, 1, 0, r->most);
+}
+
+/* Digits of a number that is not negative, with their final zero. */
+static void rllb_i_digits_of(int32_t number, char *out)
+{
+    char digit[12];
+    int32_t n = 0;
+
+    do {
+        digit[n++] = (char)('0' + number % 10);
+        number /= 10;
+    } while (number);
+    while (n) *out++ = digit[--n];
+    *out = 0;
+}
+
+/* Parameters, their targets and the optimiser's moments of one network whose part of each array begins at `at`. */
+static void rllb_i_learner_entries(rllb_nn_net *net, float *target, const rllb_nn_opt *opt, size_t at, const char *name,
+                                   rllb_nn_archive *a)
+{
+    static const char *const part[3] = { "target.", "optimiser.m.", "optimiser.v." };
+    float *const data[3] = { target, opt->m + at, opt->v + at };
+    char prefix[RLLB_NN_NAME_MAX + 1];
+    int32_t i;
+
+    rllb_nn_net_entries(net, name, a);
+    for (i = 0; i < 3; i++) {
+        if (data[i]) rllb_i_parameter_entries(net, data[i], rllb_i_name(prefix, part[i], name, ""), a);
+    }
+}
+
+void rllb_nn_qmix_entries(rllb_nn_qmix *q, rllb_nn_archive *a)
+{
+    static const char *const hyper[RLLB_I_HYPERS] = { "mixer.w1.", "mixer.b1.", "mixer.w2.", "mixer.v." };
+    char prefix[32] = "agent.";
+    int32_t i;
+
+    for (i = 0; i < q->nets; i++) {
+        size_t at = (size_t)(q->net[i]->data - q->data), n;
+        rllb_i_digits_of(i, prefix + 6);
+        n = strlen(prefix);
+        prefix[n] = '.';
+        prefix[n + 1] = 0;
+        rllb_i_learner_entries(q->net[i], q->target[i]->data, q->opt, at, q->nets > 1 ? prefix : "", a);
+    }
+    for (i = 0; q->hyper[0] && i < RLLB_I_HYPERS; i++) {
+        size_t at = (size_t)(q->hyper[i]->data - q->data);
+        rllb_i_learner_entries(q->hyper[i], q->hyper_target[i]->data, q->opt, at, hyper[i], a);
+    }
+    rllb_nn_archive_add(a, "optimiser.steps", RLLB_NN_I64, 1, 0, q->opt->steps);
+    rllb_nn_archive_add(a, "agent.counters", RLLB_NN_I64, RLLB_I_QMIX_COUNTERS, 0, q->counter);
+    rllb_nn_archive_add(a, "agent.random", RLLB_NN_U64, 4, 0, q->rng.s);
+    rllb_i_carry_entries(&q->carry, a);
+    rllb_i_episodes_entries(q->replay, a);
+}
+
+void rllb_nn_sac_entries(rllb_nn_sac *s, rllb_nn_archive *a)
+{
+    static const char *const critic[2] = { "critic.0.", "critic.1." };
+    int32_t i;
+
+    rllb_i_learner_entries(s->actor, NULL, s->actor_opt, 0, "", a);
+    for (i = 0; i < 2; i++) {
+        size_t at = (size_t)i * s->critic_floats;
+        rllb_i_learner_entries(s->critic[i], s->target[i]->data, s->critic_opt, at, critic[i], a);
+    }
+    rllb_nn_archive_add(a, "temperature.log", RLLB_NN_F32, RLLB_NN_PANEL, 0, s->log_alpha);
+    rllb_nn_archive_add(a, "temperature.m", RLLB_NN_F32, RLLB_NN_PANEL, 0, s->alpha_opt->m);
+    rllb_nn_archive_add(a, "temperature.v", RLLB_NN_F32, RLLB_NN_PANEL, 0, s->alpha_opt->v);
+    rllb_nn_archive_add(a, "temperature.steps", RLLB_NN_I64, 1, 0, s->alpha_opt->steps);
+    rllb_nn_archive_add(a, "actor.steps", RLLB_NN_I64, 1, 0, s->actor_opt->steps);
+    rllb_nn_archive_add(a, "critic.steps", RLLB_NN_I64, 1, 0, s->critic_opt->steps);
+    rllb_nn_archive_add(a, "agent.counters", RLLB_NN_I64, RLLB_I_SAC_COUNTERS, 0, s->counter);
+    rllb_nn_archive_add(a, "agent.random", RLLB_NN_U64, 4, 0, s->rng.s);
+    rllb_i_carry_entries(&s->carry, a);
+    rllb_i_episodes_entries(s->replay, a);
+}
+
+/* The space as numbers: order and meaning are part of the file's format. */
+static void rllb_i_space_numbers(const rllb_nn_policy_desc *d, int32_t number[RLLB_I_SAVED_SPACE])
+{
+    number[0] = d->space.observations;
+    number[1] = d->space.item_observations;
+    number[2] = d->space.items;
+    number[3] = d->space.heads;
+    number[4] = d->space.common;
+    number[5] = d->space.choices;
+    number[6] = d->space.last_action;
+    number[7] = d->space.agent_id;
+    number[8] = d->agents;
+    number[9] = d->logarithmic;
+}
+
+void rllb_nn_policy_entries(rllb_nn_policy *p, rllb_nn_archive *a)
+{
+    rllb_i_space_numbers(&p->desc, p->saved);
+    rllb_nn_net_entries(p->net, "", a);
+    rllb_nn_archive_add(a, "policy.space", RLLB_NN_I32, RLLB_I_SAVED_SPACE, 0, p->saved);
+    rllb_nn_archive_add(a, "policy.values", RLLB_NN_F32, RLLB_NN_CHOICES_MAX, 0, p->desc.values);
+    rllb_nn_archive_add(a, "policy.common", RLLB_NN_F32, RLLB_NN_COMMON_MAX, RLLB_NN_CHOICES_MAX, p->desc.common);
 }
 
 /* Writes, or only counts when `to` is NULL. */
@@ -3688,18 +6331,45 @@ rllb_status rllb_nn_net_desc_load(const void *file, size_t size, const char *pre
     return RLLB_OK;
 }
 
-/* Digits of a number that is not negative, with their final zero. */
-static void rllb_i_digits_of(int32_t number, char *out)
+rllb_status rllb_nn_policy_desc_load(const void *file, size_t size, int32_t items, rllb_nn_policy_desc *out)
 {
-    char digit[12];
-    int32_t n = 0;
+    int32_t number[RLLB_I_SAVED_SPACE];
+    rllb_nn_entry entries[3];
+    rllb_nn_archive a = { entries, 0, 3, 0 };
+    rllb_nn_policy_desc d;
+    rllb_nn_net_desc net;
+    rllb_status status;
 
-    do {
-        digit[n++] = (char)('0' + number % 10);
-        number /= 10;
-    } while (number);
-    while (n) *out++ = digit[--n];
-    *out = 0;
+    rllb_nn_policy_desc_default(&d);
+    status = rllb_nn_net_desc_load(file, size, "", &d.net);
+    if (status != RLLB_OK) return status;
+    rllb_nn_archive_add(&a, "policy.space", RLLB_NN_I32, RLLB_I_SAVED_SPACE, 0, number);
+    rllb_nn_archive_add(&a, "policy.values", RLLB_NN_F32, RLLB_NN_CHOICES_MAX, 0, d.values);
+    rllb_nn_archive_add(&a, "policy.common", RLLB_NN_F32, RLLB_NN_COMMON_MAX, RLLB_NN_CHOICES_MAX, d.common);
+    status = rllb_nn_archive_load(&a, file, size, NULL);
+    if (status != RLLB_OK) return status;
+    d.space.observations = number[0];
+    d.space.item_observations = number[1];
+    d.space.items = number[2];
+    d.space.heads = number[3];
+    d.space.common = number[4];
+    d.space.choices = number[5];
+    d.space.last_action = number[6] != 0;
+    d.space.agent_id = number[7] != 0;
+    d.agents = number[8];
+    d.logarithmic = number[9] != 0;
+    if (d.agents < 1 || d.agents > 1024 || !rllb_i_space_resolve(&d.space)) return RLLB_ERROR_FORMAT;
+    if (items && rllb_i_is_set(&d.space)) d.space.items = items;
+    else if (items && items != d.space.heads) return RLLB_ERROR_SHAPE;
+    net = d.net;
+    rllb_i_space_net(&d.space, d.agents, d.space.choices ? d.space.choices : 2, false, &net);
+    if (net.inputs != d.net.inputs || net.outputs != d.net.outputs || net.item_inputs != d.net.item_inputs ||
+        net.item_outputs != d.net.item_outputs) {
+        return RLLB_ERROR_SHAPE;
+    }
+    if (!rllb_nn_policy_size(&d)) return RLLB_ERROR_FORMAT;
+    *out = d;
+    return RLLB_OK;
 }
 
 int32_t rllb_nn_net_meta(const rllb_nn_net *net, char text[80], rllb_nn_meta meta[RLLB_NN_NET_METAS])
