@@ -211,7 +211,8 @@ static void order_of(const contest *c, int32_t s, int32_t order[EX_BALANCES_MAX]
 
     for (p = 0; p < c->policy_count; p++) {
         mean[p] = figure_of(c, s, p, EX_FLOW_MEAN).mean;
-        for (i = p; i > 0 && !(mean[order[i - 1]] <= mean[p]); i--) order[i] = order[i - 1];
+        if (!isfinite(mean[p])) mean[p] = HUGE_VAL; /* nothing came to an end */
+        for (i = p; i > 0 && mean[order[i - 1]] > mean[p]; i--) order[i] = order[i - 1];
         order[i] = p;
     }
 }
@@ -285,7 +286,8 @@ static void table_row(const contest *c, ex_table *t, int32_t s, int32_t p)
     cell_ms(t, figure_of(c, s, p, EX_FLOW_RESIDUAL_MEAN).mean);
     cell_ms(t, figure_of(c, s, p, EX_FLOW_RESIDUAL_MAX).mean);
     for (i = 0; i < c->group_count; i++) ex_table_cell(t, "%.2f", ex_cells_busy(runs_of(c, s, p), seeds, i).mean);
-    ex_table_cell(t, "%.3f", 100 * lost_share(c, s, p));
+    if (isfinite(lost_share(c, s, p))) ex_table_cell(t, "%.3f", 100 * lost_share(c, s, p));
+    else ex_table_cell(t, "-");
     ex_table_row(t);
 }
 

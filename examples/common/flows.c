@@ -23,8 +23,6 @@
 #define MAP_ANONYMOUS MAP_ANON
 #endif
 
-/* Implementation of the headers: in cluster.c. */
-
 const char *const ex_preset_names[] = { "seed4-a", "seed4-b", "moderate", "large", "degraded", "fleet", NULL };
 const char *const ex_weights_names[] = { "preset", "capacity", "equal", NULL };
 const char *const ex_switch_names[] = { "on", "off", NULL };
