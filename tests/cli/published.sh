@@ -36,7 +36,7 @@ for c in r["results"]:
         continue
     low, high = c["published"], c["published_until"]
     near = 0.95 * low <= c["ours"] <= 1.05 * high
-    inside = c["expect_low"] <= high and low <= c["expect_high"]
+    inside = c["expect_low"] <= high + 0.0005 and low - 0.0005 <= c["expect_high"]  # published with so many digits
     want = "within_5" if near else "inside" if inside else "differs"
     assert c["flag"] == ("transient" if c["load"] >= 1 else want), at
 assert all(counts.get(k, 0) == n for k, n in r["cells"].items()), "counts"
