@@ -6,10 +6,10 @@
 
 #include <stdlib.h>
 
-static int blocks; /* how many were asked for, ever */
+static int blocks_asked; /* how many were asked for, ever */
 static void *counted_block(size_t bytes)
 {
-    blocks++;
+    blocks_asked++;
     return malloc(bytes);
 }
 
@@ -816,7 +816,7 @@ TEST(nothing_is_allocated_after_init)
     size_t size = rllb_env_flows_size(&d);
     unsigned char *memory = (unsigned char *)malloc(size + 1);
     rllb_env_flows *w = NULL;
-    int before = blocks;
+    int before = blocks_asked;
 
     REQUIRE(memory != NULL && size > 0);
     CHECK_EQ_I(rllb_env_flows_init(&d, memory + 1, size - 1, &w), RLLB_ERROR_MEMORY_SIZE);
@@ -826,7 +826,7 @@ TEST(nothing_is_allocated_after_init)
     CHECK_EQ_I(rllb_env_flows_run(w, 20), RLLB_OK);
     CHECK_EQ_I(rllb_env_flows_reset(w, 3), RLLB_OK);
     CHECK_EQ_I(rllb_env_flows_run(w, 20), RLLB_OK);
-    CHECK_EQ_I(blocks, before);
+    CHECK_EQ_I(blocks_asked, before);
     rllb_env_flows_destroy(w);
     free(memory);
 }
