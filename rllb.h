@@ -421,8 +421,8 @@ RLLB_API int32_t rllb_policy_kind_of(const char *name);
        HLB                   w = softmax(-x), x: relative mean duration (discounted by age) through a Kalman filter
                              (Yao et al. 2022); SED
        EQUALISE              each equalise_s every w is multiplied by (geometric mean over servers / its own)^eta of
-                             mean durations, or of stretches (duration by the server's own unloaded one); at most
-                             1.5^eta either way
+                             mean durations, or of stretches (duration by the server's own unloaded one, of which
+                             more than 4 times the least is not believed); at most 1.5^eta either way
        LEARNED               w from the controller
      by your own rule
        CHOOSE                the function desc.choose; it sees (q + 1) / w of every server, infinite: not usable
@@ -3685,12 +3685,16 @@ static void rllb_i_equalise(rllb_balancer *b)
 {
     int32_t j, n = b->head->used, measured = 0;
     double log_sum = 0;
-    float *level = b->costs;
+    float *level = b->costs, most = 0;
 
+    for (j = 0; j < n; j++) { /* a server that has only been seen drowning is not believed to be that slow by nature */
+        float unloaded = b->server[j].usable ? 4 * b->server[j].unloaded : 0;
+        if (unloaded > 0 && (!(most > 0) || unloaded < most)) most = unloaded;
+    }
     for (j = 0; j < n; j++) {
         const rllb_i_server *s = &b->server[j];
         level[j] = rllb_i_average_of(b, j);
-        if (b->desc.by_stretch) level[j] = s->unloaded > 0 ? level[j] / s->unloaded : 0;
+        if (b->desc.by_stretch) level[j] = s->unloaded > 0 ? level[j] / (s->unloaded < most ? s->unloaded : most) : 0;
         if (!s->usable || !(level[j] > 0)) level[j] = 0;
         if (!(level[j] > 0)) continue;
         log_sum += log((double)level[j]);
