@@ -1,17 +1,22 @@
-/* balancer_pictures.c - two pictures of the balancer: what a pick costs, and what a reservoir remembers
+/* balancer_pictures.c - the balancer and its world in three pictures: what a reservoir remembers, what a pick costs,
+   and how the cost of a simulated flow grows
 
-   reservoir_ages.png   How old the samples are that a reservoir keeps, beside the formula for it. The balancer tells
-                        means only, so the same samples are fed to it once for every bar, with value 1 for those of that
-                        age and 0 for the others: mean times slots is how many of them are left.
+   reservoir_ages.png   How old the samples are that a reservoir keeps, beside the formula for it. The reservoirs are
+                        those of the balancer of a flow-level world; a balancer tells means only, so the world runs once
+                        for every bar, the same but for its servers, which slow down while the flows of that age are
+                        there: the mean of the reservoir says how many of them are left.
    pick_cost.png        From the lines "pick_POLICY_N" of bench_balancer's results: nanoseconds against servers.
+   sim_growth.png       From the lines "sim_flows_N_M" of bench_env's: time for a flow against servers, for each number
+                        of balancers, beside a line that grows as log n.
 
    Build:   make build/balancer_pictures
    Run:     make bench; build/balancer_pictures --results out/bench/results.jsonl
    Prints:  how many samples were kept, and how many the formula expects
-   Writes:  reservoir_ages.png, reservoir_ages.csv; with --results pick_cost.png */
+   Writes:  reservoir_ages.png, reservoir_ages.csv; with --results pick_cost.png and sim_growth.png, as far as there are
+            lines for them */
 
 #define RLLB_IMPLEMENTATION
-#include "rllb.h"
+#include "rllb_env.h"
 
 #include "common.h"
 
@@ -20,7 +25,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { BARS = 50, SIZES_MOST = 16, CURVES_MOST = 40, NAME_MOST = 48 };
+enum { BARS = 50, SERVERS_MOST = 100, SIZES_MOST = 16, CURVES_MOST = 40, NAME_MOST = 48 };
 
 #define ORANGE EX_RGB(0xC2500Au)
 #define BLUE EX_RGB(0x0063A6u)
@@ -31,20 +36,20 @@ static uint64_t seed = 1;
 static bool quiet;
 
 static ex_option options[] = {
-    EX_STRING("results", &results_path, "FILE", "results.jsonl of bench_balancer; without it no pick_cost.png"),
+    EX_STRING("results", &results_path, "FILE", "results.jsonl of the benchmarks; without it ages only"),
     EX_SEED("seed", &seed, "of the samples"),
     EX_STRING("out", &out, "DIR", "folder for the pictures"),
     EX_FLAG("quiet", &quiet, "print nothing"),
 };
 
 static ex_program program = { .name = "balancer_pictures",
-                              .summary = "draws what a pick costs and what a reservoir keeps",
+                              .summary = "draws what a reservoir keeps, and what picks and simulated flows cost",
                               .options = options, .option_count = EX_COUNT(options) };
 
 /* ---- what a reservoir remembers ---------------------------------------------------------------------------------- */
 
-/* Samples come at random times, `rate` a second at each of `servers`, the last ones `span_s` after the first. Each is
-   kept with chance `keep`, in place of one of `slots`. */
+/* Flows come at random times, `rate` a second to each of `servers`, for `span_s`; their durations are the samples. Each
+   is kept with chance `keep`, in place of one of `slots`. */
 typedef struct memory {
     const char *title, *subtitle;
     double rate, keep, span_s;
@@ -75,46 +80,65 @@ static void expect(memory *m)
     }
 }
 
-/* Feeds all samples, those of bar `bar` as ones. */
-static void feed(const memory *m, rllb_balancer *b, int32_t bar)
-{
-    double now_s = 0, width = m->span_s / BARS;
-    rllb_rng rng;
+/* A flow takes a trillionth of a second, or a millionth while servers are slow: nothing beside their distance. */
+#define BRIEF_S 1e-12
+#define SLOW_S 1e-6
 
-    rllb_rng_init(&rng, seed, 1);
-    for (;;) {
-        int32_t server = m->servers > 1 ? rllb_rng_below(&rng, m->servers) : 0;
-        now_s += rllb_rng_exponential(&rng, 1 / (m->rate * m->servers));
-        if (now_s >= m->span_s) return;
-        rllb_balancer_sample(b, server, (int32_t)((m->span_s - now_s) / width) == bar ? 1 : 0, now_s);
+/* The world in which servers are slow while the flows of bar `bar` come; one tick, at the end. */
+static rllb_env_flows_desc bar_world(const memory *m, int32_t bar)
+{
+    static rllb_env_server_desc servers[SERVERS_MOST];
+    static rllb_env_event events[2 * SERVERS_MOST];
+    double width = m->span_s / BARS;
+    rllb_env_flows_desc d;
+    int32_t j;
+
+    memset(servers, 0, sizeof servers);
+    memset(events, 0, sizeof events);
+    for (j = 0; j < m->servers; j++) {
+        rllb_env_event *from = &events[j], *to = &events[m->servers + j];
+        servers[j].cpus = 16;
+        from->at_s = fmax(0, m->span_s - (bar + 1) * width);
+        from->kind = RLLB_ENV_EVENT_SPEED;
+        from->server = to->server = j;
+        from->value = BRIEF_S / SLOW_S;
+        to->at_s = m->span_s - bar * width;
+        to->kind = RLLB_ENV_EVENT_BACK;
     }
+    rllb_env_flows_desc_default(&d);
+    d.balancer.policy = RLLB_BALANCE_ECMP; /* so that each server has arrivals of its own */
+    d.balancer.slots = m->slots;
+    d.balancer.keep = (float)m->keep;
+    d.balancer.empty_as_zero = true; /* so that the mean is over all slots */
+    d.servers = servers;
+    d.count = m->servers;
+    d.rate = m->rate * m->servers;
+    d.work_s = BRIEF_S;
+    d.law = RLLB_ENV_SAME;
+    d.events = events;
+    d.event_count = 2 * m->servers;
+    d.step_s = m->span_s;
+    d.flows_max = 256;
+    d.seed = seed;
+    return d;
 }
 
 static bool measure(memory *m)
 {
-    rllb_balancer_desc desc;
     int32_t bar, i, observations;
 
     expect(m);
-    rllb_balancer_desc_default(&desc);
-    desc.policy = RLLB_BALANCE_ROUND_ROBIN;
-    desc.count = m->servers;
-    desc.seed = seed;
-    desc.slots = m->slots;
-    desc.keep = (float)m->keep;
-    desc.empty_as_zero = true; /* so that the mean is over all slots */
     for (bar = 0; bar < BARS; bar++) {
-        rllb_balancer *b = rllb_balancer_create(&desc);
+        rllb_env_flows_desc desc = bar_world(m, bar);
+        rllb_env_flows *w = rllb_env_flows_create(&desc);
         const float *seen;
-        if (!b) return ex_fail("not enough memory") == EX_OK;
-        for (i = 0; i < m->servers; i++) rllb_balancer_pick(b, 0, 0); /* only flows that run have samples */
-        feed(m, b, bar);
-        rllb_balancer_tick(b, m->span_s);
-        seen = rllb_balancer_observe(b, &observations);
+        if (!w) return ex_fail("not enough memory") == EX_OK;
+        rllb_env_flows_run(w, m->span_s);
+        seen = rllb_balancer_observe(rllb_env_flows_balancer(w, 0), &observations);
         for (m->kept[bar] = 0, i = 0; i < m->servers; i++) {
-            m->kept[bar] += round((double)seen[6 * i + 1] * m->slots) / m->servers;
+            m->kept[bar] += round((double)seen[6 * i + 1] * m->slots / SLOW_S) / m->servers;
         }
-        rllb_balancer_destroy(b);
+        rllb_env_flows_destroy(w);
     }
     return true;
 }
@@ -209,7 +233,7 @@ static bool picture_ages(void)
 {
     static memory memories[2] = {
         { .title = "The published example: ten minutes, nearly alike",
-          .subtitle = "K = 10,000 slots, chance p = 0.05; one run of 50,000 samples",
+          .subtitle = "K = 10,000 slots, chance p = 0.05; one server, 50,000 flows",
           .rate = 80, .keep = 0.05, .span_s = 625, .slots = 10000, .servers = 1 },
         { .title = "The balancer's default: the last seconds",
           .subtitle = "K = 128 slots, every sample taken (p = 1); mean of 100 servers",
@@ -232,7 +256,8 @@ static bool picture_ages(void)
         }
     }
     figure.title = "How old the samples in a reservoir are";
-    figure.subtitle = "80 flow durations a second come in; each one kept takes the place of another at random";
+    figure.subtitle = "Of the balancer of a flow-level world: 80 flows a second end at a server; each one kept takes "
+                      "the place of another at random";
     figure.note = "Formula: rate p ((K - p) / K)^(rate age) samples a second of age (Yao, Ding and Clausen, CIKM'22; "
                   "left: its Figure 5). Shaded: where 19 of 20 bars should end.";
     figure.panels = panels;
@@ -270,24 +295,10 @@ static curve *find_curve(costs *c, const char *name, size_t length)
 }
 
 /* Of several lines with the same job the last one counts. */
-static void take_line(costs *c, const char *line)
+static void put_cost(curve *to, double n, double ns)
 {
-    static const char head[] = "{\"job\":\"pick_";
-    const char *name = line + sizeof head - 1, *end, *digits, *value;
-    double n, ns;
-    curve *to;
     int32_t i;
 
-    if (strncmp(line, head, sizeof head - 1) != 0) return;
-    end = strchr(name, '"');
-    value = strstr(line, "\"value\":");
-    if (!end || !value) return;
-    for (digits = end; digits > name && digits[-1] >= '0' && digits[-1] <= '9';) digits--;
-    n = digits < end ? strtod(digits, NULL) : 0;
-    ns = strtod(value + 8, NULL);
-    if (digits - name < 2 || digits[-1] != '_' || !(n >= 1) || !(ns > 0)) return; /* _w2: other workers */
-    to = find_curve(c, name, (size_t)(digits - 1 - name));
-    if (!to) return;
     for (i = 0; i < to->count && to->n[i] < n; i++) {}
     if (i == to->count || to->n[i] > n) {
         if (to->count == SIZES_MOST) return;
@@ -299,7 +310,46 @@ static void take_line(costs *c, const char *line)
     to->ns[i] = ns;
 }
 
-static bool read_costs(costs *c)
+static void take_pick(costs *c, const char *line)
+{
+    static const char head[] = "{\"job\":\"pick_";
+    const char *name = line + sizeof head - 1, *end, *digits, *value;
+    double n, ns;
+    curve *to;
+
+    if (strncmp(line, head, sizeof head - 1) != 0) return;
+    end = strchr(name, '"');
+    value = strstr(line, "\"value\":");
+    if (!end || !value) return;
+    for (digits = end; digits > name && digits[-1] >= '0' && digits[-1] <= '9';) digits--;
+    n = digits < end ? strtod(digits, NULL) : 0;
+    ns = strtod(value + 8, NULL);
+    if (digits - name < 2 || digits[-1] != '_' || !(n >= 1) || !(ns > 0)) return; /* _w2: other workers */
+    to = find_curve(c, name, (size_t)(digits - 1 - name));
+    if (to) put_cost(to, n, ns);
+}
+
+/* A curve for every number of balancers. */
+static void take_growth(costs *g, const char *line)
+{
+    static const char head[] = "{\"job\":\"sim_flows_";
+    const char *value = strstr(line, "\"value\":");
+    char *end, *name, *last;
+    double n, m, flows;
+    curve *to;
+
+    if (strncmp(line, head, sizeof head - 1) != 0 || !value) return;
+    n = strtod(line + sizeof head - 1, &end);
+    if (*end != '_') return;
+    name = end + 1;
+    m = strtod(name, &last);
+    flows = strtod(value + 8, NULL);
+    if (*last != '"' || !(n >= 1) || !(m >= 1) || !(flows > 0)) return;
+    to = find_curve(g, name, (size_t)(last - name));
+    if (to) put_cost(to, n, 1e9 / flows);
+}
+
+static bool read_costs(costs *c, costs *g)
 {
     ex_text text = { 0 };
     const char *line;
@@ -308,11 +358,14 @@ static bool read_costs(costs *c)
     if (!ex_file_read(results_path, (size_t)1 << 26, &text)) return false;
     for (line = text.data; line && *line;) {
         const char *next = strchr(line, '\n');
-        take_line(c, line);
+        take_pick(c, line);
+        take_growth(g, line);
         line = next ? next + 1 : NULL;
     }
     ex_text_free(&text);
-    if (c->count == 0) return ex_fail("%s: no line of a job pick_POLICY_N", results_path) == EX_OK;
+    if (c->count + g->count == 0) {
+        return ex_fail("%s: no line of a job pick_POLICY_N or sim_flows_N_M", results_path) == EX_OK;
+    }
     for (i = 0; i < c->count; i++) {
         curve *u = &c->curves[i];
         int32_t last = u->count - 1;
@@ -345,23 +398,14 @@ static double down(const plane *p, double ns)
     return p->r.y + p->r.height * (1 - log(ns / p->ns_low) / log(p->ns_high / p->ns_low));
 }
 
-static void draw_grid(const plane *p, const costs *c)
+/* The axis, with the numbers of the longest curve. */
+static void draw_servers(const plane *p, const costs *c)
 {
-    static const char *const names[] = { "1 ns", "10 ns", "100 ns", "1 µs", "10 µs", "100 µs", "1 ms" };
-    double ns, bottom = p->r.y + p->r.height;
+    double bottom = p->r.y + p->r.height;
     const curve *longest = &c->curves[0];
     char text[32];
-    int32_t i, k;
+    int32_t i;
 
-    for (i = 0, ns = 1; ns <= p->ns_high * 1.001; i++, ns *= 10) {
-        if (ns < p->ns_low * 0.999) continue;
-        ex_draw_line(p->c, p->r.x, down(p, ns), p->r.x + p->r.width, down(p, ns), 1, EX_GRID);
-        ex_draw_text(p->c, p->r.x - 12, down(p, ns), 16, EX_REGULAR, EX_RIGHT | EX_MIDDLE, EX_MUTED,
-                     names[i < EX_COUNT(names) ? i : EX_COUNT(names) - 1]);
-        for (k = 2; k < 10 && ns * k < p->ns_high; k++) {
-            ex_draw_line(p->c, p->r.x - 5, down(p, ns * k), p->r.x - 1, down(p, ns * k), 1, EX_AXIS);
-        }
-    }
     ex_draw_line(p->c, p->r.x, bottom, p->r.x + p->r.width, bottom, 1.25, EX_AXIS);
     for (i = 0; i < c->count; i++) {
         if (c->curves[i].count > longest->count) longest = &c->curves[i];
@@ -373,6 +417,24 @@ static void draw_grid(const plane *p, const costs *c)
         ex_draw_text(p->c, x, bottom + 12, 16, EX_REGULAR, EX_CENTER | EX_TOP, EX_MUTED, text);
     }
     ex_draw_text(p->c, p->r.x + p->r.width / 2, bottom + 40, 16, EX_REGULAR, EX_CENTER | EX_TOP, EX_MUTED, "servers");
+}
+
+static void draw_grid(const plane *p, const costs *c)
+{
+    static const char *const names[] = { "1 ns", "10 ns", "100 ns", "1 µs", "10 µs", "100 µs", "1 ms" };
+    double ns;
+    int32_t i, k;
+
+    for (i = 0, ns = 1; ns <= p->ns_high * 1.001; i++, ns *= 10) {
+        if (ns < p->ns_low * 0.999) continue;
+        ex_draw_line(p->c, p->r.x, down(p, ns), p->r.x + p->r.width, down(p, ns), 1, EX_GRID);
+        ex_draw_text(p->c, p->r.x - 12, down(p, ns), 16, EX_REGULAR, EX_RIGHT | EX_MIDDLE, EX_MUTED,
+                     names[i < EX_COUNT(names) ? i : EX_COUNT(names) - 1]);
+        for (k = 2; k < 10 && ns * k < p->ns_high; k++) {
+            ex_draw_line(p->c, p->r.x - 5, down(p, ns * k), p->r.x - 1, down(p, ns * k), 1, EX_AXIS);
+        }
+    }
+    draw_servers(p, c);
 }
 
 static int by_place(const void *a, const void *b)
@@ -405,6 +467,21 @@ static void spread(curve **order, int32_t count, double apart, double top, doubl
     for (i = 0, at = 0; i < blocks; i++) {
         for (k = 0; k < size[i]; k++) order[at++]->place = middle[i] + (k - (size[i] - 1) / 2.0) * apart;
     }
+}
+
+/* What was published for a learned policy: Figure 11 of Yao, Ding and Clausen, CIKM'22, and the text beside it. */
+static void draw_published(const plane *p)
+{
+    static const double ns = 4326.27 / 2.6;
+    ex_point line[2];
+
+    if (ns > p->ns_high) return;
+    line[0].x = p->r.x;
+    line[1].x = p->r.x + p->r.width;
+    line[0].y = line[1].y = down(p, ns);
+    ex_draw_polyline(p->c, line, 2, 1.5, EX_DOTTED, EX_MUTED);
+    ex_draw_text(p->c, p->r.x + 8, line[0].y - 9, 15.5, EX_REGULAR, EX_LEFT, EX_MUTED,
+                 "published for RLB-QMIX: 1.66 µs a flow, all that is done for it (4,326 cycles, 2.6 GHz)");
 }
 
 static void draw_curves(const plane *p, costs *c)
@@ -448,29 +525,34 @@ static double draw_words(ex_canvas *c, double x, double y, ex_weight weight, ex_
     return x + ex_text_width(18, weight, words);
 }
 
-static bool picture_costs(void)
+/* Both scales in range of all curves. */
+static bool fit(plane *p, const costs *c)
 {
-    static costs c;
-    plane p = { NULL, { 96, 118, 868, 590 }, 3, 4096, 5, 1e5 };
-    ex_canvas canvas;
-    double x, low = 1e300, high = 0;
     int32_t i, k;
-    bool ok;
 
-    if (!read_costs(&c)) return false;
-    p.n_low = 1e300;
-    p.n_high = 0;
-    for (i = 0; i < c.count; i++) {
-        for (k = 0; k < c.curves[i].count; k++) {
-            low = fmin(low, c.curves[i].ns[k]);
-            high = fmax(high, c.curves[i].ns[k]);
-            p.n_low = fmin(p.n_low, c.curves[i].n[k]);
-            p.n_high = fmax(p.n_high, c.curves[i].n[k]);
+    p->n_low = p->ns_low = 1e300;
+    p->n_high = p->ns_high = 0;
+    for (i = 0; i < c->count; i++) {
+        for (k = 0; k < c->curves[i].count; k++) {
+            p->ns_low = fmin(p->ns_low, c->curves[i].ns[k]);
+            p->ns_high = fmax(p->ns_high, c->curves[i].ns[k]);
+            p->n_low = fmin(p->n_low, c->curves[i].n[k]);
+            p->n_high = fmax(p->n_high, c->curves[i].n[k]);
         }
     }
-    if (!(p.n_high > p.n_low)) return ex_fail("%s: one number of servers only", results_path) == EX_OK;
-    p.ns_low = fmin(low * 0.8, 5);
-    p.ns_high = high * 1.3;
+    return p->n_high > p->n_low || ex_fail("%s: one number of servers only", results_path) == EX_OK;
+}
+
+static bool picture_costs(costs *c)
+{
+    plane p = { NULL, { 96, 118, 868, 590 }, 3, 4096, 5, 1e5 };
+    ex_canvas canvas;
+    double x;
+    bool ok;
+
+    if (!fit(&p, c)) return false;
+    p.ns_low = fmin(p.ns_low * 0.8, 5);
+    p.ns_high *= 1.3;
     if (!ex_canvas_create(&canvas, 1200, 800)) return false;
     p.c = &canvas;
     ex_draw_text(&canvas, 36, 36, 28, EX_BOLD, EX_LEFT | EX_TOP, EX_INK, "What a pick costs, and for how many servers");
@@ -480,11 +562,144 @@ static bool picture_costs(void)
     x = draw_words(&canvas, x, 74, EX_BOLD, ORANGE, "look at every one of them");
     x = draw_words(&canvas, x, 74, EX_REGULAR, EX_MUTED, ", and ");
     draw_words(&canvas, x, 74, EX_BOLD, GREY, "oracles for simulators");
-    draw_grid(&p, &c);
-    draw_curves(&p, &c);
+    draw_grid(&p, c);
+    draw_published(&p);
+    draw_curves(&p, c);
     ok = ex_canvas_write_png(&canvas, ex_path_join(out, "pick_cost.png").text);
     ex_canvas_free(&canvas);
     return ok;
+}
+
+/* ---- how the cost of a flow grows -------------------------------------------------------------------------------- */
+
+static int by_balancers(const void *a, const void *b)
+{
+    double x = strtod(((const curve *)a)->name, NULL), y = strtod(((const curve *)b)->name, NULL);
+    return (x > y) - (x < y);
+}
+
+/* Where each number of balancers has one number of servers: one curve, both growing. */
+static void join_curves(costs *g)
+{
+    int32_t i;
+
+    for (i = 0; i < g->count; i++) {
+        if (g->curves[i].count > 1) return;
+    }
+    for (i = 1; i < g->count; i++) put_cost(&g->curves[0], g->curves[i].n[0], g->curves[i].ns[0]);
+    snprintf(g->curves[0].name, sizeof g->curves[0].name, "%.0f ... %.0f", strtod(g->curves[0].name, NULL),
+             strtod(g->curves[g->count - 1].name, NULL));
+    g->count = 1;
+}
+
+static double height(const plane *p, double ns)
+{
+    return p->r.y + p->r.height * (1 - ns / p->ns_high);
+}
+
+/* From the first point of a curve on: what growth as log n would come to. */
+static double log_end(const plane *p, const curve *u)
+{
+    return u->ns[0] * log(p->n_high) / log(fmax(u->n[0], 2));
+}
+
+static void draw_log_lines(const plane *p, const costs *g)
+{
+    ex_point line[2];
+    int32_t i;
+
+    for (i = 0; i < g->count; i++) {
+        const curve *u = &g->curves[i];
+        if (u->count < 2) continue;
+        line[0].x = across(p, u->n[0]);
+        line[0].y = height(p, u->ns[0]);
+        line[1].x = across(p, p->n_high);
+        line[1].y = height(p, log_end(p, u));
+        ex_draw_polyline(p->c, line, 2, 1.5, EX_DASHED, GREY);
+    }
+}
+
+static void draw_growth(const plane *p, costs *g)
+{
+    curve *order[CURVES_MOST];
+    ex_point line[SIZES_MOST];
+    char name[NAME_MOST + 32];
+    int32_t i, k;
+
+    for (i = 0; i < g->count; i++) {
+        curve *u = &g->curves[i];
+        ex_color color = ex_ramp(g->count > 1 ? 0.75 * i / (g->count - 1) : 0.3);
+        for (k = 0; k < u->count; k++) {
+            line[k].x = across(p, u->n[k]);
+            line[k].y = height(p, u->ns[k]);
+        }
+        ex_draw_polyline(p->c, line, u->count, 2.5, EX_SOLID, color);
+        for (k = 0; k < u->count; k++) ex_draw_circle(p->c, line[k].x, line[k].y, 4, color);
+        u->place = line[u->count - 1].y;
+        order[i] = u;
+    }
+    qsort(order, (size_t)g->count, sizeof *order, by_place);
+    spread(order, g->count, 21, p->r.y, p->r.y + p->r.height);
+    for (i = 0; i < g->count; i++) {
+        int32_t rank = (int32_t)(order[i] - g->curves), last = order[i]->count - 1;
+        snprintf(name, sizeof name, "%s balancer%s", order[i]->name, strcmp(order[i]->name, "1") == 0 ? "" : "s");
+        ex_draw_text(p->c, across(p, order[i]->n[last]) + 14, order[i]->place, 16, EX_REGULAR, EX_LEFT | EX_MIDDLE,
+                     ex_ramp(g->count > 1 ? 0.75 * rank / (g->count - 1) : 0.3), name);
+    }
+}
+
+static void draw_growth_grid(const plane *p, const costs *g)
+{
+    double ticks[EX_TICKS_MAX], step;
+    int32_t i, count = ex_ticks(0, p->ns_high, 6, true, ticks, &step);
+    char text[32];
+
+    for (i = 0; i < count; i++) {
+        double y = height(p, ticks[i]);
+        ex_draw_line(p->c, p->r.x, y, p->r.x + p->r.width, y, 1, EX_GRID);
+        ex_draw_text(p->c, p->r.x - 12, y, 16, EX_REGULAR, EX_RIGHT | EX_MIDDLE, EX_MUTED,
+                     ex_tick_text(ticks[i], step, text));
+    }
+    draw_servers(p, g);
+}
+
+static bool picture_growth(costs *g)
+{
+    plane p = { NULL, { 96, 118, 900, 500 }, 16, 1024, 0, 1000 };
+    ex_canvas canvas;
+    int32_t i;
+    bool ok;
+
+    qsort(g->curves, (size_t)g->count, sizeof *g->curves, by_balancers);
+    join_curves(g);
+    if (!fit(&p, g)) return false;
+    for (i = 0; i < g->count; i++) {
+        if (g->curves[i].count > 1) p.ns_high = fmax(p.ns_high, log_end(&p, &g->curves[i]));
+    }
+    p.ns_high *= 1.05;
+    if (!ex_canvas_create(&canvas, 1200, 720)) return false;
+    p.c = &canvas;
+    ex_draw_text(&canvas, 36, 36, 28, EX_BOLD, EX_LEFT | EX_TOP, EX_INK,
+                 "What a flow costs to simulate, by servers and balancers");
+    draw_words(&canvas, 36, 74, EX_REGULAR, EX_MUTED,
+               "Nanoseconds a flow on one core. Dashed: what each curve would come to if it grew as log n");
+    draw_growth_grid(&p, g);
+    draw_log_lines(&p, g);
+    draw_growth(&p, g);
+    ok = ex_canvas_write_png(&canvas, ex_path_join(out, "sim_growth.png").text);
+    ex_canvas_free(&canvas);
+    return ok;
+}
+
+static bool picture_results(bool *picks, bool *growth)
+{
+    static costs c, g;
+
+    if (!results_path) return true;
+    if (!read_costs(&c, &g)) return false;
+    *picks = c.count > 0;
+    *growth = g.count > 0;
+    return (!*picks || picture_costs(&c)) && (!*growth || picture_growth(&g));
 }
 
 /* ---- main -------------------------------------------------------------------------------------------------------- */
@@ -493,13 +708,14 @@ int main(int argc, char **argv)
 {
     ex_lock lock = { -1 };
     int status = ex_options_parse(&program, argc, argv);
-    bool ok;
+    bool picks = false, growth = false, ok;
 
     if (status != EX_GO_ON) return status;
     if (!ex_folder_lock(out, &lock)) return EX_FAILED;
-    ok = (!results_path || picture_costs()) && picture_ages();
+    ok = picture_results(&picks, &growth) && picture_ages();
     if (ok && !quiet) {
-        printf("in %s: reservoir_ages.png reservoir_ages.csv%s\n", out, results_path ? " pick_cost.png" : "");
+        printf("in %s: reservoir_ages.png reservoir_ages.csv%s%s\n", out, picks ? " pick_cost.png" : "",
+               growth ? " sim_growth.png" : "");
     }
     ex_folder_unlock(&lock);
     return ok ? EX_OK : EX_FAILED;

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The program balancer_pictures: reservoirs keep what the formula says, pictures are drawn of any results that are some,
-# and what is none is refused.
+# The program balancer_pictures: the reservoirs of a flow-level world keep what the formula says, pictures are drawn of
+# any results that are some, and what is none is refused.
 
 cd "$(dirname "$0")/../.." || exit 1
 . tests/check.sh
@@ -42,6 +42,22 @@ row() { printf '{"job":"%s","value":%s,"unit":"ns","limit":null,"share_of_limit"
 check "costs" $pictures --results "$work/results.jsonl" --out "$work/c"
 there "costs" "$work/c/pick_cost.png"
 if head -c 4 "$work/c/pick_cost.png" | grep -q PNG; then pass; else fail "costs" "no PNG"; fi
+if [ -e "$work/c/sim_growth.png" ]; then fail "costs" "draws flows that nobody simulated"; else pass; fi
+
+# ---- how the cost of a flow grows ----------------------------------------------------------------------------------
+
+{
+    row sim_flows 5e6; row sim_flows_16_2 4e6; row sim_flows_64_8 3e6; row sim_flows_1024_128 1e6; echo 'no json'
+    row sim_flows_16_2 3.9e6; row sim_flows_ 1; row sim_flows_16 1; row sim_flows_16_ 1; row sim_flows_0_1 1
+    row sim_flows_8_1 null; row sim_flows_8_x 1
+} >"$work/flows.jsonl"
+check "growth" $pictures --results "$work/flows.jsonl" --out "$work/g"
+if head -c 4 "$work/g/sim_growth.png" | grep -q PNG; then pass; else fail "growth" "no PNG"; fi
+if [ -e "$work/g/pick_cost.png" ]; then fail "growth" "draws picks that nobody made"; else pass; fi
+{ cat "$work/flows.jsonl" "$work/results.jsonl"; row sim_flows_64_2 3e6; row sim_flows_1024_2 2e6; } >"$work/both.jsonl"
+check "both" $pictures --quiet --results "$work/both.jsonl" --out "$work/h"
+there "both" "$work/h/pick_cost.png" "$work/h/sim_growth.png"
+if cmp -s "$work/g/sim_growth.png" "$work/h/sim_growth.png"; then fail "growth" "two more rows change nothing"; else pass; fi
 
 refused() # words, results
 {
@@ -58,5 +74,7 @@ row tick_24 30 >"$work/ticks"
 refused "no picks" "$work/ticks"
 row pick_sed_24 30 >"$work/one"
 refused "one number of servers" "$work/one"
+row sim_flows_64_8 3e6 >"$work/one_flow"
+refused "one number of servers" "$work/one_flow"
 check_status 2 "a wrong option" $pictures --no
 finish
