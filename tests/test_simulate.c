@@ -67,6 +67,7 @@ TEST(events_that_are_wrong)
         { "1,speed,1", "speed wants a value", 2 },
         { "1,speed,1,-2", "speed wants a value", 2 },
         { "1,speed,1,inf", "speed wants a value", 2 },
+        { "1,rate,,2e6", "rate wants a value from 0 to 1e+06", 2 },
         { "1,fail,1,1.5", "share from 0 to 1", 2 },
         { "1,back,1,2", "back takes no value", 2 },
         { "1,rate,3,2", "rate is of all servers", 2 },

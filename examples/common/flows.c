@@ -35,6 +35,8 @@ const char *const ex_flow_keys[] = { "jct_mean",  "jct_p50",   "jct_p90",       
 
 enum { EVENT_FIELDS = 4, FIELD_BYTES = 64 };
 
+#define EVENT_VALUE_MAX 1e6 /* a rate without a limit would let time stand still */
+
 /* One line into fields without the blanks around them; how many there are, fields too long are cut. */
 static int32_t split_line(const char *at, size_t length, char fields[EVENT_FIELDS][FIELD_BYTES])
 {
@@ -74,8 +76,8 @@ static bool event_value(char fields[EVENT_FIELDS][FIELD_BYTES], rllb_env_event *
     e->value = 0;
     if (!wanted && *text) snprintf(why, 200, "%s takes no value, but here is '%.40s'", name, text);
     if (!wanted) return !*text;
-    if (!ex_parse_double(text, &e->value) || e->value < 0) {
-        snprintf(why, 200, "%s wants a value that is a number not below 0, not '%.40s'", name, text);
+    if (!ex_parse_double(text, &e->value) || e->value < 0 || e->value > EVENT_VALUE_MAX) {
+        snprintf(why, 200, "%s wants a value from 0 to %g, not '%.40s'", name, EVENT_VALUE_MAX, text);
         return false;
     }
     if (e->kind == RLLB_ENV_EVENT_FAIL && e->value > 1) {
@@ -193,12 +195,13 @@ bool ex_events_parse(const char *text, int32_t servers, rllb_env_event **out, in
 static bool read_events(ex_flows *f, const char *path)
 {
     ex_text text = { 0 };
-    char why[200];
-    int64_t line;
+    char why[200] = "it holds zero bytes, which no text does";
+    int64_t line = 0;
     bool ok;
 
     if (!ex_file_read(path, EVENTS_BYTES_MAX, &text)) return false;
-    ok = ex_events_parse(text.data ? text.data : "", f->desc.count, &f->events, &f->desc.event_count, &line, why);
+    ok = (!text.data || strlen(text.data) == text.size) &&
+         ex_events_parse(text.data ? text.data : "", f->desc.count, &f->events, &f->desc.event_count, &line, why);
     if (!ok && line > 0) ex_fail("%s:%lld: %s", path, (long long)line, why);
     else if (!ok) ex_fail("%s: %s", path, why);
     f->desc.events = f->events;

@@ -143,6 +143,8 @@ one_line 1 "value:2: speed wants a value" $no --events "$work/value"
 printf 'time_s,event,server,value\n' >"$work/none"
 one_line 1 "none: no events" $no --events "$work/none"
 one_line 1 "nowhere" $no --events "$work/nowhere"
+printf 'time_s,event,server,value\n5,back,1,\n\0006,back,1,\n' >"$work/zero"
+one_line 1 "zero: it holds zero bytes" $no --events "$work/zero"
 
 printf 'time,work\n1,2\n3,2\n2,2\n' >"$work/back"
 one_line 1 "back:4:" $no --trace "$work/back"
