@@ -613,7 +613,8 @@ static bool draw_boxes(const contest *c, int32_t s)
     chart.title = "Job completion times";
     chart.subtitle = subtitle;
     chart.note = "From the least mean to the greatest. The slowest 0.5 % and the fastest 2.5 % are not shown. Box: "
-                 "quartiles and median, whiskers: within 1.5 box heights, dot: mean. Grey: sees what no balancer sees.";
+                 "quartiles and median, whiskers: within 1.5 box heights, dot: mean of what is shown. Grey: sees what "
+                 "no balancer sees.";
     chart.y.label = "job completion time, ms";
     chart.y.logarithmic = true;
     chart.categories = names;

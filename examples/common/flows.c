@@ -318,13 +318,14 @@ int32_t ex_flows_groups(const rllb_env_flows_desc *d, ex_group out[EX_GROUPS_MAX
         const rllb_env_server_desc *s = &d->servers[i];
         int32_t cpus = s->cpus > 0 ? s->cpus : 1;
         double speed = s->speed > 0 ? (double)s->speed : 1;
+        const char *many = cpus == 1 ? "" : "s";
         for (k = 0; k < count && (out[k].cpus != cpus || fabs(out[k].speed - speed) > 1e-9); k++) {}
         if (k == EX_GROUPS_MAX) k--;
         if (k == count) {
             out[k].cpus = cpus;
             out[k].speed = speed;
-            if (fabs(speed - 1) < 1e-9) snprintf(out[k].name, sizeof out[k].name, "%d CPUs", (int)cpus);
-            else snprintf(out[k].name, sizeof out[k].name, "%d CPUs x %.3g", (int)cpus, speed);
+            if (fabs(speed - 1) < 1e-9) snprintf(out[k].name, sizeof out[k].name, "%d CPU%s", (int)cpus, many);
+            else snprintf(out[k].name, sizeof out[k].name, "%d CPU%s x %.3g", (int)cpus, many, speed);
             count++;
         }
         out[k].servers++;
