@@ -143,7 +143,7 @@ static void try_description(const uint8_t *data, size_t size)
         int32_t best;
         DEMAND(work != NULL);
         best = rllb_nn_best(net, work, x, NULL);
-        DEMAND(best >= 0 && best < d.outputs);
+        DEMAND(d.item_inputs ? best == -1 : best >= 0 && best < d.outputs);
         rllb_nn_work_destroy(work);
     }
     rllb_nn_net_destroy(net);
