@@ -421,8 +421,8 @@ RLLB_API int32_t rllb_policy_kind_of(const char *name);
        HLB                   w = softmax(-x), x: relative mean duration (discounted by age) through a Kalman filter
                              (Yao et al. 2022); SED
        EQUALISE              each equalise_s every w is multiplied by (geometric mean over servers / its own)^eta of
-                             mean durations, or of stretches (duration by the server's own unloaded one, of which
-                             more than 4 times the least is not believed); at most 1.5^eta either way
+                             mean durations, or of stretches (duration by the server's own unloaded one); at most
+                             1.5^eta either way
        LEARNED               w from the controller
      by your own rule
        CHOOSE                the function desc.choose; it sees (q + 1) / w of every server, infinite: not usable
@@ -1419,6 +1419,7 @@ typedef struct rllb_i_kernels {
     int32_t (*pick_blocks)(rllb_i_blocks *known, const int32_t *counts, const float *scale, int32_t n,
                            bool idle_first, uint64_t changed, uint32_t random);
     int32_t (*bit)(uint64_t word, int32_t rank);
+    int32_t (*split)(const uint64_t *slots, int32_t count, uint32_t now, float *value, float *age_s);
     void (*reduce)(const float *v, const float *age_s, int32_t n, float rate, float *product, rllb_i_moments *out);
     float (*quantile)(const float *v, int32_t n, double q);
 } rllb_i_kernels;
@@ -1465,6 +1466,13 @@ static RLLB_I_ALWAYS_INLINE int32_t rllb_i_pivot(int32_t first, int32_t last, in
     int32_t pivot = first + (int32_t)((float)(last - first) * share);
     return pivot < last ? pivot : last - 1;
 }
+
+#if defined(__GNUC__)
+#define RLLB_I_LOAD(p) __atomic_load_n((p), __ATOMIC_RELAXED)
+#else
+#define RLLB_I_LOAD(p) (*(p))
+#endif
+#define RLLB_I_TICKS_PER_S 1024.0 /* of a sample's time; half of 32 bits of them are 24 days */
 
 /* Contraction of a * b + c into a fused operation would make bits depend on the machine: off while stamping. */
 #if defined(__clang__)
@@ -1522,6 +1530,12 @@ static const rllb_i_kernels *rllb_i_kernels_best(void)
 #endif
 }
 
+#if defined(__GNUC__)
+#define RLLB_I_PREFETCH(p) __builtin_prefetch((p), 1)
+#else
+#define RLLB_I_PREFETCH(p) ((void)(p))
+#endif
+
 /* Kept out of line: what few policies need must not make room for itself in every pick. */
 #define RLLB_I_APART RLLB_I_ATTR(noinline)
 
@@ -1532,7 +1546,6 @@ static const rllb_i_kernels *rllb_i_kernels_best(void)
    whole now they copy at a later pick. Floats travel as their bits. */
 
 #if defined(__GNUC__)
-#define RLLB_I_LOAD(p) __atomic_load_n((p), __ATOMIC_RELAXED)
 #define RLLB_I_STORE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELAXED)
 #define RLLB_I_LOAD_ACQUIRE(p) __atomic_load_n((p), __ATOMIC_ACQUIRE)
 #define RLLB_I_STORE_RELEASE(p, v) __atomic_store_n((p), (v), __ATOMIC_RELEASE)
@@ -1540,7 +1553,6 @@ static const rllb_i_kernels *rllb_i_kernels_best(void)
 #define RLLB_I_FETCH_ADD(p, v) __atomic_fetch_add((p), (v), __ATOMIC_ACQ_REL)
 enum { RLLB_I_WORKERS = sizeof(void *) >= 8 ? RLLB_BALANCER_WORKERS_MAX : 1 }; /* 64-bit words must be atomic */
 #else
-#define RLLB_I_LOAD(p) (*(p))
 #define RLLB_I_STORE(p, v) (*(p) = (v))
 #define RLLB_I_LOAD_ACQUIRE(p) (*(p))
 #define RLLB_I_STORE_RELEASE(p, v) (*(p) = (v))
@@ -1559,7 +1571,6 @@ enum {
     RLLB_I_LOG = 1024,         /* picks and ends whose server a handle remembers; a power of two */
     RLLB_I_SET_WORDS = 5 /* of a published set, per server: see rllb_i_set */
 };
-#define RLLB_I_TICKS_PER_S 1024.0 /* of a sample's time; half of 32 bits of them are 24 days */
 #define RLLB_I_TIME_MAX 1e12      /* seconds either way: what is taken for a time */
 
 /* One worker's record of one server; only that worker writes it. One cache line. */
@@ -2721,8 +2732,30 @@ static int32_t rllb_i_break_tie(const rllb_balancer *b, rllb_i_mind *m, const ui
     return 64 * i + b->k->bit(word, rank);
 }
 
-/* The blocks of 64 servers that may differ from what is known of them, as bits. Counters that nobody else writes have
-   changed only where this handle picked or heard of an end. */
+/* What is known of a block, with the cost of one of its servers as it is now. False: that takes a look at all. `most`
+   may stay too great, which costs time only. */
+static bool rllb_i_follow(rllb_i_blocks *known, int32_t server, int32_t cost)
+{
+    int32_t i = server / 64, least = known->least[i], limit = least + 9 < 0x7f800000 ? least + 9 : 0x7f800000;
+    uint64_t bit = (uint64_t)1 << (server % 64);
+
+    if (known->tied[i] & bit) {
+        if (cost == least) return true;
+        if (cost < limit || known->most[i] != least || known->tied[i] == bit) return false;
+        known->tied[i] ^= bit; /* those that stay are the least */
+        known->ties[i]--;
+    } else if (cost < limit) {
+        if (cost < least && cost + 9 > least) return false;
+        known->tied[i] = cost < least ? bit : known->tied[i] | bit;
+        known->ties[i] = cost < least ? 1 : known->ties[i] + 1;
+        known->most[i] = cost < least || cost > known->most[i] ? cost : known->most[i];
+        known->least[i] = cost < least ? cost : least;
+    }
+    return true;
+}
+
+/* Brings up to date what is known of blocks of 64 servers, but for those that it answers, as bits: they must be looked
+   at. Counters that nobody else writes have changed only where this handle picked or heard of an end. */
 static uint64_t rllb_i_changed_blocks(rllb_balancer *b, const float *scale, bool idle_first, int32_t blocks)
 {
     uint64_t changed = 0, at = b->scanned;
@@ -2733,7 +2766,12 @@ static uint64_t rllb_i_changed_blocks(rllb_balancer *b, const float *scale, bool
         b->scanned_idle = idle_first;
         return ~(uint64_t)0 >> (64 - blocks);
     }
-    for (; at != b->logged; at++) changed |= (uint64_t)1 << (b->log[at % RLLB_I_LOG] / 64);
+    for (; at != b->logged; at++) {
+        int32_t server = b->log[at % RLLB_I_LOG], count = RLLB_I_LOAD(&b->in_flight[server]) + 1;
+        float cost = (float)count * scale[server] * (idle_first && count > 1 ? 1099511627776.0f : 1.0f);
+        if (server >= 64 * blocks || changed >> (server / 64) & 1) continue;
+        changed |= (uint64_t)!rllb_i_follow(&b->blocks, server, rllb_i_bits_of(cost)) << (server / 64);
+    }
     return changed;
 }
 
@@ -3321,13 +3359,7 @@ static int32_t rllb_i_gather(rllb_balancer *b, const uint64_t *slots, size_t ste
     int32_t w, i, n = 0, all = b->lane_slots * b->workers;
 
     for (w = 0; w < b->workers; w++) {
-        for (i = 0; i < b->lane_slots; i++) {
-            uint64_t word = RLLB_I_LOAD(&slots[(size_t)w * step + (size_t)i]);
-            int32_t age = (int32_t)(now - (uint32_t)(word >> 32));
-            b->value[n] = rllb_i_float_of((int32_t)(uint32_t)word);
-            b->age[n] = age > 0 ? (float)age * (float)(1 / RLLB_I_TICKS_PER_S) : 0;
-            n += word != 0;
-        }
+        n += b->k->split(slots + (size_t)w * step, b->lane_slots, now, b->value + n, b->age + n);
     }
     for (i = n; i < b->padded_slots; i++) b->value[i] = b->age[i] = 0;
     return b->desc.empty_as_zero ? all : n;
@@ -3685,16 +3717,12 @@ static void rllb_i_equalise(rllb_balancer *b)
 {
     int32_t j, n = b->head->used, measured = 0;
     double log_sum = 0;
-    float *level = b->costs, most = 0;
+    float *level = b->costs;
 
-    for (j = 0; j < n; j++) { /* a server that has only been seen drowning is not believed to be that slow by nature */
-        float unloaded = b->server[j].usable ? 4 * b->server[j].unloaded : 0;
-        if (unloaded > 0 && (!(most > 0) || unloaded < most)) most = unloaded;
-    }
     for (j = 0; j < n; j++) {
         const rllb_i_server *s = &b->server[j];
         level[j] = rllb_i_average_of(b, j);
-        if (b->desc.by_stretch) level[j] = s->unloaded > 0 ? level[j] / (s->unloaded < most ? s->unloaded : most) : 0;
+        if (b->desc.by_stretch) level[j] = s->unloaded > 0 ? level[j] / s->unloaded : 0;
         if (!s->usable || !(level[j] > 0)) level[j] = 0;
         if (!(level[j] > 0)) continue;
         log_sum += log((double)level[j]);
@@ -3884,6 +3912,9 @@ static void rllb_i_touched(const rllb_balancer *b, uint64_t *words)
     if (b->logged - at <= RLLB_I_LOG) {
         for (; at != b->logged; at++) {
             j = b->log[at % RLLB_I_LOG];
+            RLLB_I_PREFETCH(&b->mine[j]);
+            RLLB_I_PREFETCH(&b->server[j].state);
+            RLLB_I_PREFETCH(&b->server[j].picked_s);
             words[j / 64] |= (uint64_t)(j < used) << (j % 64);
         }
     } else {
@@ -4521,6 +4552,7 @@ size_t rllb_balancer_metrics(const rllb_balancer *b, rllb_metrics_format format,
 #define COUNTS(p) _mm256_load_si256((const __m256i *)(const void *)(p))
 #define LDI(p) _mm256_loadu_si256((const __m256i *)(const void *)(p))
 #define STI(p, a) _mm256_store_si256((__m256i *)(void *)(p), a)
+#define STU(p, a) _mm256_storeu_si256((__m256i *)(void *)(p), a)
 #define SET1I(x) _mm256_set1_epi32(x)
 #define ADDI(a, b) _mm256_add_epi32(a, b)
 #define SUBI(a, b) _mm256_sub_epi32(a, b)
@@ -4549,6 +4581,7 @@ size_t rllb_balancer_metrics(const rllb_balancer *b, rllb_metrics_format format,
 #define COUNTS(p) _mm_load_si128((const __m128i *)(const void *)(p))
 #define LDI(p) _mm_loadu_si128((const __m128i *)(const void *)(p))
 #define STI(p, a) _mm_store_si128((__m128i *)(void *)(p), a)
+#define STU(p, a) _mm_storeu_si128((__m128i *)(void *)(p), a)
 #define SET1I(x) _mm_set1_epi32(x)
 #define ADDI(a, b) _mm_add_epi32(a, b)
 #define SUBI(a, b) _mm_sub_epi32(a, b)
@@ -4577,6 +4610,7 @@ size_t rllb_balancer_metrics(const rllb_balancer *b, rllb_metrics_format format,
 #define COUNTS(p) vld1q_s32(p)
 #define LDI(p) vld1q_s32(p)
 #define STI(p, a) vst1q_s32(p, a)
+#define STU(p, a) vst1q_s32((int32_t *)(void *)(p), a)
 #define SET1I(x) vdupq_n_s32(x)
 #define ADDI(a, b) vaddq_s32(a, b)
 #define SUBI(a, b) vsubq_s32(a, b)
@@ -5153,6 +5187,62 @@ KERNEL int32_t NAME(pick_blocks)(rllb_i_blocks *known, const int32_t *counts, co
 }
 #endif
 
+/* ---- samples --------------------------------------------------------------------------------------------------- */
+
+#if RLLB_I_STAMP != RLLB_I_GENERIC && RLLB_I_STAMP != RLLB_I_AVX512
+/* The low and the high halves of VW words; none is torn, whether or not they are aligned to more than their size. */
+INLINE void NAME(halves)(const uint64_t *p, VI *low, VI *high)
+{
+#if RLLB_I_STAMP == RLLB_I_AVX2
+    __m256 a = _mm256_loadu_ps((const float *)(const void *)p);
+    __m256 b = _mm256_loadu_ps((const float *)(const void *)(p + 4));
+    *low = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(a, b, 0x88)), 0xd8);
+    *high = _mm256_permute4x64_epi64(_mm256_castps_si256(_mm256_shuffle_ps(a, b, 0xdd)), 0xd8);
+#elif RLLB_I_STAMP == RLLB_I_SSE2
+    __m128 a = _mm_loadu_ps((const float *)(const void *)p), b = _mm_loadu_ps((const float *)(const void *)(p + 2));
+    *low = _mm_castps_si128(_mm_shuffle_ps(a, b, 0x88));
+    *high = _mm_castps_si128(_mm_shuffle_ps(a, b, 0xdd));
+#else
+    int32x4_t a = vreinterpretq_s32_u64(vld1q_u64(p)), b = vreinterpretq_s32_u64(vld1q_u64(p + 2));
+    *low = vuzp1q_s32(a, b);
+    *high = vuzp2q_s32(a, b);
+#endif
+}
+#endif
+
+/* Takes samples apart, leaving empty slots out; how many there are. Vectors as long as all slots are full. */
+KERNEL int32_t NAME(split)(const uint64_t *slots, int32_t count, uint32_t now, float *value, float *age_s)
+{
+#if RLLB_I_STAMP == RLLB_I_AVX512
+    return rllb_i_scan_split_avx2(slots, count, now, value, age_s);
+#else
+    const float tick_s = (float)(1 / RLLB_I_TICKS_PER_S);
+    int32_t i = 0, n;
+#if RLLB_I_STAMP != RLLB_I_GENERIC
+    uint32_t empty = 0;
+
+    for (; i + VW <= count; i += VW) {
+        VI low, high, age;
+        NAME(halves)(slots + i, &low, &high);
+        empty = BELOW(low, SET1I(1));
+        if (empty) break;
+        age = SUBI(SET1I((int32_t)now), high);
+        age = ANDI(LESS(SET1I(0), age), age);
+        STU(value + i, low);
+        STU(age_s + i, AS_INT(MUL(TO_FLOAT(age), SET1(tick_s))));
+    }
+#endif
+    for (n = i; i < count; i++) {
+        uint64_t word = RLLB_I_LOAD(&slots[i]);
+        int32_t age = (int32_t)(now - (uint32_t)(word >> 32));
+        value[n] = rllb_i_float_of((int32_t)(uint32_t)word);
+        age_s[n] = age > 0 ? (float)age * tick_s : 0;
+        n += word != 0;
+    }
+    return n;
+#endif
+}
+
 /* ---- moments --------------------------------------------------------------------------------------------------- */
 
 /* 2^x for x <= 0, off by less than 3e-7 of it; never less than 2^-90, so that a mean of old samples alone is still one,
@@ -5324,8 +5414,10 @@ KERNEL float NAME(quantile)(const float *v, int32_t n, double q)
     return (float)(low + (at - k) * (high - low));
 }
 
-static const rllb_i_kernels NAME(kernels) = { RLLB_I_SET,        NAME(least), NAME(least_idle), NAME(pick),
-                                              NAME(pick_blocks), NAME(bit),   NAME(reduce),     NAME(quantile) };
+static const rllb_i_kernels NAME(kernels) = {
+    RLLB_I_SET, NAME(least), NAME(least_idle), NAME(pick), NAME(pick_blocks), NAME(bit),
+    NAME(split), NAME(reduce), NAME(quantile)
+};
 
 #undef ADDI
 #undef ADDV
@@ -5355,6 +5447,7 @@ static const rllb_i_kernels NAME(kernels) = { RLLB_I_SET,        NAME(least), NA
 #undef SHIFT23
 #undef ST
 #undef STI
+#undef STU
 #undef SUBI
 #undef SUBV
 #undef TO_FLOAT

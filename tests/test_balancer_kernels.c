@@ -3,7 +3,7 @@
    Costs and ties must be the same bits in every set, and the moments too. Memory is sized exactly and aligned to 64
    bytes, so that AddressSanitizer sees the first element outside. */
 
-#define RLLB_STATIC
+#define RLLB_IMPLEMENTATION
 #include "rllb.h"
 #include "test.h"
 
@@ -353,6 +353,45 @@ TEST(idle_servers_come_first)
         p.scale[n - 2] = INF; /* idle and not usable: the busy ones, then */
         for (s = 0; s < count; s++) CHECK_EQ_I(run_least(k[s], &p, true, words), n - 1);
         pool_free(&p);
+    }
+}
+
+/* ---- samples taken apart ------------------------------------------------------------------------------------- */
+
+/* Full, with one slot empty anywhere, and with many; times before and after now, across the turn of 32 bits. */
+TEST(samples_come_apart_the_same_everywhere)
+{
+    const rllb_i_kernels *k[SETS_MAX];
+    int count = sets(k), s, round;
+    rllb_rng rng;
+
+    rllb_rng_init(&rng, 4, 0);
+    for (round = 0; round < 600; round++) {
+        int32_t slots = 1 + rllb_rng_below(&rng, round % 3 ? 40 : 300), i, n = 0, hole = rllb_rng_below(&rng, slots);
+        uint64_t *word = (uint64_t *)malloc((size_t)slots * sizeof *word);
+        float *value = (float *)malloc((size_t)slots * sizeof *value);
+        float *age = (float *)malloc((size_t)slots * sizeof *age);
+        float *is = (float *)malloc((size_t)slots * sizeof *is), *old = (float *)malloc((size_t)slots * sizeof *old);
+        uint32_t now = round % 2 ? 5 : (uint32_t)rllb_rng_u64(&rng);
+        for (i = 0; i < slots; i++) {
+            uint32_t tick = now - (uint32_t)rllb_rng_below(&rng, 100000) + 10;
+            bool empty = round % 4 == 1 ? i == hole : round % 4 == 2 && rllb_rng_below(&rng, 2);
+            word[i] = empty ? 0 : (uint64_t)tick << 32 | (uint32_t)rllb_i_bits_of(rllb_rng_range(&rng, 1e-6f, 9));
+            if (empty) continue;
+            value[n] = rllb_i_float_of((int32_t)(uint32_t)word[i]);
+            age[n] = (int32_t)(now - tick) > 0 ? (float)(int32_t)(now - tick) / 1024 : 0;
+            n++;
+        }
+        for (s = 0; s < count; s++) {
+            CHECK_EQ_I(k[s]->split(word, slots, now, is, old), n);
+            CHECK_MEM(is, value, (size_t)n * sizeof *is);
+            CHECK_MEM(old, age, (size_t)n * sizeof *old);
+        }
+        free(word);
+        free(value);
+        free(age);
+        free(is);
+        free(old);
     }
 }
 
