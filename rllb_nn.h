@@ -1,4 +1,5 @@
-/* rllb_nn.h - v0.1.0 - the learners of rllb: networks, optimisers, replay memories, the DQN family, model files
+/* rllb_nn.h - v0.1.0 - the learners of rllb: networks, optimisers, replay memories, the DQN family, soft actor-critic,
+   cooperating agents (VDN, QMIX), policies that serve, model files
 
    A leaf on top of rllb.h. It knows nothing of servers and flows: observations and actions are vectors. Sizes are
    known at run time only, kernels are chosen for the processor at init, one core at a time, no BLAS.
@@ -81,19 +82,24 @@
                      after the other; columns past the last are zero. A single row is a plain padded array.
        work          the scratch of one thread: activations and, for training, gradients by them
        target net    the slowly following copy that a DQN bootstraps from
+       set           a network for any number of items (servers): the same weights for each, and a context of all
+       decision      one number that an agent sets: a choice of several, or a number in (-1, 1); one for each server
+       cell          one agent at one step of one sequence of a batch
    MEMORY     As in rllb.h: x_size, x_init, one block, nothing afterwards. A network with its parameters, a work area
               and a learner are separate objects; a learner holds all it needs.
    ERRORS     As in rllb.h. A network fed with NaN answers NaN; rllb_nn_best still answers a valid action.
    THREADS    rllb_nn_net, once set up      const: any number of threads, each with a work of its own
-              rllb_nn_work, rllb_nn_opt, rllb_nn_replay, rllb_nn_dqn    owner: one thread at a time
+              rllb_nn_work, _opt, _replay, _dqn, _episodes, _qmix, _sac, _policy    owner: one thread at a time
               *_init, *_create, *_load      setup
    DETERMINISM  Same seed, same machine, same instruction set: same bits, always. With `portable` set: same bits on
               every machine (no fused multiply-add, one order of summation, exp, tanh and powers of our own), at the
               price of speed. Of libm only the square root, which is exact, has a part in that; log-softmax (logf),
-              prioritised replay (powf), cosine schedules (cos), and normal draws (log) rest on the libm in use.
+              prioritised replay (powf), cosine schedules (cos), normal draws (log), soft actor-critic (expf, logf,
+              log1pf, tanhf) and logarithmic actions (pow) rest on the libm in use.
    COST       Measured figures with the machine named: README.md. A forward pass of 9-64-64-1: under 0.2 us.
-   LIMITS     Little-endian machines. Dense, dueling and layer-normalised networks; float32. At most 8 hidden layers,
-              65,536 units a layer, 65,536 actions.
+   LIMITS     Little-endian machines. Dense, dueling, layer-normalised and recurrent (GRU) networks; float32. At most 8
+              hidden layers, 4 behind a GRU, 65,536 units a layer, 65,536 actions; 64 choices of a decision, 1,024
+              agents that learn together.
 
    Licence: MIT or public domain, as you like; full text at the end of the file. */
 
