@@ -44,7 +44,7 @@ TSAN := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
 # Instrumented, five sets of kernels take half a minute to compile: one program has them all, the others the generic one.
 GENERIC := -DRLLB_NO_SIMD -DRLLB_NN_NO_SIMD
 # What a test's own copy has of them when nothing is instrumented.
-KERNELS = $(if $(filter test_nn_kernels test_nn_golden,$*),,-DRLLB_NN_NO_SIMD) \
+KERNELS = $(if $(filter test_nn_kernels test_nn_golden% test_nn_sequences,$*),,-DRLLB_NN_NO_SIMD) \
           $(if $(filter test_balancer% test_flows,$*),,-DRLLB_NO_SIMD)
 instrumented = $(filter-out test_nn_cartpole test_balancer_guard test_balancer_quiet,$(units))
 
