@@ -603,6 +603,11 @@ static double log_end(const plane *p, const curve *u)
     return u->ns[0] * log(p->n_high) / log(fmax(u->n[0], 2));
 }
 
+static ex_color growth_color(const costs *g, int32_t i)
+{
+    return ex_ramp(g->count > 1 ? 0.75 * i / (g->count - 1) : 0.3);
+}
+
 static void draw_log_lines(const plane *p, const costs *g)
 {
     ex_point line[2];
@@ -615,7 +620,7 @@ static void draw_log_lines(const plane *p, const costs *g)
         line[0].y = height(p, u->ns[0]);
         line[1].x = across(p, p->n_high);
         line[1].y = height(p, log_end(p, u));
-        ex_draw_polyline(p->c, line, 2, 1.5, EX_DASHED, GREY);
+        ex_draw_polyline(p->c, line, 2, 1.5, EX_DASHED, ex_alpha(growth_color(g, i), 0.6));
     }
 }
 
@@ -628,7 +633,7 @@ static void draw_growth(const plane *p, costs *g)
 
     for (i = 0; i < g->count; i++) {
         curve *u = &g->curves[i];
-        ex_color color = ex_ramp(g->count > 1 ? 0.75 * i / (g->count - 1) : 0.3);
+        ex_color color = growth_color(g, i);
         for (k = 0; k < u->count; k++) {
             line[k].x = across(p, u->n[k]);
             line[k].y = height(p, u->ns[k]);
@@ -644,7 +649,7 @@ static void draw_growth(const plane *p, costs *g)
         int32_t rank = (int32_t)(order[i] - g->curves), last = order[i]->count - 1;
         snprintf(name, sizeof name, "%s balancer%s", order[i]->name, strcmp(order[i]->name, "1") == 0 ? "" : "s");
         ex_draw_text(p->c, across(p, order[i]->n[last]) + 14, order[i]->place, 16, EX_REGULAR, EX_LEFT | EX_MIDDLE,
-                     ex_ramp(g->count > 1 ? 0.75 * rank / (g->count - 1) : 0.3), name);
+                     growth_color(g, rank), name);
     }
 }
 
