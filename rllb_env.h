@@ -446,6 +446,11 @@ RLLB_API void rllb_env_flows_query(const rllb_env_flows *w, rllb_env_flows_info 
    takes yet at full speed, on all CPUs and then on the disk. Each may be NULL. */
 RLLB_API rllb_status rllb_env_flows_server(const rllb_env_flows *w, int32_t server, int32_t *held, int32_t *running,
                                            double *residual_s);
+/* The same of all servers as one array for a critic or mixer that is trained centrally: of each its flows held, those on
+   its CPUs, the residual seconds, and the work it does per second now (CPUs * speed; 0: stopped). Returns how many
+   numbers that are, RLLB_ENV_FLOWS_STATE each server; state may be NULL. */
+#define RLLB_ENV_FLOWS_STATE 4
+RLLB_API int32_t rllb_env_flows_state(const rllb_env_flows *w, float *state);
 /* "lognormal", "join", "timed_out" and back; NULL and -1 for what is none. */
 RLLB_API const char *rllb_env_law_name(rllb_env_law law);
 RLLB_API int32_t rllb_env_law_of(const char *name);
@@ -3119,6 +3124,20 @@ rllb_status rllb_env_flows_server(const rllb_env_flows *w, int32_t server, int32
     if (running) *running = w->station[server].running;
     if (residual_s) *residual_s = rllb_env_i_residual_s(w, server);
     return RLLB_OK;
+}
+
+int32_t rllb_env_flows_state(const rllb_env_flows *w, float *state)
+{
+    int32_t j, n = w->desc.count;
+
+    for (j = 0; state && j < n; j++, state += RLLB_ENV_FLOWS_STATE) {
+        const rllb_env_i_station *s = &w->station[j];
+        state[0] = (float)w->farm[j].held;
+        state[1] = (float)s->running;
+        state[2] = (float)rllb_env_i_residual_s(w, j);
+        state[3] = (float)(s->speed * s->cpus);
+    }
+    return n * RLLB_ENV_FLOWS_STATE;
 }
 
 static const char *const rllb_env_i_laws[RLLB_ENV_LAW_NUM] = { "exponential", "same",    "normal",

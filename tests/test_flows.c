@@ -562,6 +562,53 @@ TEST(the_world_drains)
     rllb_env_flows_destroy(w);
 }
 
+/* The state of all is what each server says, and its capacity follows the events. */
+TEST(the_global_state_is_that_of_all_servers)
+{
+    rllb_env_server_desc servers[3];
+    rllb_env_event events[2];
+    rllb_env_flows_desc d;
+    rllb_env_flows *w;
+    float state[3 * RLLB_ENV_FLOWS_STATE];
+    int32_t j, held, running;
+    double residual_s;
+
+    memset(servers, 0, sizeof servers);
+    for (j = 0; j < 3; j++) servers[j].cpus = 2;
+    servers[2].speed = 1.5f;
+    memset(events, 0, sizeof events);
+    events[0].at_s = 5;
+    events[0].kind = RLLB_ENV_EVENT_SPEED;
+    events[0].server = 1;
+    events[0].value = 0.5;
+    events[1] = events[0];
+    events[1].at_s = 10;
+    events[1].value = 0;
+    rllb_env_flows_desc_default(&d);
+    d.servers = servers;
+    d.count = 3;
+    d.work_s = 0.1;
+    d.rate = 50;
+    d.events = events;
+    d.event_count = 2;
+    w = rllb_env_flows_create(&d);
+    REQUIRE(w);
+    CHECK_EQ_I(rllb_env_flows_state(w, NULL), 3 * RLLB_ENV_FLOWS_STATE);
+    for (j = 0; j < 3; j++) {
+        static const double capacity[3] = { 2, 1, 0 };
+        CHECK_EQ_I(rllb_env_flows_run(w, 4 + 5 * j), RLLB_OK);
+        rllb_env_flows_state(w, state);
+        CHECK_NEAR((double)state[RLLB_ENV_FLOWS_STATE + 3], capacity[j], 1e-6);
+        CHECK_NEAR((double)state[2 * RLLB_ENV_FLOWS_STATE + 3], 3, 1e-6);
+        rllb_env_flows_server(w, 1, &held, &running, &residual_s);
+        CHECK_NEAR((double)state[RLLB_ENV_FLOWS_STATE], held, 0);
+        CHECK_NEAR((double)state[RLLB_ENV_FLOWS_STATE + 1], running, 0);
+        CHECK_REL((double)state[RLLB_ENV_FLOWS_STATE + 2], residual_s, 1e-6);
+    }
+    CHECK(held > 0);
+    rllb_env_flows_destroy(w);
+}
+
 TEST(same_seed_same_history)
 {
     rllb_env_flows_desc d = faulty();
