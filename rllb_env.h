@@ -446,8 +446,8 @@ RLLB_API void rllb_env_flows_query(const rllb_env_flows *w, rllb_env_flows_info 
    takes yet at full speed, on all CPUs and then on the disk. Each may be NULL. */
 RLLB_API rllb_status rllb_env_flows_server(const rllb_env_flows *w, int32_t server, int32_t *held, int32_t *running,
                                            double *residual_s);
-/* The same of all servers as one array for a critic or mixer that is trained centrally: of each its flows held, those on
-   its CPUs, the residual seconds, and the work it does per second now (CPUs * speed; 0: stopped). Returns how many
+/* The same of all servers as one array, for a critic or mixer that is trained centrally: of each its flows held, those
+   on its CPUs, the residual seconds, and the work it does per second now (CPUs * speed; 0: stopped). Returns how many
    numbers that are, RLLB_ENV_FLOWS_STATE each server; state may be NULL. */
 #define RLLB_ENV_FLOWS_STATE 4
 RLLB_API int32_t rllb_env_flows_state(const rllb_env_flows *w, float *state);
