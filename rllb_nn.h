@@ -718,6 +718,8 @@ RLLB_API rllb_nn_policy *rllb_nn_policy_create(const rllb_nn_policy_desc *desc);
 RLLB_API void rllb_nn_policy_destroy(rllb_nn_policy *p);
 RLLB_API void rllb_nn_policy_query(const rllb_nn_policy *p, rllb_nn_policy_desc *out);
 RLLB_API rllb_nn_net *rllb_nn_policy_net(rllb_nn_policy *p); /* to copy a learner's into: rllb_nn_net_copy */
+/* Does it serve such lengths? ERROR_SHAPE if not: another number of servers, or of numbers observed of each. */
+RLLB_API rllb_status rllb_nn_policy_check(const rllb_nn_policy *p, int32_t observations, int32_t actions);
 /* Forgets recurrent state and last action. */
 RLLB_API void rllb_nn_policy_begin(rllb_nn_policy *p);
 /* An rllb_control_fn: self is the policy, one a balancer. observation: that of the balancer, for up to `items` servers
@@ -780,7 +782,7 @@ RLLB_API void rllb_nn_sac_entries(rllb_nn_sac *s, rllb_nn_archive *a);
    says all that rllb_nn_policy_desc_load needs. */
 RLLB_API void rllb_nn_policy_entries(rllb_nn_policy *p, rllb_nn_archive *a);
 /* The descriptor of a saved policy, to be served for up to `items` servers of a set (0: as many as it was made for).
-   ERROR_SHAPE: a plain one for another number. */
+   ERROR_SHAPE: a plain one for another number. ERROR_VERSION: saved by another version of this file's format. */
 RLLB_API rllb_status rllb_nn_policy_desc_load(const void *file, size_t size, int32_t items, rllb_nn_policy_desc *out);
 enum {
     RLLB_NN_NET_ENTRIES_MAX = 4 * (RLLB_NN_HIDDEN_MAX + RLLB_NN_AFTER_MAX) + 40,
@@ -5246,7 +5248,7 @@ rllb_nn_episodes *rllb_nn_sac_replay(rllb_nn_sac *s)
 /* ---- >>policies --------------------------------------------------------------------------------------------------
    One agent that serves: its network, what it carries from step to step, and what its decisions mean. */
 
-enum { RLLB_I_SAVED_SPACE = 10 };
+enum { RLLB_I_SAVED_SPACE = 11, RLLB_I_POLICY_VERSION = 1 };
 
 struct rllb_nn_policy {
     rllb_nn_policy_desc desc; /* resolved */
@@ -5422,21 +5424,35 @@ static void rllb_i_policy_decide(rllb_nn_policy *p, int32_t items)
     }
 }
 
+/* For how many items such an observation is. */
+static int32_t rllb_i_policy_items(const rllb_nn_policy *p, int32_t observations)
+{
+    const rllb_nn_space *s = &p->desc.space;
+    return rllb_i_is_set(s) ? (observations - s->observations) / s->item_observations : s->heads;
+}
+
+rllb_status rllb_nn_policy_check(const rllb_nn_policy *p, int32_t observations, int32_t actions)
+{
+    const rllb_nn_space *s = &p->desc.space;
+    int32_t items = rllb_i_policy_items(p, observations);
+    bool set = rllb_i_is_set(s), ok = !set || (items >= 1 && items <= s->items);
+
+    ok = ok && observations == s->observations + (set ? items * s->item_observations : 0);
+    return ok && (actions == items || actions == items + s->common) ? RLLB_OK : RLLB_ERROR_SHAPE;
+}
+
 void rllb_nn_policy_control(void *self, const float *observation, int32_t observations, float *action,
                             int32_t actions)
 {
     rllb_nn_policy *p = (rllb_nn_policy *)self;
     const rllb_nn_space *s;
-    int32_t items, each, common = 0, i;
+    int32_t items, common, i;
 
-    if (!p || !observation || !action) return;
+    if (!p || !observation || !action || rllb_nn_policy_check(p, observations, actions) != RLLB_OK) return;
+    if (!rllb_i_all_finite(observation, observations)) return;
     s = &p->desc.space;
-    each = s->item_observations;
-    items = each ? (observations - s->observations) / each : s->heads;
-    if (observations != s->observations + (each ? items * each : 0)) return;
-    if (each && (items < 1 || items > s->items)) return;
-    if (actions != items) common = s->common;
-    if (actions != items + common || !rllb_i_all_finite(observation, observations)) return;
+    items = rllb_i_policy_items(p, observations);
+    common = actions - items;
     memset(p->obs, 0, (size_t)rllb_nn_space_observations(s) * sizeof(float));
     memcpy(p->obs, observation, (size_t)observations * sizeof(float));
     p->carry.counts[0] = items;
@@ -5677,6 +5693,7 @@ static void rllb_i_space_numbers(const rllb_nn_policy_desc *d, int32_t number[RL
     number[7] = d->space.agent_id;
     number[8] = d->agents;
     number[9] = d->logarithmic;
+    number[10] = RLLB_I_POLICY_VERSION;
 }
 
 void rllb_nn_policy_entries(rllb_nn_policy *p, rllb_nn_archive *a)
@@ -6354,6 +6371,7 @@ rllb_status rllb_nn_policy_desc_load(const void *file, size_t size, int32_t item
     rllb_nn_archive_add(&a, "policy.common", RLLB_NN_F32, RLLB_NN_COMMON_MAX, RLLB_NN_CHOICES_MAX, d.common);
     status = rllb_nn_archive_load(&a, file, size, NULL);
     if (status != RLLB_OK) return status;
+    if (number[10] != RLLB_I_POLICY_VERSION) return RLLB_ERROR_VERSION;
     d.space.observations = number[0];
     d.space.item_observations = number[1];
     d.space.items = number[2];

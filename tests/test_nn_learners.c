@@ -566,6 +566,14 @@ TEST(a_policy_is_saved_without_the_learner_and_serves_the_same)
             CHECK_EQ_I(rllb_nn_policy_desc_load(file[0], size, 5, &loaded), shape >= L_SET ? RLLB_OK
                                                                                           : RLLB_ERROR_SHAPE);
             CHECK(rllb_nn_policy_desc_load(file[0], size - 1, 0, &loaded) != RLLB_OK);
+            CHECK_EQ_I(rllb_nn_policy_check(p, n, actions), RLLB_OK);
+            CHECK_EQ_I(rllb_nn_policy_check(p, n + 1, actions), RLLB_ERROR_SHAPE);
+            CHECK_EQ_I(rllb_nn_policy_check(p, n, actions + 1), RLLB_ERROR_SHAPE);
+            a.count = 0;
+            rllb_nn_policy_entries(p, &a);
+            p->saved[RLLB_I_SAVED_SPACE - 1] = 99; /* as a later version would say */
+            CHECK_EQ_I(rllb_nn_archive_save(&a, meta, metas, file[0], ROOM), RLLB_OK);
+            CHECK_EQ_I(rllb_nn_policy_desc_load(file[0], size, 0, &loaded), RLLB_ERROR_VERSION);
             rllb_nn_policy_destroy(p);
             rllb_nn_policy_destroy(other);
         }
