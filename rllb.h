@@ -3126,6 +3126,28 @@ static int32_t rllb_i_take(rllb_balancer *b, int32_t s)
     return s;
 }
 
+/* For simulators, which know what comes next: fetches what a pick, or the end of a request at `server`, will touch. */
+static RLLB_I_ALWAYS_INLINE void rllb_i_expect_end(const rllb_balancer *b, int32_t server)
+{
+    RLLB_I_PREFETCH(&b->own[server]);
+    RLLB_I_PREFETCH(&b->mine[server]);
+}
+
+static RLLB_I_ALWAYS_INLINE void rllb_i_expect_pick(const rllb_balancer *b)
+{
+    uint64_t at = b->logged > b->scanned + 4 ? b->logged - 4 : b->scanned;
+
+    if (!b->scanned_by) return;
+    for (; at != b->logged; at++) {
+        int32_t server = b->log[at % RLLB_I_LOG];
+        RLLB_I_PREFETCH(&b->own[server]);
+        RLLB_I_PREFETCH(&b->scanned_by[server]);
+    }
+    RLLB_I_PREFETCH(&b->blocks.least[0]);
+    RLLB_I_PREFETCH(&b->blocks.most[0]);
+    RLLB_I_PREFETCH(&b->blocks.ties[0]);
+}
+
 int32_t rllb_balancer_pick(rllb_balancer *b, uint64_t key, double now_s)
 {
     if (!b || b->keeper_only) return -1;

@@ -1980,7 +1980,7 @@ typedef struct rllb_env_i_flow {
 
 typedef struct rllb_env_i_end { /* a flow in service, and the reading of the clock at which it ends */
     double at;
-    int32_t flow;
+    int32_t flow, balancer;
 } rllb_env_i_end;
 
 typedef struct rllb_env_i_station {
@@ -2012,10 +2012,12 @@ struct rllb_env_flows {
     double gap_at_s;             /* when `gap` was true */
     double trace_s, trace_scale; /* own time of a trace's round; to its work or amounts */
     int32_t phase, trace_row, event, ticks, horizon;
+    int32_t next_balancer;       /* of the next arrival */
     int32_t stations, leaves, timers, free_flow;
     rllb_env_i_list awaited, sampled;
     rllb_rng arrivals, phases, works, edges, keys, hops, faults;
     bool instant, bounded, sampling, disks, see_held, see_residual, probing; /* instant: nothing travels */
+    bool wide;                   /* the balancers are more than a cache holds */
     double *due;                 /* [2 leaves] tournament of the stations' next ends; 1 has the least */
     rllb_env_i_station *station; /* [stations] the CPUs of server j at j, its disk at count + j */
     rllb_env_i_farm *farm;       /* [count] */
@@ -2063,7 +2065,7 @@ static void rllb_env_i_advance(rllb_env_i_station *s, double now_s)
     s->at_s = now_s;
 }
 
-static void rllb_env_i_serve(rllb_env_i_station *s, int32_t flow, double work)
+static void rllb_env_i_serve(rllb_env_i_station *s, int32_t flow, int32_t balancer, double work)
 {
     double at = s->clock + work;
     int32_t i = s->running++;
@@ -2071,6 +2073,7 @@ static void rllb_env_i_serve(rllb_env_i_station *s, int32_t flow, double work)
     for (; i > 0 && s->heap[(i - 1) / 2].at > at; i = (i - 1) / 2) s->heap[i] = s->heap[(i - 1) / 2];
     s->heap[i].at = at;
     s->heap[i].flow = flow;
+    s->heap[i].balancer = balancer;
     s->ends_sum += at;
 }
 
@@ -2122,7 +2125,7 @@ static void rllb_env_i_unqueue(rllb_env_flows *w, rllb_env_i_station *s)
 
     s->line.first = f->next;
     s->waiting_work = --s->waiting ? s->waiting_work - f->stage : 0;
-    rllb_env_i_serve(s, flow, f->stage);
+    rllb_env_i_serve(s, flow, f->balancer, f->stage);
 }
 
 static void rllb_env_i_enter(rllb_env_flows *w, int32_t station, int32_t flow, double work)
@@ -2134,7 +2137,7 @@ static void rllb_env_i_enter(rllb_env_flows *w, int32_t station, int32_t flow, d
         return;
     }
     rllb_env_i_advance(s, w->info.now_s);
-    rllb_env_i_serve(s, flow, work);
+    rllb_env_i_serve(s, flow, w->flow[flow].balancer, work);
     rllb_env_i_settle(w, station);
 }
 
@@ -2266,6 +2269,8 @@ static void rllb_env_i_turn(rllb_env_flows *w)
 /* The next arrival after one right now (or after the beginning: then a trace starts with its first row). */
 static void rllb_env_i_arrival_next(rllb_env_flows *w, bool first)
 {
+    w->next_balancer = w->desc.balancers > 1 ? rllb_rng_below(&w->edges, w->desc.balancers) : 0;
+    if (w->wide && !first) rllb_i_expect_pick(w->balancer[w->next_balancer]);
     w->gap_at_s = w->info.now_s;
     if (!rllb_env_i_by_rows(w)) {
         w->gap = rllb_rng_exponential(&w->arrivals, 1);
@@ -2470,12 +2475,13 @@ static void rllb_env_i_at_server(rllb_env_flows *w, int32_t flow)
     rllb_env_i_stage(w, flow);
 }
 
-/* The next end at a station. */
+/* The next end at a station. What a balancer knows of the server is fetched while its flow is. */
 static void rllb_env_i_station_end(rllb_env_flows *w)
 {
     int32_t station = rllb_env_i_due_first(w), flow, j;
     rllb_env_i_station *s = &w->station[station];
 
+    if (w->wide && !w->disks) rllb_i_expect_end(w->balancer[s->heap[0].balancer], station);
     rllb_env_i_advance(s, w->info.now_s);
     flow = rllb_env_i_served(s);
     if (s->waiting) rllb_env_i_unqueue(w, s);
@@ -2549,7 +2555,7 @@ static void rllb_env_i_arrive(rllb_env_flows *w)
     if (rllb_env_i_by_rows(w)) f->work = w->desc.trace->work[w->trace_row] * w->trace_scale;
     else f->work = rllb_env_i_work_draw(w);
     f->key = rllb_rng_u64(&w->keys) | 1;
-    f->balancer = w->desc.balancers > 1 ? rllb_rng_below(&w->edges, w->desc.balancers) : 0;
+    f->balancer = w->next_balancer;
     if (w->disks) f->split = rllb_rng_u64(&w->works);
     if (!w->instant) hop_s = rllb_env_i_hop_s(w, &w->edges);
     rllb_env_i_arrival_next(w, false);
@@ -2977,6 +2983,7 @@ rllb_status rllb_env_flows_init(const rllb_env_flows_desc *desc, void *mem, size
     w->sampling = d.sample_s > 0;
     w->see_residual = d.balancer.policy == RLLB_BALANCE_SRT;
     w->probing = d.balancer.policy == RLLB_BALANCE_PREQUAL;
+    w->wide = w->memory_size * (size_t)d.balancers > (1u << 20);
     w->see_held = d.balancer.oracle && !w->see_residual;
     rllb_env_i_trace_begin(w);
     status = rllb_env_flows_reset(w, d.seed);
