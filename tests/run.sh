@@ -91,6 +91,20 @@ wanted()
     done
 }
 
+# What takes longest starts first, so that no processor waits for another at the end.
+longest='compile/matrix compile/aarch64 meta/texts test_balancer_processes.asan test_balancer_model.asan test_study.asan
+    meta/symbols cli/train cli/tune test_balancer_guard test_balancer_policies.asan test_flows.asan cli/visualize'
+longest_first()
+{
+    awk -v list="$longest" '
+        BEGIN { n = split(list, order, /[ \n]+/) }
+        { all[NR] = $0; there[$0] = 1 }
+        END {
+            for (i = 1; i <= n; i++) if (order[i] in there) { print order[i]; delete there[order[i]] }
+            for (i = 1; i <= NR; i++) if (all[i] in there) print all[i]
+        }'
+}
+
 rm -rf "$logs"
 mkdir -p "$logs" || exit 1
 begin=$(now)
@@ -122,7 +136,7 @@ if ! sanitizer_works -fsanitize=thread; then
 fi
 rm -f "$logs"/try*
 
-jobs=$(jobs_all | wanted)
+jobs=$(jobs_all | wanted | longest_first)
 if [ -z "$jobs" ]; then
     echo "make test: no job's name contains: $ONLY" >&2
     exit 2
@@ -134,7 +148,7 @@ if [ -n "$ONLY" ]; then
 fi
 echo "building the tests (log: $logs/build.log)"
 # shellcheck disable=SC2086
-if ${MAKE:-make} -k -j "$JOBS" $without ${targets:-all} >"$logs/build.log" 2>&1; then
+if ${MAKE:-make} -k -j "$JOBS" $without STRICT=-Werror ${targets:-all} >"$logs/build.log" 2>&1; then
     printf '%-28s %5d passed %3d failed %11s %6s s\n' build 1 0 '' "$(seconds_since "$begin")"
     echo "1 0 0" >"$logs/build.count"
 else

@@ -25,7 +25,7 @@ arm() # test, its optimisation, a pattern of tests that are left out
     check "$name runs on aarch64" qemu-aarch64 "$work/$name" $only && echo "$name: $(echo "$output" | tail -n 1)"
 }
 
-arm test_rllb '-O1 -DRLLB_STATIC'
+arm test_rllb '-O1'
 arm test_balancer_kernels -O1
 arm test_env '-O1 -DRLLB_NO_SIMD' table_of
 arm test_nn_kernels '-O1 -DRLLB_NO_SIMD'

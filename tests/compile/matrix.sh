@@ -4,8 +4,8 @@
 # compilation counts once.
 # Prints only what fails. A part: sh tests/compile/matrix.sh clang (lines of the plan that contain the word).
 #
-# The kernels are most of the work. They are parsed wherever something could depend on them, translated by every
-# compiler once, and left out (RLLB_NO_SIMD, RLLB_NN_NO_SIMD) where only the rest is asked about.
+# The kernels are most of the work. They are parsed in every language and standard, translated by every compiler once,
+# and left out (RLLB_NO_SIMD, RLLB_NN_NO_SIMD) where only the rest is asked about.
 
 cd "$(dirname "$0")/../.." || exit 1
 . tests/check.sh
@@ -56,7 +56,8 @@ for a in $headers; do
     done
 done
 
-# What compiles the unit tests there optimises every header there, and warnings are errors; here the other one does.
+# What compiles the unit tests translates all kernels there and optimises every header, and warnings are errors; here
+# the other one does: the template of the kernels is the same for all of them, so one set is optimised.
 case ${CC:-cc} in *clang*) optimised=gcc builds_tests=clang ;; *) optimised=clang builds_tests=gcc ;; esac
 lean='-DRLLB_NO_SIMD -DRLLB_NN_NO_SIMD'
 
@@ -70,28 +71,36 @@ compiler() # name of the compiler, its command, standards
     fi
     base="$command -I. $warn"
     first=$1
-    if [ "$name" = $optimised ]; then level=-O2; else level=-O0; fi
     for std in "$@"; do
         for h in $headers; do
             n=$(basename "$h" .h)
             job "$h declarations, $name $std" "$base -std=$std -fsyntax-only $work/$n.declared.c"
-            job "$h implementation, $name $std" "$base -std=$std -fsyntax-only $work/$n.alone.c"
+            if [ "$std" = "$first" ]; then
+                job "$h implementation, $name $std" "$base -std=$std -fsyntax-only $work/$n.alone.c"
+            fi
         done
+        if [ "$std" != "$first" ]; then
+            job "all implementations, $name $std" "$base -std=$std -fsyntax-only $work/unit_impl.c"
+        fi
     done
     for h in $headers; do
         n=$(basename "$h" .h)
-        job "$h declared, then implemented twice, $name" "$base -std=$first -fsyntax-only $work/$n.after.c"
-        job "$h static, twice, $name" "$base -std=$first -fsyntax-only -DRLLB_STATIC $work/$n.twice.c"
+        job "$h declared, then implemented twice, $name" "$base -std=$first -fsyntax-only $lean $work/$n.after.c"
+        job "$h static, twice, $name" "$base -std=$first -fsyntax-only -DRLLB_STATIC $lean $work/$n.twice.c"
         job "$h without malloc, $name" "$base -std=$first -fsyntax-only -DRLLB_NO_MALLOC $lean $work/$n.alone.c"
     done
-    job "two units linked and run, $name $level" \
-        "$base -std=$first $level $work/unit_main.c $work/unit_impl.c -o $work/$name.units -lm && $work/$name.units"
+    if [ "$name" = $optimised ]; then
+        job "all implementations optimised, $name" "$base -std=$first -O2 $lean -c $work/unit_impl.c -o $work/$name.o"
+    fi
+    if [ "$name" = $builds_tests ]; then kernels=$lean; else kernels=''; fi
+    job "two units linked and run, $name" \
+        "$base -std=$first $kernels $work/unit_main.c $work/unit_impl.c -o $work/$name.units -lm && $work/$name.units"
     case $name in gcc) form=order ;; clang++) form=order_after ;; *) return ;; esac
-    job "static in two units linked and run, $name" "$base -std=$first $lean $work/static_main.c \
+    job "static in two units linked and run, $name" "$base -std=$first -O1 $lean $work/static_main.c \
 $work/static_other.c -o $work/$name.static -lm && $work/$name.static"
     i=1
     while [ $i -le $orders ]; do
-        job "$form $i, $name" "$base -std=$first -fsyntax-only $work/${form}_$i.c"
+        job "$form $i, $name" "$base -std=$first -fsyntax-only $lean $work/${form}_$i.c"
         i=$((i + 1))
     done
 }
@@ -115,7 +124,7 @@ done
 # The ground floor's tests are C++ too.
 if have g++; then
     job "tests/test_rllb.c as C++11, g++" \
-        "g++ -x c++ -std=c++11 -I. -Itests $warn tests/test_rllb.c -o $work/cpp_rllb -lm && $work/cpp_rllb"
+        "g++ -x c++ -std=c++11 -O1 -I. -Itests $warn $lean tests/test_rllb.c -o $work/cpp_rllb -lm && $work/cpp_rllb"
 fi
 
 # Runs the plan, JOBS at a time; each leaves a file when it fails.
