@@ -32,16 +32,16 @@ COMPILE = $(CC) $(STD) $(INCLUDE) $(CPPFLAGS) -MMD -MP
 LINK = $(LDFLAGS) -lm -pthread $(LDLIBS)
 
 # The implementation of the headers is compiled once for each configuration, and every example and test is linked with
-# it: their own RLLB_IMPLEMENTATION finds the work done. (So does -I. alone, by hand: there it does the work.) A test
-# that looks inside defines RLLB_STATIC instead, and has a copy of its own, without what it does not call.
+# it: their own RLLB_IMPLEMENTATION finds the work done, and does it where a file is compiled by hand. A test that looks
+# inside defines RLLB_STATIC instead, and has a copy of its own, when optimised without what it does not call.
 LINKED := -DRLLB_I_DONE -DRLLB_NN_I_DONE -DRLLB_ENV_I_DONE
-inside := $(patsubst tests/%.c,%,$(shell grep -l '^\#define RLLB_STATIC' tests/*.c tests/fuzz/*.c 2>/dev/null))
+inside := $(basename $(notdir $(shell grep -l '^\#define RLLB_STATIC' tests/*.c tests/fuzz/*.c 2>/dev/null)))
 headers := rllb rllb_nn rllb_env
 
 # RLLB_I_ASAN is what rllb.h finds out for itself; rllb_nn.h and the tests ask for it where rllb.h is linked.
 ASAN := -g -fno-omit-frame-pointer -fsanitize=address,undefined -fno-sanitize-recover=all -DRLLB_I_ASAN=1
 TSAN := -O1 -g -fno-omit-frame-pointer -fsanitize=thread
-# Instrumented, five sets of kernels take half a minute to compile: one program has them all, the others the generic one.
+# Instrumented, five sets of kernels take half a minute to compile: one program has all, the others the generic one.
 GENERIC := -DRLLB_NO_SIMD -DRLLB_NN_NO_SIMD
 # What a test's own copy has of them when nothing is instrumented.
 KERNELS = $(if $(filter test_nn_kernels test_nn_golden% test_nn_sequences,$*),,-DRLLB_NN_NO_SIMD) \
@@ -57,7 +57,9 @@ endif
 units := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 threaded := $(foreach u,$(units),$(if $(findstring thread,$(u)),$(u)))
 fuzzers := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
-test_programs := $(units:%=build/test/%) \
+# What takes longest to compile comes first.
+long := $(filter %_kernels,$(units))
+test_programs := $(if $(NO_ASAN),,$(long:%=build/test/%.asan)) $(units:%=build/test/%) \
                  $(if $(NO_ASAN),,$(instrumented:%=build/test/%.asan) $(fuzzers:%=build/test/%)) \
                  $(if $(NO_TSAN),,$(threaded:%=build/test/%.tsan))
 
@@ -104,7 +106,7 @@ clean: ## remove build/; results in out/ stay
 .PHONY: all help test bench demo experiments fuzz analyze golden deps clean test-programs FORCE
 
 # Internal: all that tests/run.sh runs.
-test-programs: $(examples) $(test_programs)
+test-programs: $(test_programs) $(examples)
 
 # ---- how things are built ----------------------------------------------------------------------------------------
 
@@ -154,7 +156,7 @@ build/bench_nn_nosimd: bench/bench_nn.c build/flags build/common/lib.a
 	$(COMPILE) -MF build/bench_nn_nosimd.d $(WARN) $(CFLAGS) -DRLLB_NN_NO_SIMD $< build/common/lib.a -o $@ $(LINK)
 
 # Unit tests: with the headers optimised as a user would, under AddressSanitizer and UBSan, and under ThreadSanitizer.
-# The tests themselves need not be optimised much. Instrumented code makes gcc see conversions that nobody wrote, so only
+# Tests themselves need not be optimised much. Instrumented code makes gcc see conversions that nobody wrote, so only
 # the plain build takes warnings for errors.
 # $(1) suffix, $(2) flags, $(3) flags of a copy of its own, $(4) library, $(5) programs, $(6) folder
 define unit_tests
