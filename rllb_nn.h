@@ -2399,8 +2399,9 @@ int32_t rllb_nn_best(const rllb_nn_net *net, rllb_nn_work *work, const float *x,
     if (net->gru >= 0) memset(work->h, 0, rllb_nn_tensor_floats(1, net->desc.gru) * sizeof(float));
     rllb_i_load_x(net, work, x, 1, 1);
     rllb_i_net_forward(net, work, steps);
-    /* A single row in panels is a plain array, and V - mean A does not change which Q is largest. */
+    /* A single row in panels is a plain array, and V - mean A does not change which Q of a head is largest. */
     n = net->desc.outputs;
+    if (net->value >= 0 && net->desc.heads > 1) rllb_i_duel(net, work, work->y[net->last], 1);
     return rllb_i_argmax(work->y[net->last], mask, n);
 }
 
