@@ -2932,24 +2932,28 @@ RLLB_I_APART static int32_t rllb_i_choose(rllb_balancer *b, rllb_i_mind *m)
     return rllb_i_scan(b, m, m->scale, false);
 }
 
-/* The reply to serve by, or -1 if fewer than two are left. */
+/* The reply to serve by, or -1 if fewer than two are left. The cold go by latency, the hot come after them and go by
+   in-flight number: bits of one order for both. Nothing here branches on what is chance. */
 static int32_t rllb_i_best_reply(rllb_balancer *b, const rllb_i_mind *m)
 {
     int32_t i, kept = 0, best = 0;
+    uint32_t least = UINT32_MAX;
 
     for (i = 0; i < b->replies; i++) {
-        rllb_i_reply *r = &b->reply[i];
-        bool good = r->server < b->used && r->uses < b->desc.reuse && !(b->now_s - r->at_s > (double)b->desc.reply_s);
-        if (good && m->scale[r->server] < INFINITY) b->reply[kept++] = *r;
+        rllb_i_reply r = b->reply[i];
+        int old = b->now_s - r.at_s > (double)b->desc.reply_s;
+        b->reply[kept] = r;
+        kept += (r.server < b->used) & (r.uses < b->desc.reuse) & !old & (m->scale[r.server] < INFINITY);
     }
     b->replies = kept;
-    if (kept < 2) return -1;
-    for (i = 1; i < kept; i++) {
-        const rllb_i_reply *r = &b->reply[i], *old = &b->reply[best];
-        bool hot = r->in_flight > b->hot_above, old_hot = old->in_flight > b->hot_above;
-        if (hot != old_hot ? old_hot : hot ? r->in_flight < old->in_flight : r->latency_s < old->latency_s) best = i;
+    for (i = 0; i < kept; i++) {
+        const rllb_i_reply *r = &b->reply[i];
+        uint32_t hot = r->in_flight > b->hot_above, number = (uint32_t)rllb_i_bits_of(r->in_flight + 0.0f);
+        uint32_t rank = hot << 31 | (number & (0 - hot)) | ((uint32_t)rllb_i_bits_of(r->latency_s + 0.0f) & (hot - 1));
+        best = rank < least ? i : best;
+        least = rank < least ? rank : least;
     }
-    return best;
+    return kept < 2 ? -1 : best;
 }
 
 RLLB_I_APART static int32_t rllb_i_prequal(rllb_balancer *b, rllb_i_mind *m)
