@@ -86,7 +86,7 @@ static bool equal(const float *a, const float *b, size_t n)
     return true;
 }
 
-/* ---- sequences ------------------------------------------------------------------------------------------------------ */
+/* ---- sequences --------------------------------------------------------------------------------------------- */
 
 /* Whether output o of a row of so many items, of which n are there, is one. */
 static bool is_there(const rllb_nn_net_desc *d, int32_t o, int32_t items, int32_t n)
@@ -221,7 +221,7 @@ TEST(sequences_and_sets)
     for (set = 0; set < 3; set++) free(bits[set].data);
 }
 
-/* ---- batches -------------------------------------------------------------------------------------------------------- */
+/* ---- batches ----------------------------------------------------------------------------------------------- */
 
 static void lay(fixture *f, const char *name, float *to)
 {
@@ -303,7 +303,7 @@ static void learner_space(rllb_nn_space *s, const char *which)
     s->agent_id = strcmp(which, "flat") == 0;
 }
 
-/* ---- the mixer and the value-based learners ------------------------------------------------------------------------- */
+/* ---- the mixer and the value-based learners ---------------------------------------------------------------- */
 
 static const char *const hyper_names[RLLB_I_HYPERS] = { "w1", "b1", "w2", "v" };
 
@@ -502,7 +502,7 @@ TEST(value_based_updates)
     }
 }
 
-/* ---- soft actor-critic ---------------------------------------------------------------------------------------------- */
+/* ---- soft actor-critic ------------------------------------------------------------------------------------- */
 
 static rllb_nn_sac_desc sac_desc(const char *name)
 {

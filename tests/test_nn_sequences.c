@@ -13,7 +13,7 @@
 #include "test.h"
 #include "test_nn.h"
 
-/* ---- the slow network ----------------------------------------------------------------------------------------------- */
+/* ---- the slow network -------------------------------------------------------------------------------------- */
 
 enum { WIDE = 48, STEPS = 6, ROWS = 5, ITEMS = 9 };
 
@@ -230,7 +230,7 @@ static void slow_set(const slow *s, const double *in, int32_t items, int32_t cou
     dense(s, COMMON, 1, y, first, d->outputs, NULL, false, d->output_activation, out + items * d->item_outputs);
 }
 
-/* ---- problems ------------------------------------------------------------------------------------------------------- */
+/* ---- problems ---------------------------------------------------------------------------------------------- */
 
 typedef struct problem {
     int32_t rows, steps, items, burn, wide, width, states;
@@ -389,7 +389,7 @@ static double relative(const double *is, const double *should, size_t n)
     return sqrt(sum) / (sqrt(size) + 1e-12);
 }
 
-/* ---- numeric gradients ---------------------------------------------------------------------------------------------- */
+/* ---- numeric gradients ------------------------------------------------------------------------------------- */
 
 /* Shapes with every kind of layer, wide and narrow, of every activation; and the size of the problem to be put. */
 typedef struct shape {
@@ -605,7 +605,7 @@ TEST(gradients)
     NOTE("worst: y %.1e, state %.1e, by parameters %.1e, by inputs %.1e", worst[0], worst[1], worst[2], worst[3]);
 }
 
-/* ---- what holds bit for bit ----------------------------------------------------------------------------------------- */
+/* ---- what holds bit for bit -------------------------------------------------------------------------------- */
 
 /* Equal as numbers: 0 and -0 are. */
 static bool equal(const float *a, const float *b, size_t n)
@@ -955,7 +955,7 @@ TEST(best_of_dueling_heads)
     rllb_nn_net_destroy(net);
 }
 
-/* ---- rings ---------------------------------------------------------------------------------------------------------- */
+/* ---- rings ------------------------------------------------------------------------------------------------- */
 
 /* Everything that no finished episode and not the one that goes on has written: NaN, and flags and owners that are
    wrong. */
