@@ -332,7 +332,7 @@ static const tuning tunings[TASKS][FAMILIES] = {
     { { 20000, 3e-3, 0.99, 1, 0, 0, 0.05, 32, 16, 16, 0, 9, 16, 4500, 100, 8000 },
       { 20000, 3e-3, 0.99, 1, 0.3, 0.02, 0, 32, 16, 16, 0, 9, 200, 4500, 1, 1 } },
     { { 20000, 1e-3, 0.99, 1, 0, 0, 0.02, 64, 32, 64, 1, 1, 10, 20000, 100, 5000 },
-      { 15000, 1e-3, 0.99, 1, 0.3, 0.01, 0, 64, 32, 64, 1, 1, 500, 20000, 1, 1 } },
+      { 10000, 1e-3, 0.99, 0.1, 0.5, 0.02, 0, 64, 32, 64, 1, 1, 500, 20000, 1, 1 } },
     { { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 },
       { 8000, 1e-3, 0.98, 0.2, -1, 0.01, 0, 64, 32, 64, 1, 1, 500, 20000, 1, 1 } },
     { { 9600, 2e-3, -1, 40, 0, 0, 0.05, 32, 16, 16, 0, 8, 16, 8000, 100, 4800 },
@@ -1431,6 +1431,24 @@ static bool draw_returns(scene *s)
     return ok;
 }
 
+/* Whole decades around all of the curves. */
+static void decades(ex_axis *axis, const ex_series *series, int32_t count)
+{
+    double low = INFINITY, high = 0;
+    int32_t i, k;
+
+    for (i = 0; i < count; i++) {
+        for (k = 0; k < series[i].count; k++) {
+            if (series[i].low[k] > 0) low = fmin(low, series[i].low[k]);
+            if (series[i].high[k] > 0) high = fmax(high, series[i].high[k]);
+        }
+    }
+    axis->logarithmic = true;
+    if (!(low <= high)) return;
+    axis->low = pow(10, floor(log10(low)));
+    axis->high = pow(10, floor(log10(high)) + 1);
+}
+
 /* Entropy against its target, and the temperature that keeps it there. */
 static bool draw_entropy(scene *s)
 {
@@ -1471,7 +1489,7 @@ static bool draw_entropy(scene *s)
     line[0].references = &mark;
     line[0].reference_count = 1;
     line[1].title = "Temperature";
-    line[1].y.logarithmic = true;
+    decades(&line[1].y, series[1], n);
     figure.title = tasks[t].title;
     figure.subtitle = "soft actor-critic: the temperature is learnt so that the entropy keeps to its target; median "
                       "and quartiles of the seeds";
