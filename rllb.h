@@ -4282,11 +4282,7 @@ static void rllb_i_put_real(rllb_i_teller *t, double v, int32_t digits)
         rllb_i_put_whole(t, -places);
     }
     if (unit > 1) rllb_i_tell_byte(t, '.');
-    while (unit > 1) {
-        rest %= unit;
-        unit /= 10;
-        rllb_i_tell_byte(t, (char)('0' + rest / unit));
-    }
+    for (unit /= 10; unit > 0; unit /= 10) rllb_i_tell_byte(t, (char)('0' + rest / unit % 10));
 }
 
 /* Bytes of the UTF-8 character that text begins with, 0 if it is none. */

@@ -1232,8 +1232,10 @@ static rllb_env_cluster *rllb_env_i_cluster_layout(const rllb_env_cluster_desc *
     size_t e = (size_t)d->environments, n = (size_t)d->servers, i;
     size_t steps = d->traffic == RLLB_ENV_TRACE ? (size_t)rllb_env_trace_steps(d->trace, d->trace_step_s) : 0;
     rllb_env_cluster counted, *real = (rllb_env_cluster *)rllb_carve(c, 1, sizeof *real);
-    rllb_env_cluster *env = real ? real : &counted;
+    rllb_env_cluster *env = real;
 
+    memset(&counted, 0, sizeof counted);
+    if (!env) env = &counted;
     env->rate = (float *)rllb_carve(c, n, sizeof(float));
     env->series = (double *)rllb_carve(c, steps, sizeof(double));
     env->series_steps = (int32_t)steps;
@@ -2551,6 +2553,7 @@ static void rllb_env_i_arrive(rllb_env_flows *w)
     int32_t flow = w->free_flow;
     double hop_s = 0;
 
+    if (flow < 0) memset(&none, 0, sizeof none);
     f = flow >= 0 ? &w->flow[flow] : &none;
     if (rllb_env_i_by_rows(w)) f->work = w->desc.trace->work[w->trace_row] * w->trace_scale;
     else f->work = rllb_env_i_work_draw(w);
@@ -2901,9 +2904,11 @@ static rllb_env_flows *rllb_env_i_flows_layout(const rllb_env_flows_desc *d, rll
     size_t n = (size_t)d->count, m = (size_t)d->balancers, flows = (size_t)d->flows_max, i;
     size_t stations = d->io > 0 ? 2 * n : n, leaves = 1, size = rllb_balancer_size(&d->balancer);
     rllb_env_flows counted, *real = (rllb_env_flows *)rllb_carve(c, 1, sizeof *real);
-    rllb_env_flows *w = real ? real : &counted;
+    rllb_env_flows *w = real;
     unsigned char *memory;
 
+    memset(&counted, 0, sizeof counted);
+    if (!w) w = &counted;
     while (leaves < stations) leaves *= 2;
     w->stations = (int32_t)stations;
     w->leaves = (int32_t)leaves;
@@ -2915,7 +2920,7 @@ static rllb_env_flows *rllb_env_i_flows_layout(const rllb_env_flows_desc *d, rll
     w->server = (rllb_env_server_desc *)rllb_carve(c, n, sizeof *w->server);
     w->told = (rllb_server_desc *)rllb_carve(c, n, sizeof *w->told);
     w->events = (rllb_env_event *)rllb_carve(c, (size_t)d->event_count, sizeof *w->events);
-    w->balancer = (rllb_balancer **)rllb_carve(c, m, sizeof *w->balancer);
+    w->balancer = (rllb_balancer **)rllb_carve(c, m, sizeof(rllb_balancer *));
     w->memory = (unsigned char **)rllb_carve(c, m, sizeof *w->memory);
     rllb_env_i_heaps_layout(d, c, real ? real->station : NULL);
     for (i = 0; i < m; i++) {

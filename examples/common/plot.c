@@ -322,14 +322,30 @@ static void scale_range(scale *s, const ex_axis *axis, range r, double margin)
     if (!axis->logarithmic && r.high <= 0 && s->high > 0) s->high = 0;
 }
 
+/* 1, 2 and 5 times powers of ten on a logarithmic scale; how many there are. */
+static int32_t fine_ticks(scale *s)
+{
+    static const double parts[3] = { 0, 0.30102999566398120, 0.69897000433601880 };
+    int32_t count = 0, i;
+    double power;
+
+    for (power = floor(s->low); power <= s->high; power++) {
+        for (i = 0; i < 3 && count < EX_TICKS_MAX; i++) {
+            double at = power + parts[i];
+            if (at >= s->low - 1e-9 && at <= s->high + 1e-9) s->ticks[count++] = at;
+        }
+    }
+    return count;
+}
+
 static void scale_ticks(scale *s, double pixels, double apart, bool whole)
 {
     int32_t wanted = (int32_t)clamp(pixels / apart, 2, 8);
 
     s->tick_count = ex_ticks(s->low, s->high, wanted, whole || s->logarithmic, s->ticks, &s->step);
-    if (s->logarithmic && s->tick_count < 2) { /* less than two powers of ten: any nice exponents */
-        s->tick_count = ex_ticks(s->low, s->high, wanted, false, s->ticks, &s->step);
-    }
+    if (!s->logarithmic || s->high - s->low >= 2) return;
+    s->tick_count = fine_ticks(s);
+    if (s->tick_count < 2) s->tick_count = ex_ticks(s->low, s->high, wanted, false, s->ticks, &s->step);
 }
 
 static const char *scale_text(const scale *s, int32_t i, char out[32])
