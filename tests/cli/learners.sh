@@ -47,8 +47,8 @@ one_line 2 'not an option' $learners out
         schema learners "$work/halves/results.json"
         rm -rf "$work/halves"
     }
-    again "values of two agents" 1000 500 --task two-step,matrix --algo iql,vdn,qmix,sac --seeds 1
-    there "values of two agents" "$work/whole/two-step.png" "$work/whole/matrix.png" \
+    again "values of two agents" 1000 500 --task two-step --algo iql,vdn,qmix,sac --seeds 1
+    there "values of two agents" "$work/whole/two-step.png" \
         "$work/whole/two-step-entropy.png" "$work/whole/history.csv" "$work/whole/results.json"
     rm -rf "$work/whole"
     again "recurrent" 1000 500 --task memory --net recurrent --algo iql,sac,sac-released --seeds 1 --learn-every 27
@@ -60,7 +60,7 @@ one_line 2 'not an option' $learners out
     again "sets" 960 480 --task set --algo iql,vdn,sac --net all --seeds 1 --learn-every 40
     rm -rf "$work/whole"
 
-    some='--quiet --task two-step,memory --algo iql --net recurrent --seeds 3 --steps 1500'
+    some='--quiet --task two-step,memory --algo iql --net recurrent --seeds 3 --steps 1000'
     check "a few runs" $learners $some --jobs 1 --out "$work/one"
     check "the same again" $learners $some --jobs 3 --out "$work/three"
     same "one process or three" "$work/one" "$work/three"
@@ -72,7 +72,7 @@ one_line 2 'not an option' $learners out
     says "tables" 'IQL, feed-forward'
 
     # Killed without a word, and by Ctrl-C (in the middle of episodes), and taken up again.
-    long='--quiet --task cartpole,pendulum --algo sac,iql --seeds 1 --steps 4000 --save-every 1'
+    long='--quiet --task cartpole,pendulum --algo sac --seeds 1 --steps 3000 --check-every 250 --save-every 1'
     check "a longer run" $learners $long --out "$work/long"
     $learners $long --jobs 2 --out "$work/killed" >/dev/null 2>&1 &
     pid=$!
@@ -90,7 +90,12 @@ one_line 2 'not an option' $learners out
 
     $learners $long --save-every 1000 --jobs 2 --out "$work/stopped" >"$work/log" 2>&1 &
     pid=$!
-    sleep 0.7
+    tries=0
+    while [ ! -d "$work/stopped/runs" ] && [ $tries -lt 400 ]; do
+        sleep 0.05
+        tries=$((tries + 1))
+    done
+    sleep 0.2
     kill -INT $pid
     wait $pid
     status=$?
