@@ -89,7 +89,7 @@
                   rllb_policy_choose, _reset                                            owner
                   rllb_balance_*, rllb_balancer_desc_default, _size, _shared_size       const (no object)
                   rllb_balancer_init, _create, _destroy                                 setup
-                  rllb_balancer_pick, _pick_other, _done, _sample, _report, _probe      worker
+                  rllb_balancer_pick, _pick_other, _done, _sample, _report, _probe, _expect    worker
                   rllb_balancer_tick, _observe, _act, _reward*, _add, _remove, _set_*,
                   _resync, _query, _server, _servers, _counters, _metrics               keeper
               "worker": one thread at a time per handle; handles that share a block are used at once by as many threads
@@ -643,6 +643,9 @@ RLLB_API int32_t rllb_balancer_pick_other(rllb_balancer *b, const int32_t *tried
    request ends but gives no sample. */
 RLLB_API rllb_status rllb_balancer_done(rllb_balancer *b, int32_t server, double started_s, double now_s,
                                         rllb_outcome outcome);
+/* A hint that changes nothing: soon this handle will pick (server -1), or a request will end at that server. What that
+   touches is fetched into the cache meanwhile; worth it where many balancers together are larger than a cache. */
+RLLB_API void rllb_balancer_expect(const rllb_balancer *b, int32_t server);
 /* A flow is still running after elapsed_s: a sample of its duration so far. */
 RLLB_API rllb_status rllb_balancer_sample(rllb_balancer *b, int32_t server, double elapsed_s, double now_s);
 
@@ -3130,20 +3133,20 @@ static int32_t rllb_i_take(rllb_balancer *b, int32_t s)
     return s;
 }
 
-/* For simulators, which know what comes next: fetches what a pick, or the end of a request at `server`, will touch. */
-static RLLB_I_ALWAYS_INLINE void rllb_i_expect_end(const rllb_balancer *b, int32_t server)
+void rllb_balancer_expect(const rllb_balancer *b, int32_t server)
 {
-    RLLB_I_PREFETCH(&b->own[server]);
-    RLLB_I_PREFETCH(&b->mine[server]);
-}
+    uint64_t at;
 
-static RLLB_I_ALWAYS_INLINE void rllb_i_expect_pick(const rllb_balancer *b)
-{
-    uint64_t at = b->logged > b->scanned + 4 ? b->logged - 4 : b->scanned;
-
+    if (!b || server >= b->desc.capacity) return;
+    if (server >= 0) {
+        RLLB_I_PREFETCH(&b->own[server]);
+        RLLB_I_PREFETCH(&b->mine[server]);
+        return;
+    }
     if (!b->scanned_by) return;
+    at = b->logged > b->scanned + 4 ? b->logged - 4 : b->scanned;
     for (; at != b->logged; at++) {
-        int32_t server = b->log[at % RLLB_I_LOG];
+        server = b->log[at % RLLB_I_LOG];
         RLLB_I_PREFETCH(&b->own[server]);
         RLLB_I_PREFETCH(&b->scanned_by[server]);
     }

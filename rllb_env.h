@@ -2272,7 +2272,7 @@ static void rllb_env_i_turn(rllb_env_flows *w)
 static void rllb_env_i_arrival_next(rllb_env_flows *w, bool first)
 {
     w->next_balancer = w->desc.balancers > 1 ? rllb_rng_below(&w->edges, w->desc.balancers) : 0;
-    if (w->wide && !first) rllb_i_expect_pick(w->balancer[w->next_balancer]);
+    if (w->wide && !first) rllb_balancer_expect(w->balancer[w->next_balancer], -1);
     w->gap_at_s = w->info.now_s;
     if (!rllb_env_i_by_rows(w)) {
         w->gap = rllb_rng_exponential(&w->arrivals, 1);
@@ -2483,7 +2483,7 @@ static void rllb_env_i_station_end(rllb_env_flows *w)
     int32_t station = rllb_env_i_due_first(w), flow, j;
     rllb_env_i_station *s = &w->station[station];
 
-    if (w->wide && !w->disks) rllb_i_expect_end(w->balancer[s->heap[0].balancer], station);
+    if (w->wide && !w->disks) rllb_balancer_expect(w->balancer[s->heap[0].balancer], station);
     rllb_env_i_advance(s, w->info.now_s);
     flow = rllb_env_i_served(s);
     if (s->waiting) rllb_env_i_unqueue(w, s);
