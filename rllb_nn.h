@@ -901,6 +901,10 @@ struct rllb_nn_kernels {
                         const float *bias, float slope, int accumulate);
     void (*multiply_tn)(const float *a, const float *b, float *c, int32_t m, int32_t n, int32_t depth,
                         const float *bias, float slope, int accumulate);
+    void (*slice_nn)(const float *a, int32_t a_rows, const float *b, int32_t b_rows, float *c, int32_t c_rows,
+                     int32_t m, int32_t n, int32_t depth, const float *bias, float slope, int accumulate);
+    void (*slice_tn)(const float *a, int32_t a_rows, const float *b, int32_t b_rows, float *c, int32_t c_rows,
+                     int32_t m, int32_t n, int32_t depth, const float *bias, float slope, int accumulate);
     void (*vector)(const float *x, const float *w, const float *bias, float *y, int32_t in, int32_t out, float slope);
     void (*dots)(const float *x, int32_t rows, int32_t in, const float *w, const float *bias, float *y, int32_t out);
     void (*transpose)(const float *s, int32_t rows, int32_t cols, float *t);
@@ -912,10 +916,10 @@ struct rllb_nn_kernels {
                  float *inverse);
     void (*norm_back)(float *d, const float *n, int32_t rows, int32_t cols, const float *gain, const float *inverse,
                       float *gain_grad, float *shift_grad);
-    void (*gru)(float *gates, const float *h_gates, float *h, float *y, float *given, float *before, ptrdiff_t panel,
-                int32_t rows, int32_t panels);
-    void (*gru_back)(float *gates, const float *given, const float *before, const float *dy, float *d_state_gates,
-                     ptrdiff_t panel, float *dh, float *dh_gates, int32_t rows, int32_t panels);
+    void (*gru)(float *gates, ptrdiff_t gates_panel, const float *h_gates, float *h, float *y, float *given,
+                ptrdiff_t panel, int32_t rows, int32_t panels);
+    void (*gru_back)(float *gates, float *given, const float *before, ptrdiff_t before_panel, const float *dy,
+                     ptrdiff_t panel, float *dh, int32_t rows, int32_t panels);
     float (*square_sum)(const float *x, size_t n);
     void (*blend)(float *to, const float *from, size_t n, float share);
     void (*descend)(const rllb_i_descent *c, float *p, const float *g, float *m, float *v, size_t n);
@@ -1280,10 +1284,12 @@ struct rllb_nn_work {
     float *d[RLLB_I_LAYERS_MAX];           /* gradient by y */
     float *dx, *transposed;                /* gradient by x; room for the largest weights */
     int32_t *greatest;                     /* pool: which item, [rows][width] */
-    /* GRU, by steps x sequences: gates r, z, n (and gradients by them), what the state gave to n, the state before. */
-    float *gates, *given, *before, *d_state_gates;
-    /* GRU, one step: the state, what it gives to the gates, and gradients by both. */
-    float *h, *h_gates, *dh, *dh_gates;
+    /* GRU, by steps x sequences (gates: of one step without training): gates r, z, n and what the state gave to n; then
+       gradients by them. */
+    float *gates, *given;
+    /* GRU, one step: the first state, the state, what it gives to the gates, gradient by it. */
+    float *start, *h, *h_gates, *dh;
+    bool from_zero; /* the first state is zero */
     void *block;
 };
 
@@ -1822,15 +1828,13 @@ static rllb_nn_work *rllb_i_work_layout(const rllb_nn_net *net, int32_t rows, in
         if (back > largest) largest = back;
         if (l->kind != RLLB_I_LAYER_GRU) continue;
         if (!l->item) sequences = rows;
-        w.gates = (float *)rllb_carve(c, rllb_nn_tensor_floats(mine, wide), sizeof(float));
+        w.gates = (float *)rllb_carve(c, rllb_nn_tensor_floats(train ? mine : sequences, wide), sizeof(float));
         w.h = (float *)rllb_carve(c, rllb_nn_tensor_floats(sequences, l->out), sizeof(float));
         w.h_gates = (float *)rllb_carve(c, rllb_nn_tensor_floats(sequences, wide), sizeof(float));
         if (!train) continue;
         w.given = (float *)rllb_carve(c, floats, sizeof(float));
-        w.before = (float *)rllb_carve(c, floats, sizeof(float));
-        w.d_state_gates = (float *)rllb_carve(c, rllb_nn_tensor_floats(mine, wide), sizeof(float));
+        w.start = (float *)rllb_carve(c, rllb_nn_tensor_floats(sequences, l->out), sizeof(float));
         w.dh = (float *)rllb_carve(c, rllb_nn_tensor_floats(sequences, l->out), sizeof(float));
-        w.dh_gates = (float *)rllb_carve(c, rllb_nn_tensor_floats(sequences, wide), sizeof(float));
     }
     if (train) w.dx = (float *)rllb_carve(c, rllb_nn_tensor_floats(x_rows, x_cols), sizeof(float));
     if (train) w.transposed = (float *)rllb_carve(c, largest, sizeof(float));
@@ -2041,27 +2045,42 @@ static void rllb_i_spread(const rllb_nn_work *work, float *set, float *item, int
 }
 
 /* Cho et al. 2014 with PyTorch's place of the reset gate: r = s(W_r x + U_r h), z = s(W_z x + U_z h),
-   n = tanh(W_n x + r (U_n h)), h' = (1 - z) n + z h; every product with a bias. The inputs' part of all steps is one
-   product. */
+   n = tanh(W_n x + r (U_n h)), h' = (1 - z) n + z h; every product with a bias. */
 static void rllb_i_gru_forward(const rllb_nn_net *net, rllb_nn_work *work, int32_t n, int32_t steps)
 {
     const rllb_nn_kernels *k = net->k;
     const rllb_i_layer *l = &net->layer[n];
     int32_t all = l->item ? work->now_rows * work->now_items : work->now_rows, rows = all / steps, t;
-    int32_t panels = rllb_i_panels(l->out), wide = 3 * panels * RLLB_NN_PANEL;
-    const float *x = l->input < 0 ? work->x : work->y[l->input], *w = net->data + l->weight;
-    const float *u = net->data + l->state_weight, *bias = net->data + l->state_bias;
-    ptrdiff_t step = (ptrdiff_t)rows * RLLB_NN_PANEL;
+    int32_t panels = rllb_i_panels(l->out), wide = 3 * panels * RLLB_NN_PANEL, kept = work->train ? all : rows;
+    const float *x = l->input < 0 ? work->x : work->y[l->input], *w = net->data + l->weight, *b = net->data + l->bias;
+    const float *u = net->data + l->state_weight, *state_bias = net->data + l->state_bias;
+    ptrdiff_t step = (ptrdiff_t)rows * RLLB_NN_PANEL, panel = (ptrdiff_t)all * RLLB_NN_PANEL;
 
-    if (all == 1) k->vector(x, w, net->data + l->bias, work->gates, l->in, wide, 1);
-    else k->multiply_nn(x, w, work->gates, all, wide, l->in, net->data + l->bias, 1, 0);
+    if (work->train) memcpy(work->start, work->h, rllb_nn_tensor_floats(rows, l->out) * sizeof(float));
     for (t = 0; t < steps; t++) {
-        if (rows == 1) k->vector(work->h, u, bias, work->h_gates, l->out, wide, 1);
-        else k->multiply_nn(work->h, u, work->h_gates, rows, wide, l->out, bias, 1, 0);
-        k->gru(work->gates + t * step, work->h_gates, work->h, work->y[n] + t * step,
-               work->train ? work->given + t * step : NULL, work->train ? work->before + t * step : NULL,
-               (ptrdiff_t)all * RLLB_NN_PANEL, rows, panels);
+        int32_t depth = t == 0 && work->from_zero ? 0 : l->out;
+        float *gates = work->gates + (work->train ? t * step : 0);
+        if (all == 1) k->vector(x, w, b, gates, l->in, wide, 1);
+        else k->slice_nn(x + t * step, all, w, l->in, gates, kept, rows, wide, l->in, b, 1, 0);
+        if (rows == 1) k->vector(work->h, u, state_bias, work->h_gates, l->out, wide, 1);
+        else k->slice_nn(work->h, rows, u, l->out, work->h_gates, rows, rows, wide, depth, state_bias, 1, 0);
+        k->gru(gates, (ptrdiff_t)kept * RLLB_NN_PANEL, work->h_gates, work->h, work->y[n] + t * step,
+               work->train ? work->given + t * step : NULL, panel, rows, panels);
     }
+}
+
+/* Gradient by the state's weights to `cols` columns of gates, by which the gradients are d. The state before a step is
+   what the step before gave, or what it all began with. */
+static void rllb_i_gru_by_state(const rllb_nn_net *net, const rllb_nn_work *work, int32_t n, int32_t rows, int32_t all,
+                                const float *d, int32_t cols, float *gradient)
+{
+    const rllb_nn_kernels *k = net->k;
+    int32_t out = net->layer[n].out;
+    bool zero = work->from_zero;
+
+    if (!zero) k->slice_tn(work->start, rows, d, all, gradient, out, out, cols, rows, NULL, 1, 0);
+    k->slice_tn(work->y[n], all, d + (size_t)rows * RLLB_NN_PANEL, all, gradient, out, out, cols, all - rows, NULL, 1,
+                !zero);
 }
 
 static void rllb_i_gru_backward(const rllb_nn_net *net, rllb_nn_work *work, int32_t n, int32_t steps, int32_t burn,
@@ -2070,28 +2089,32 @@ static void rllb_i_gru_backward(const rllb_nn_net *net, rllb_nn_work *work, int3
     const rllb_nn_kernels *k = net->k;
     const rllb_i_layer *l = &net->layer[n];
     int32_t all = l->item ? work->now_rows * work->now_items : work->now_rows, rows = all / steps, t, p;
-    int32_t panels = rllb_i_panels(l->out), wide = 3 * panels * RLLB_NN_PANEL;
+    int32_t panels = rllb_i_panels(l->out), padded = panels * RLLB_NN_PANEL, wide = 3 * padded;
     const float *x = l->input < 0 ? work->x : work->y[l->input];
-    size_t step = (size_t)rows * RLLB_NN_PANEL, panel = (size_t)all * RLLB_NN_PANEL;
+    size_t step = (size_t)rows * RLLB_NN_PANEL, panel = (size_t)all * RLLB_NN_PANEL, n_gate = 2 * (size_t)padded;
+    float *by_state = gradient + l->state_weight, *by_bias = gradient + l->bias, *u = work->transposed;
 
     memset(work->dh, 0, rllb_nn_tensor_floats(rows, l->out) * sizeof(float));
-    k->transpose(net->data + l->state_weight, l->out, wide, work->transposed);
+    k->transpose(net->data + l->state_weight, l->out, wide, u);
     for (t = steps - 1; t >= burn; t--) {
         size_t at = (size_t)t * step;
-        k->gru_back(work->gates + at, work->given + at, work->before + at, work->d[n] + at, work->d_state_gates + at,
-                    (ptrdiff_t)panel, work->dh, work->dh_gates, rows, panels);
-        if (t > burn) {
-            k->multiply_nn(work->dh_gates, work->transposed, work->dh, rows, l->out, wide, NULL, 1, 1);
-        }
+        k->gru_back(work->gates + at, work->given + at, t ? work->y[n] + at - step : work->start,
+                    (ptrdiff_t)(t ? panel : step), work->d[n] + at, (ptrdiff_t)panel, work->dh, rows, panels);
+        if (t == burn) break; /* nothing flows into the steps that only warm the state up, or into the first state */
+        k->slice_nn(work->gates + at, all, u, wide, work->dh, rows, rows, l->out, 2 * padded, NULL, 1, 1);
+        k->slice_nn(work->given + at, all, u + n_gate * RLLB_NN_PANEL, wide, work->dh, rows, rows, l->out, padded, NULL,
+                    1, 1);
     }
-    for (p = 0; burn > 0 && p < 3 * panels; p++) { /* nothing flows into the steps that only warm the state up */
+    for (p = 0; burn > 0 && p < 3 * panels; p++) {
         memset(work->gates + (size_t)p * panel, 0, (size_t)burn * step * sizeof(float));
-        memset(work->d_state_gates + (size_t)p * panel, 0, (size_t)burn * step * sizeof(float));
+        if (p < panels) memset(work->given + (size_t)p * panel, 0, (size_t)burn * step * sizeof(float));
     }
-    k->column_sums(work->gates, all, wide, gradient + l->bias);
-    k->column_sums(work->d_state_gates, all, wide, gradient + l->state_bias);
+    k->column_sums(work->gates, all, wide, by_bias);
+    memcpy(gradient + l->state_bias, by_bias, n_gate * sizeof(float));
+    k->column_sums(work->given, all, padded, gradient + l->state_bias + n_gate);
     k->multiply_tn(x, work->gates, gradient + l->weight, l->in, wide, all, NULL, 1, 0);
-    k->multiply_tn(work->before, work->d_state_gates, gradient + l->state_weight, l->out, wide, all, NULL, 1, 0);
+    rllb_i_gru_by_state(net, work, n, rows, all, work->gates, 2 * padded, by_state);
+    rllb_i_gru_by_state(net, work, n, rows, all, work->given, padded, by_state + n_gate * (size_t)l->out);
     if (!into) return;
     k->transpose(net->data + l->weight, l->in, wide, work->transposed);
     k->multiply_nn(work->gates, work->transposed, into, all, l->in, wide, NULL, 1, accumulate);
@@ -2233,6 +2256,7 @@ void rllb_nn_pass_forward(const rllb_nn_net *net, rllb_nn_work *work, const rllb
     h.data = work->h;
     h.rows = sequences;
     h.cols = net->desc.gru;
+    work->from_zero = !pass->state;
     if (net->gru >= 0 && pass->state) rllb_nn_tensor_load(&h, pass->state, (size_t)h.cols);
     else if (net->gru >= 0) memset(work->h, 0, rllb_nn_tensor_floats(sequences, h.cols) * sizeof(float));
     rllb_i_load_x(net, work, pass->x, rows, work->now_items);
@@ -2396,6 +2420,7 @@ int32_t rllb_nn_best(const rllb_nn_net *net, rllb_nn_work *work, const float *x,
 
     if (net->desc.item_inputs) return -1;
     steps = rllb_i_pass_enter(net, work, &pass);
+    work->from_zero = true;
     if (net->gru >= 0) memset(work->h, 0, rllb_nn_tensor_floats(1, net->desc.gru) * sizeof(float));
     rllb_i_load_x(net, work, x, 1, 1);
     rllb_i_net_forward(net, work, steps);
@@ -6656,13 +6681,14 @@ INLINE void NAME(tile)(const float *a, ptrdiff_t a_row, ptrdiff_t a_k, int32_t c
 }
 
 /* C[m][n] = from + op(A) B, B [depth][n]. transposed 0: A [m][depth]; 1: A [depth][m], whose tiles may not cross a
-   panel of A. k is cut so that the strip of B in use stays in the first-level cache; the order of summation does not
-   change by it. */
-INLINE void NAME(multiply)(int transposed, const float *a, const float *b, float *c, int32_t m, int32_t n,
-                           int32_t depth, const float *bias, float slope, int accumulate)
+   panel of A. Each may be some rows of a tensor with more of them: a_rows and so on. k is cut so that the strip of B in
+   use stays in the first-level cache; the order of summation does not change by it. */
+INLINE void NAME(multiply)(int transposed, const float *a, int32_t a_rows, const float *b, int32_t b_rows, float *c,
+                           int32_t c_rows, int32_t m, int32_t n, int32_t depth, const float *bias, float slope,
+                           int accumulate)
 {
-    enum { DEPTH_BLOCK = 128 };
-    ptrdiff_t b_panel = (ptrdiff_t)depth * 16, c_panel = (ptrdiff_t)m * 16;
+    enum { DEPTH_BLOCK = 64 };
+    ptrdiff_t a_panel = (ptrdiff_t)a_rows * 16, b_panel = (ptrdiff_t)b_rows * 16, c_panel = (ptrdiff_t)c_rows * 16;
     ptrdiff_t next_b = VW == 16 ? b_panel : VW, next_c = VW == 16 ? c_panel : VW;
     int32_t vectors = (n + 15) / 16 * PANEL_VECTORS, width, k, v, i;
 
@@ -6674,8 +6700,8 @@ INLINE void NAME(multiply)(int transposed, const float *a, const float *b, float
             float *cv = c + (v / PANEL_VECTORS) * c_panel + (v % PANEL_VECTORS) * VW;
             width = vectors - v >= TILE_VECTORS ? TILE_VECTORS : vectors - v >= 2 ? 2 : 1;
             for (i = 0; i < m;) {
-                const float *ai = transposed ? a + (ptrdiff_t)(i / 16) * depth * 16 + i % 16 + (ptrdiff_t)k * 16
-                                             : a + (ptrdiff_t)i * 16 + (ptrdiff_t)(k / 16) * m * 16;
+                const float *ai = transposed ? a + (i / 16) * a_panel + i % 16 + (ptrdiff_t)k * 16
+                                             : a + (ptrdiff_t)i * 16 + (k / 16) * a_panel;
                 float *ci = cv + (ptrdiff_t)i * 16;
                 const float *from = k > 0 || accumulate ? ci : bias ? bias + (ptrdiff_t)v * VW : NULL;
                 ptrdiff_t from_row = k > 0 || accumulate ? 16 : 0;
@@ -6683,7 +6709,7 @@ INLINE void NAME(multiply)(int transposed, const float *a, const float *b, float
                 int32_t left = transposed && m - i > 16 - i % 16 ? 16 - i % 16 : m - i;
 #define TILE(R, W)                                                                                       \
     NAME(tile)(ai, transposed ? 1 : 16, transposed ? 16 : 1, transposed ? INT32_MAX : 16,                \
-               transposed ? 0 : (ptrdiff_t)m * 16, bv, next_b, run, ci, next_c, from, from_row,          \
+               transposed ? 0 : a_panel, bv, next_b, run, ci, next_c, from, from_row,                    \
                from_next, leak, R, W),                                                                   \
         i += R
 #define STRIP(W)                                        \
@@ -6705,16 +6731,28 @@ INLINE void NAME(multiply)(int transposed, const float *a, const float *b, float
     }
 }
 
+KERNEL void NAME(slice_nn)(const float *a, int32_t a_rows, const float *b, int32_t b_rows, float *c, int32_t c_rows,
+                           int32_t m, int32_t n, int32_t depth, const float *bias, float slope, int accumulate)
+{
+    NAME(multiply)(0, a, a_rows, b, b_rows, c, c_rows, m, n, depth, bias, slope, accumulate);
+}
+
+KERNEL void NAME(slice_tn)(const float *a, int32_t a_rows, const float *b, int32_t b_rows, float *c, int32_t c_rows,
+                           int32_t m, int32_t n, int32_t depth, const float *bias, float slope, int accumulate)
+{
+    NAME(multiply)(1, a, a_rows, b, b_rows, c, c_rows, m, n, depth, bias, slope, accumulate);
+}
+
 KERNEL void NAME(multiply_nn)(const float *a, const float *b, float *c, int32_t m, int32_t n, int32_t depth,
                               const float *bias, float slope, int accumulate)
 {
-    NAME(multiply)(0, a, b, c, m, n, depth, bias, slope, accumulate);
+    NAME(slice_nn)(a, m, b, depth, c, m, m, n, depth, bias, slope, accumulate);
 }
 
 KERNEL void NAME(multiply_tn)(const float *a, const float *b, float *c, int32_t m, int32_t n, int32_t depth,
                               const float *bias, float slope, int accumulate)
 {
-    NAME(multiply)(1, a, b, c, m, n, depth, bias, slope, accumulate);
+    NAME(slice_tn)(a, depth, b, depth, c, m, m, n, depth, bias, slope, accumulate);
 }
 
 /* `panels` panels of y = act(bias + x W): even and odd k are summed apart, to hide the latency of the additions. */
@@ -6929,23 +6967,41 @@ KERNEL void NAME(transpose)(const float *s, int32_t rows, int32_t cols, float *t
     }
 }
 
-/* sum[cols] = sum over the rows of D[rows][cols]. */
+/* The sums of `vectors` vectors, `next` floats apart: even and odd rows apart. */
+INLINE void NAME(sums)(const float *from, ptrdiff_t next, int32_t rows, float *sum, int vectors)
+{
+    V even[4], odd[4];
+    int32_t r;
+    int j;
+
+    RLLB_NN_I_UNROLL
+    for (j = 0; j < vectors; j++) even[j] = odd[j] = ZERO();
+    for (r = 0; r + 1 < rows; r += 2) {
+        RLLB_NN_I_UNROLL
+        for (j = 0; j < vectors; j++) {
+            even[j] = ADDV(even[j], LD(from + j * next));
+            odd[j] = ADDV(odd[j], LD(from + j * next + 16));
+        }
+        from += 32;
+    }
+    RLLB_NN_I_UNROLL
+    for (j = 0; j < vectors; j++) {
+        if (r < rows) even[j] = ADDV(even[j], LD(from + j * next));
+        ST(sum + j * VW, ADDV(even[j], odd[j]));
+    }
+}
+
+/* sum[cols] = sum over the rows of D[rows][cols]. Several vectors at once hide the latency of the additions. */
 KERNEL void NAME(column_sums)(const float *d, int32_t rows, int32_t cols, float *sum)
 {
-    int32_t p, r, j;
+    enum { AT_ONCE = VW == 8 ? 2 : 4 };
+    ptrdiff_t panel = (ptrdiff_t)rows * 16, next = VW == 16 ? panel : VW;
+    int32_t vectors = (cols + 15) / 16 * PANEL_VECTORS, v = 0;
 
-    for (p = 0; p < (cols + 15) / 16; p++) {
-        for (j = 0; j < PANEL_VECTORS; j++) {
-            const float *from = d + (ptrdiff_t)p * rows * 16 + j * VW;
-            V even = ZERO(), odd = ZERO();
-            for (r = 0; r + 1 < rows; r += 2) {
-                even = ADDV(even, LD(from + (ptrdiff_t)r * 16));
-                odd = ADDV(odd, LD(from + (ptrdiff_t)r * 16 + 16));
-            }
-            if (r < rows) even = ADDV(even, LD(from + (ptrdiff_t)r * 16));
-            ST(sum + p * 16 + j * VW, ADDV(even, odd));
-        }
+    for (; v + AT_ONCE <= vectors; v += AT_ONCE) {
+        NAME(sums)(d + v / PANEL_VECTORS * panel + v % PANEL_VECTORS * VW, next, rows, sum + v * VW, AT_ONCE);
     }
+    for (; v < vectors; v++) NAME(sums)(d + v * panel, next, rows, sum + v * VW, 1); /* VW 16: panels left over */
 }
 
 /* ---- activations --------------------------------------------------------------------------------------------- */
@@ -6982,16 +7038,28 @@ INLINE V NAME(expm1v)(V x)
     return MADD(power, part, SUBV(power, SET1(1.0f)));
 }
 
+/* a / b for b of 1 or more. Divisions of 16 floats are slow: an estimate of 1 / b that is good to 14 bits, and one
+   Newton step on the quotient, give as many digits in a fraction of the time. */
+INLINE V NAME(quotient)(V a, V b)
+{
+#if RLLB_NN_I_STAMP == RLLB_NN_I_AVX512
+    V r = _mm512_maskz_rcp14_ps(0xffff, b), q = MUL(a, r);
+    return MADD(_mm512_fnmadd_ps(b, q, a), r, q);
+#else
+    return DIVV(a, b);
+#endif
+}
+
 INLINE V NAME(sigmoidv)(V x)
 {
-    return DIVV(SET1(1.0f), ADDV(SET1(1.0f), NAME(expv)(SUBV(ZERO(), x))));
+    return NAME(quotient)(SET1(1.0f), ADDV(SET1(1.0f), NAME(expv)(SUBV(ZERO(), x))));
 }
 
 /* tanh x = expm1(2x) / (expm1(2x) + 2): keeps its digits near zero. */
 INLINE V NAME(tanhv)(V x)
 {
     V e = NAME(expm1v)(SPLAT_MIN(40.0f, SPLAT_MAX(-40.0f, ADDV(x, x))));
-    return DIVV(e, ADDV(e, SET1(2.0f)));
+    return NAME(quotient)(e, ADDV(e, SET1(2.0f)));
 }
 
 /* y = act(y) on n floats, n a multiple of 16. */
@@ -7182,17 +7250,17 @@ KERNEL void NAME(norm_back)(float *d, const float *n, int32_t rows, int32_t cols
 /* ---- gated recurrent units ----------------------------------------------------------------------------------- */
 
 /* One step of `rows` sequences, `panels` panels of units. gates: r, z, n one behind the other, each `panels` panels
-   that are `panel` floats apart; in, what the inputs give to them; out, when training, the gates. h_gates: what the
-   state gives to them; h: the state, old in, new out; both of this step only. y: the new state, panels `panel` apart,
-   and for the way back (or NULL) what the state gave to n, and the old state. */
-KERNEL void NAME(gru)(float *gates, const float *h_gates, float *h, float *y, float *given, float *before,
+   that are `gates_panel` floats apart; in, what the inputs give to them; out, when training, the gates. h_gates: what
+   the state gives to them; h: the state, old in, new out; both of this step only. y: the new state, and, for the way
+   back or NULL, what the state gave to n; panels `panel` apart. */
+KERNEL void NAME(gru)(float *gates, ptrdiff_t gates_panel, const float *h_gates, float *h, float *y, float *given,
                       ptrdiff_t panel, int32_t rows, int32_t panels)
 {
     ptrdiff_t own = (ptrdiff_t)rows * 16, i;
     int32_t p;
 
     for (p = 0; p < panels; p++) {
-        float *r = gates + p * panel, *z = r + panels * panel, *n = z + panels * panel;
+        float *r = gates + p * gates_panel, *z = r + panels * gates_panel, *n = z + panels * gates_panel;
         const float *hr = h_gates + p * own, *hz = hr + panels * own, *hn = hz + panels * own;
         for (i = 0; i < own; i += VW) {
             V reset = NAME(sigmoidv)(ADDV(LD(r + i), LD(hr + i))), keep = NAME(sigmoidv)(ADDV(LD(z + i), LD(hz + i)));
@@ -7205,43 +7273,31 @@ KERNEL void NAME(gru)(float *gates, const float *h_gates, float *h, float *y, fl
             ST(z + i, keep);
             ST(n + i, fresh);
             ST(given + p * panel + i, from_h);
-            ST(before + p * panel + i, old);
         }
     }
 }
 
-/* The same step backwards. gates: in the gates, out the gradients by what the inputs gave. dh: in the gradient by the
-   new state from later steps, out its part by the old state that does not go through the gates. d_state_gates and
-   dh_gates: the gradients by what the state gave, among those of all steps and alone. */
-KERNEL void NAME(gru_back)(float *gates, const float *given, const float *before, const float *dy,
-                           float *d_state_gates, ptrdiff_t panel, float *dh, float *dh_gates, int32_t rows,
-                           int32_t panels)
+/* The same step backwards. gates and given: in as above, out the gradients by what the inputs gave to the gates, and by
+   what the state gave to n (to r and z it is the same). before: the old state, panels `before_panel` apart. dh: in the
+   gradient by the new state from later steps, out its part by the old state that does not go through the gates. */
+KERNEL void NAME(gru_back)(float *gates, float *given, const float *before, ptrdiff_t before_panel, const float *dy,
+                           ptrdiff_t panel, float *dh, int32_t rows, int32_t panels)
 {
     ptrdiff_t own = (ptrdiff_t)rows * 16, i;
     V one = SET1(1.0f);
     int32_t p;
 
     for (p = 0; p < panels; p++) {
-        float *r = gates + p * panel, *z = r + panels * panel, *n = z + panels * panel;
-        float *sr = d_state_gates + p * panel, *sz = sr + panels * panel, *sn = sz + panels * panel;
-        float *hr = dh_gates + p * own, *hz = hr + panels * own, *hn = hz + panels * own;
+        float *r = gates + p * panel, *z = r + panels * panel, *n = z + panels * panel, *g = given + p * panel;
         for (i = 0; i < own; i += VW) {
-            V reset = LD(r + i), keep = LD(z + i), fresh = LD(n + i), old = LD(before + p * panel + i);
+            V reset = LD(r + i), keep = LD(z + i), fresh = LD(n + i), old = LD(before + p * before_panel + i);
             V d = ADDV(LD(dh + p * own + i), LD(dy + p * panel + i)), left = SUBV(one, keep);
             V dn = MUL(MUL(d, left), SUBV(one, MUL(fresh, fresh)));
-            V dz = MUL(MUL(d, SUBV(old, fresh)), MUL(keep, left));
-            V dr = MUL(MUL(dn, LD(given + p * panel + i)), MUL(reset, SUBV(one, reset)));
-            V ds = MUL(dn, reset);
             ST(dh + p * own + i, MUL(d, keep));
-            ST(r + i, dr);
-            ST(z + i, dz);
+            ST(r + i, MUL(MUL(dn, LD(g + i)), MUL(reset, SUBV(one, reset))));
+            ST(z + i, MUL(MUL(d, SUBV(old, fresh)), MUL(keep, left)));
             ST(n + i, dn);
-            ST(sr + i, dr);
-            ST(sz + i, dz);
-            ST(sn + i, ds);
-            ST(hr + i, dr);
-            ST(hz + i, dz);
-            ST(hn + i, ds);
+            ST(g + i, MUL(dn, reset));
         }
     }
 }
@@ -7346,10 +7402,10 @@ KERNEL void NAME(descend)(const rllb_i_descent *c, float *p, const float *g, flo
 }
 
 static const rllb_nn_kernels NAME(kernels) = {
-    RLLB_NN_I_SET,     NAME(multiply_nn),   NAME(multiply_tn), NAME(vector),    NAME(dots),
-    NAME(transpose),   NAME(column_sums),   NAME(activate),    NAME(activate_back), NAME(softmax),
-    NAME(norm),        NAME(norm_back),     NAME(gru),         NAME(gru_back),  NAME(square_sum),
-    NAME(blend),       NAME(descend)
+    RLLB_NN_I_SET,       NAME(multiply_nn), NAME(multiply_tn), NAME(slice_nn), NAME(slice_tn),
+    NAME(vector),        NAME(dots),        NAME(transpose),   NAME(column_sums), NAME(activate),
+    NAME(activate_back), NAME(softmax),     NAME(norm),        NAME(norm_back),   NAME(gru),
+    NAME(gru_back),      NAME(square_sum),  NAME(blend),       NAME(descend)
 };
 
 #undef ADDV
