@@ -3,7 +3,7 @@
    Costs and ties must be the same bits in every set, and the moments too. Memory is sized exactly and aligned to 64
    bytes, so that AddressSanitizer sees the first element outside. */
 
-#define RLLB_IMPLEMENTATION
+#define RLLB_STATIC
 #include "rllb.h"
 #include "test.h"
 
