@@ -95,7 +95,7 @@ analyze: ## static analysis of the headers: gcc -fanalyzer, cppcheck, clang-tidy
 	@STB_DIR='$(STB_DIR)' sh tests/analyze.sh
 
 golden: ## compute the fixtures of tests/golden again (needs PyTorch)
-	@for p in tests/golden/*.py; do echo "$(PYTHON) $$p"; $(PYTHON) "$$p" || exit 1; done
+	@for p in tests/golden/make_*.py; do echo "$(PYTHON) $$p"; $(PYTHON) "$$p" || exit 1; done
 
 deps: ## install what is missing through the system's package manager
 	@STB_DIR='$(STB_DIR)' sh setup.sh deps

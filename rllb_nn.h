@@ -536,8 +536,9 @@ RLLB_API void rllb_nn_episodes_query(const rllb_nn_episodes *e, rllb_nn_episodes
 RLLB_API rllb_status rllb_nn_episodes_observe(rllb_nn_episodes *e, const rllb_nn_step *step);
 RLLB_API int32_t rllb_nn_episodes_count(const rllb_nn_episodes *e); /* finished episodes */
 RLLB_API int32_t rllb_nn_episodes_steps(const rllb_nn_episodes *e); /* their steps */
-/* rows draws with replacement. window 0: whole episodes, all alike, cut at desc.steps; else windows of at most so many
-   steps, every step of the ring alike. ERROR_EMPTY if there are none. */
+/* rows draws with replacement. window 0: whole episodes, all alike, cut at desc.steps. Else windows of at most so many
+   steps: an episode by its length, and in it any place where the window fits, or all of it; with 1 every step of the ring
+   alike. ERROR_EMPTY if there are none. */
 RLLB_API rllb_status rllb_nn_episodes_sample(rllb_nn_episodes *e, int32_t rows, int32_t window,
                                              rllb_nn_sequences *batch);
 

@@ -496,7 +496,7 @@ static truth truth_of(slow *s, const problem *p)
     size_t cells = (size_t)(p->steps * p->rows), i;
     truth t;
 
-    t.stride = 1 + s->n / 300;
+    t.stride = 1 + s->n / 150;
     t.ys = cells * (size_t)p->wide;
     t.xs = cells * (size_t)p->width;
     t.states = (size_t)(p->rows * p->states);
