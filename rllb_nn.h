@@ -525,6 +525,7 @@ typedef struct rllb_nn_sequences {
 
 typedef struct rllb_nn_episodes rllb_nn_episodes;
 
+/* As of all objects: bytes, 0 if the descriptor is wrong; made in memory of yours; made; freed; defaults filled in. */
 RLLB_API size_t rllb_nn_episodes_size(const rllb_nn_episodes_desc *desc);
 RLLB_API rllb_status rllb_nn_episodes_init(const rllb_nn_episodes_desc *desc, void *mem, size_t size,
                                            rllb_nn_episodes **out);
@@ -537,8 +538,8 @@ RLLB_API rllb_status rllb_nn_episodes_observe(rllb_nn_episodes *e, const rllb_nn
 RLLB_API int32_t rllb_nn_episodes_count(const rllb_nn_episodes *e); /* finished episodes */
 RLLB_API int32_t rllb_nn_episodes_steps(const rllb_nn_episodes *e); /* their steps */
 /* rows draws with replacement. window 0: whole episodes, all alike, cut at desc.steps. Else windows of at most so many
-   steps: an episode by its length, and in it any place where the window fits, or all of it; with 1 every step of the ring
-   alike. ERROR_EMPTY if there are none. */
+   steps: an episode by its length, and in it any place where the window fits, or all of it; with 1 every step of the
+   ring alike. ERROR_EMPTY if there are none. */
 RLLB_API rllb_status rllb_nn_episodes_sample(rllb_nn_episodes *e, int32_t rows, int32_t window,
                                              rllb_nn_sequences *batch);
 
