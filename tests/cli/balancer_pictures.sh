@@ -57,7 +57,11 @@ if [ -e "$work/g/pick_cost.png" ]; then fail "growth" "draws picks that nobody m
 { cat "$work/flows.jsonl" "$work/results.jsonl"; row sim_flows_64_2 3e6; row sim_flows_1024_2 2e6; } >"$work/both.jsonl"
 check "both" $pictures --quiet --results "$work/both.jsonl" --out "$work/h"
 there "both" "$work/h/pick_cost.png" "$work/h/sim_growth.png"
-if cmp -s "$work/g/sim_growth.png" "$work/h/sim_growth.png"; then fail "growth" "two more rows change nothing"; else pass; fi
+if cmp -s "$work/g/sim_growth.png" "$work/h/sim_growth.png"; then
+    fail "growth" "two more rows change nothing"
+else
+    pass
+fi
 
 refused() # words, results
 {

@@ -1,6 +1,6 @@
 #!/bin/sh
-# The program theory: in short form its figures agree with theory, the same seed gives the same bytes, parts of it can be
-# run alone, what is too short to tell is said to be, and what is wrong is refused.
+# The program theory: in short form its figures agree with theory, the same seed gives the same bytes, parts of it can
+# be run alone, what is too short to tell is said to be, and what is wrong is refused.
 
 cd "$(dirname "$0")/../.." || exit 1
 . tests/check.sh
