@@ -1245,3 +1245,72 @@ TEST(terminated_and_truncated)
     CHECK_NEAR(target[1][0] - target[0][0], gamma * lambda * gamma * lambda * gamma * follow[0][2], 1e-6);
     CHECK_MEM(wanted[1], wanted[0], 2 * sizeof(float));
 }
+
+/* What is sampled is what was lived: windows begin with the state and action that came before them; and the network,
+   run over a sampled sequence from there, gives the actions that were the best when they were taken. */
+TEST(sampled_windows_are_what_was_lived)
+{
+    enum { LIVED = 60, MEMORIES = 64 };
+    static float memory[LIVED * 2][MEMORIES], before[LIVED * 2][NUMBERS_MAX];
+    int variant;
+
+    for (variant = 0; variant < 2; variant++) {
+        rllb_nn_qmix_desc d;
+        rllb_nn_qmix *q;
+        world w;
+        int32_t t, r, a, i, updates, later = 0, agreed = 0, decided = 0, memories, actions;
+        rllb_nn_qmix_desc_default(&d);
+        space_of(&d.space, variant == 1, 3);
+        d.agents = 2;
+        d.net.hidden[0] = 6;
+        d.net.gru = 5;
+        d.batch = 4;
+        d.window = 3;
+        d.stored = true;
+        d.tau = 1e-9f;
+        d.opt.lr.from = 1e-12; /* the network stays what it was when it acted */
+        d.epsilon.from = 1e-9;
+        d.epsilon.curve = RLLB_NN_CONSTANT;
+        d.replay.capacity = 2 * LIVED;
+        q = rllb_nn_qmix_create(&d);
+        REQUIRE(q);
+        memories = d.agents * q->carry.memories;
+        actions = d.agents * q->actions;
+        REQUIRE(memories <= MEMORIES && actions <= NUMBERS_MAX);
+        world_begin(&w, 21);
+        for (t = 0; t < LIVED; t++) {
+            int32_t slot = (int32_t)(q->replay->counter[RLLB_I_RING_HEAD] + q->replay->counter[RLLB_I_RING_GOING]);
+            world_see(&w);
+            memcpy(memory[slot], q->carry.memory, (size_t)memories * sizeof(float));
+            memcpy(before[slot], q->carry.last, (size_t)actions * sizeof(float));
+            CHECK_EQ_I(rllb_nn_qmix_act(q, w.obs, w.step.items, false, w.action), RLLB_OK);
+            world_turn(&w);
+            CHECK_EQ_I(rllb_nn_qmix_observe(q, &w.step), RLLB_OK);
+        }
+        for (updates = 0; updates < 10; updates++) {
+            const rllb_nn_sequences *b = &q->batch;
+            CHECK_EQ_I(rllb_nn_qmix_update(q, NULL), RLLB_OK);
+            for (r = 0; r < d.batch; r++) {
+                const float *begun = b->before + r * actions;
+                CHECK_MEM(b->memory + r * memories, memory[b->slot[r]], (size_t)memories * sizeof(float));
+                CHECK_MEM(begun, before[b->slot[r]], (size_t)actions * sizeof(float));
+                later += begun[0] >= 0;
+                for (t = 0; t < b->length[r]; t++) {
+                    for (a = 0; a < d.agents; a++) {
+                        const float *value = q->q + rllb_i_qmix_cell(q, t, r, a) * (size_t)q->out;
+                        const float *taken = b->action + ((t * d.batch + r) * d.agents + a) * q->actions;
+                        for (i = 0; i < q->actions; i++) {
+                            if (!rllb_i_decides(&d.space, i, b->items[r])) continue;
+                            agreed += rllb_i_argmax(value + i * 3, NULL, 3) == (int32_t)taken[i];
+                            decided++;
+                        }
+                    }
+                }
+            }
+        }
+        NOTE("variant %d: %d windows that begin later, %d decisions", variant, (int)later, (int)decided);
+        CHECK_EQ_I(agreed, decided);
+        CHECK(later >= 5 && decided >= 200);
+        rllb_nn_qmix_destroy(q);
+    }
+}
