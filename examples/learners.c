@@ -336,7 +336,7 @@ static const tuning tunings[TASKS][FAMILIES] = {
     { { 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 },
       { 8000, 1e-3, 0.98, 0.2, -1, 0.01, 0, 64, 32, 64, 1, 1, 500, 20000, 1, 1 } },
     { { 9600, 2e-3, -1, 40, 0, 0, 0.05, 32, 16, 16, 0, 8, 16, 8000, 100, 4800 },
-      { 9600, 2e-3, -1, 40, 0.3, 0.02, 0, 32, 16, 8, 0, 8, 128, 8000, 1, 1 } },
+      { 9600, 2e-3, -1, 10, 0.5, 0.02, 0, 32, 16, 8, 0, 8, 128, 8000, 1, 1 } },
 };
 
 /* ---- settings ------------------------------------------------------------------------------------------------ */
@@ -1434,7 +1434,7 @@ static bool draw_returns(scene *s)
 /* Whole decades around all of the curves. */
 static void decades(ex_axis *axis, const ex_series *series, int32_t count)
 {
-    double low = INFINITY, high = 0;
+    double low = HUGE_VAL, high = 0;
     int32_t i, k;
 
     for (i = 0; i < count; i++) {
@@ -1518,6 +1518,14 @@ static bool draw(const group *groups, int32_t count)
 
 /* ---- main ---------------------------------------------------------------------------------------------------- */
 
+static void figure_cell(ex_table *t, const char *format, double value, bool there)
+{
+    char text[32] = "";
+
+    if (there) snprintf(text, sizeof text, format, value);
+    ex_table_cell(t, "%s", text);
+}
+
 static void tell(const group *groups, int32_t count)
 {
     ex_table t;
@@ -1548,16 +1556,16 @@ static void tell(const group *groups, int32_t count)
         ex_table_cell(&t, "%.3g", g->worst);
         ex_table_cell(&t, "%.3g", g->best);
         ex_table_cell(&t, "%d of %d", (int)g->solved, (int)g->count);
-        ex_table_cell(&t, actor ? "%.3f" : "", g->entropy);
-        ex_table_cell(&t, actor ? "%.3f" : "", entropy_target(g->runs));
-        ex_table_cell(&t, actor ? "%.3g" : "", g->alpha);
-        ex_table_cell(&t, g->cpu_s > 0 ? "%.1f" : "", g->cpu_s);
+        figure_cell(&t, "%.3f", g->entropy, actor);
+        figure_cell(&t, "%.3f", entropy_target(g->runs), actor);
+        figure_cell(&t, "%.3g", g->alpha, actor);
+        figure_cell(&t, "%.1f", g->cpu_s, g->cpu_s > 0);
         ex_table_row(&t);
     }
     ex_table_print(&t, stdout);
     ex_table_free(&t);
-    printf("Returns: of the network that did best in the checks of a run (two-step, matrix: of the last one), on\n"
-           "fresh episodes without exploration; median, worst, best of the seeds. Entropy, alpha: at the end of a run.\n");
+    printf("Returns: of the network that did best in the checks of a run (two-step, matrix: of the last), on fresh\n"
+           "episodes without exploration; median, worst, best of the seeds. Entropy, alpha: at the end of a run.\n");
     for (i = 0; i < count; i++) {
         if (!groups[i].what->item_observations) continue;
         printf("%s: %.3f for 3 servers, %.3f for 7, %.3f for 24\n", group_name(&groups[i], true, name),

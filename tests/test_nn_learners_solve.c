@@ -1,6 +1,6 @@
-/* test_nn_learners_solve.c - the worlds of examples/learners.c by hand, and what its learners must be able to do on a few
-   seeds: QMIX finds the risky game of two steps and VDN the safe one; who has a memory remembers, who has none guesses;
-   soft actor-critic keeps its entropy. Ten seeds of everything: build/learners --task all --seeds 10. */
+/* test_nn_learners_solve.c - the worlds of examples/learners.c by hand, and what its learners must be able to do on a
+   few seeds: QMIX finds the risky game of two steps and VDN the safe one; who has a memory remembers, who has none
+   guesses; soft actor-critic keeps its entropy. Ten seeds of everything: build/learners --task all --seeds 10. */
 
 #define main learners_main
 #include "../examples/learners.c"
