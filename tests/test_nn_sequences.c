@@ -1314,3 +1314,65 @@ TEST(sampled_windows_are_what_was_lived)
         rllb_nn_qmix_destroy(q);
     }
 }
+
+/* ---- the tanh-Gaussian ------------------------------------------------------------------------------------- */
+
+/* Action and ln of its density against double precision, out to where 1 - tanh^2 has no digits left in floats. */
+TEST(gaussian_densities)
+{
+    double mean, spread, noise, worst = 0, worst_action = 0;
+
+    for (mean = -12; mean <= 12; mean += 1.5) {
+        for (spread = -23; spread <= 4; spread += 1.5) {
+            for (noise = -3; noise <= 3; noise += 0.75) {
+                const float y[2] = { (float)mean, (float)spread };
+                double held = fmin(fmax(spread, -20), 2), u = mean + exp(held) * noise, e = exp(-2 * fabs(u));
+                double slope = log(4.0) - 2 * fabs(u) - 2 * log1p(e); /* ln of 4 e / (1 + e)^2 */
+                double should = -noise * noise / 2 - held - log(2 * 3.14159265358979324) / 2 - slope;
+                float log_pi, a = rllb_i_gaussian(y, (float)noise, &log_pi);
+                worst = nn_worse(worst, fabs((double)log_pi - should) / fmax(1, fabs(should)));
+                worst_action = nn_worse(worst_action, fabs((double)a - tanh(u)));
+            }
+        }
+    }
+    NOTE("ln of densities off by %.1e, actions by %.1e", worst, worst_action);
+    CHECK(worst <= 3e-6); /* u is rounded to a float: by 2e-6 where it is largest */
+    CHECK(worst_action <= 2e-6);
+}
+
+/* A deviation that is held at its bounds passes no gradient on. */
+TEST(deviations_are_held)
+{
+    static const float bias[3] = { 6, -30, 0.5f };
+    int i;
+
+    for (i = 0; i < 3; i++) {
+        rllb_nn_sac_desc d;
+        rllb_nn_sac *s;
+        slow p;
+        world w;
+        float spread;
+        rllb_nn_sac_desc_default(&d);
+        d.space.observations = 2;
+        d.batch = 1;
+        d.actor.hidden[0] = 4;
+        d.replay.capacity = 10;
+        s = rllb_nn_sac_create(&d);
+        REQUIRE(s);
+        p = slow_of(s->actor, s->actor->data);
+        *p.at[p.n - 1] = bias[i]; /* the last bias is that of the log deviation */
+        world_begin(&w, 2);
+        w.left = 1;
+        world_see(&w);
+        world_turn(&w);
+        CHECK_EQ_I(rllb_nn_sac_observe(s, &w.step), RLLB_OK);
+        CHECK_EQ_I(rllb_nn_sac_update(s, NULL), RLLB_OK);
+        spread = s->y[1] > 2 ? 2.0f : s->y[1] < -20 ? -20.0f : s->y[1];
+        CHECK(i < 2 ? !(s->y[1] == spread) : s->y[1] == spread);
+        CHECK_NEAR(s->drawn[0], tanh((double)s->y[0] + exp((double)spread) * (double)s->noise[0]), 2e-6);
+        CHECK(fabsf(s->dy[0]) > 1e-9f);
+        CHECK((s->dy[1] == 0) == (i < 2));
+        slow_end(&p);
+        rllb_nn_sac_destroy(s);
+    }
+}
