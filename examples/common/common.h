@@ -6,6 +6,7 @@
    data.h      CSV and JSON writers
    canvas.h    anti-aliased shapes and text on an RGB picture, PNG out
    plot.h      line charts, bar charts, heat maps, box plots, several on one figure
+   pool.h      many runs, several at a time, each in a process of its own
 
    POSIX and C99. Nothing here is part of the library: the three headers never include it. */
 
@@ -17,6 +18,7 @@
 #include "files.h"
 #include "options.h"
 #include "plot.h"
+#include "pool.h"
 #include "terminal.h"
 
 #endif

@@ -1,27 +1,15 @@
 /* flows.c - see flows.h */
 
-#define _GNU_SOURCE /* for the processors that this process may use, which a batch system narrows */
-#define _DEFAULT_SOURCE
-
 #include "flows.h"
 
-#include <errno.h>
 #include <math.h>
-#ifdef __linux__
-#include <sched.h>
-#endif
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#ifndef MAP_ANONYMOUS
-#define MAP_ANONYMOUS MAP_ANON
-#endif
+#include "pool.h"
+
 
 const char *const ex_preset_names[] = { "seed4-a", "seed4-b", "moderate", "large", "degraded", "fleet", NULL };
 const char *const ex_weights_names[] = { "preset", "capacity", "equal", NULL };
@@ -792,18 +780,6 @@ void ex_cells_free(ex_cell *cells, int32_t count)
 
 /* ---- many runs ----------------------------------------------------------------------------------------------- */
 
-static int32_t processors(void)
-{
-#ifdef __linux__
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) return CPU_COUNT(&set);
-#endif
-    {
-        long n = sysconf(_SC_NPROCESSORS_ONLN);
-        return n > 0 && n < 4096 ? (int32_t)n : 1;
-    }
-}
-
 /* Shared by a process and its parent: the cell as it is when the run is through, and its series behind it. */
 typedef struct mail {
     volatile double done_share;
@@ -812,182 +788,107 @@ typedef struct mail {
     double series[1];
 } mail;
 
-typedef struct slot {
-    pid_t pid; /* 0: free */
-    int32_t cell;
-    mail *mail;
-} slot;
-
-typedef struct pool {
+typedef struct batch {
     ex_cell *cells;
-    slot *slots;
-    unsigned char *shared;
-    size_t slot_bytes;
-    int32_t count, jobs, next, done, failed;
+    int32_t count, next, done, failed;
     double effort, effort_done; /* flows; done: of runs that have ended */
+    ex_pool pool;
     ex_progress bar;
-} pool;
+} batch;
 
 static double effort_of(const ex_cell *c)
 {
     return c->desc.rate * c->duration_s;
 }
 
-static bool pool_open(pool *p, ex_cell *cells, int32_t count, int32_t jobs)
+static int32_t batch_next(void *self)
 {
-    size_t most = 0;
-    int32_t i;
+    batch *b = self;
+    return b->failed > 0 || b->next >= b->count ? -1 : b->next++;
+}
 
-    memset(p, 0, sizeof *p);
-    p->cells = cells;
-    p->count = count;
-    p->jobs = jobs > 0 ? jobs : processors();
-    if (p->jobs > count) p->jobs = count;
-    for (i = 0; i < count; i++) {
-        if (!cell_prepare(&cells[i])) return false;
-        cells[i].done = false;
-        p->effort += effort_of(&cells[i]);
-        if ((size_t)cells[i].bins > most) most = (size_t)cells[i].bins;
+static int batch_run(void *self, int32_t run, void *at, pid_t parent)
+{
+    mail *m = at;
+
+    m->cell = ((batch *)self)->cells[run];
+    m->cell.series = m->series;
+    m->complete = run_cell(&m->cell, &m->done_share, parent);
+    return m->complete ? 0 : 1;
+}
+
+static bool batch_take(void *self, int32_t run, const void *at, int status, int killer)
+{
+    batch *b = self;
+    const mail *m = at;
+    ex_cell *to = &b->cells[run];
+    double *series = to->series;
+
+    b->effort_done += effort_of(to);
+    if (status != 0 || !m->complete) {
+        b->failed++;
+        if (killer) ex_fail("the run %s was ended by signal %d", to->name, killer);
+        return true; /* one that failed has said why */
     }
-    p->slot_bytes = (sizeof(mail) + most * EX_FLOW_COLUMNS * sizeof(double) + 63) / 64 * 64;
-    p->slots = calloc((size_t)p->jobs, sizeof *p->slots);
-    p->shared = mmap(NULL, p->slot_bytes * (size_t)p->jobs, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (!p->slots || p->shared == MAP_FAILED) {
-        if (p->shared == MAP_FAILED) p->shared = NULL;
-        ex_fail("no memory for %d runs at a time", (int)p->jobs);
-        return false;
-    }
-    for (i = 0; i < p->jobs; i++) {
-        void *at = p->shared + (size_t)i * p->slot_bytes;
-        p->slots[i].mail = at;
-    }
+    *to = m->cell;
+    to->series = series;
+    if (to->bins > 0) memcpy(series, m->series, (size_t)to->bins * EX_FLOW_COLUMNS * sizeof *series);
+    b->done++;
     return true;
 }
 
-/* Ends what still runs, process by process. */
-static void pool_close(pool *p)
+static void batch_show(void *self)
 {
-    int32_t i;
+    batch *b = self;
+    double effort = b->effort_done;
+    int32_t i, run;
+    const void *at;
 
-    for (i = 0; p->slots && i < p->jobs; i++) {
-        if (p->slots[i].pid <= 0) continue;
-        kill(p->slots[i].pid, SIGKILL);
-        while (waitpid(p->slots[i].pid, NULL, 0) < 0 && errno == EINTR) {}
+    for (i = 0; i < b->pool.jobs; i++) {
+        run = ex_pool_look(&b->pool, i, &at);
+        if (run >= 0) effort += effort_of(&b->cells[run]) * ((const mail *)at)->done_share;
     }
-    if (p->shared) munmap(p->shared, p->slot_bytes * (size_t)p->jobs);
-    free(p->slots);
-}
-
-/* Ctrl-C reaches all processes of a terminal; what it means is the parent's business. */
-static void child(slot *at, const ex_cell *from, pid_t parent)
-{
-    mail *m = at->mail;
-
-    signal(SIGINT, SIG_IGN);
-    signal(SIGTERM, SIG_DFL);
-    signal(SIGHUP, SIG_DFL);
-    m->cell = *from;
-    m->cell.series = m->series;
-    m->complete = run_cell(&m->cell, &m->done_share, parent);
-    _exit(m->complete ? 0 : 1);
-}
-
-static bool start_one(pool *p, slot *at)
-{
-    pid_t parent = getpid();
-
-    if (p->next >= p->count) return true;
-    at->cell = p->next++;
-    at->mail->done_share = 0;
-    at->mail->complete = 0;
-    at->pid = fork();
-    if (at->pid == 0) child(at, &p->cells[at->cell], parent);
-    if (at->pid > 0) return true;
-    at->pid = 0;
-    ex_fail("cannot start a process: %s", strerror(errno));
-    return false;
-}
-
-static void take(pool *p, slot *at, int status)
-{
-    ex_cell *to = &p->cells[at->cell];
-    double *series = to->series;
-
-    at->pid = 0;
-    p->effort_done += effort_of(to);
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || !at->mail->complete) {
-        p->failed++;
-        if (WIFSIGNALED(status)) ex_fail("the run %s was ended by signal %d", to->name, WTERMSIG(status));
-        return; /* one that failed has said why */
-    }
-    *to = at->mail->cell;
-    to->series = series;
-    if (to->bins > 0) memcpy(series, at->mail->series, (size_t)to->bins * EX_FLOW_COLUMNS * sizeof *series);
-    p->done++;
-}
-
-static void pool_show(pool *p)
-{
-    double effort = p->effort_done;
-    int32_t i;
-
-    for (i = 0; i < p->jobs; i++) {
-        if (p->slots[i].pid > 0) effort += effort_of(&p->cells[p->slots[i].cell]) * p->slots[i].mail->done_share;
-    }
-    ex_progress_step(&p->bar, (int64_t)effort, "%d of %d runs", (int)p->done, (int)p->count);
-}
-
-/* False: going on makes no sense. */
-static bool pool_work(pool *p)
-{
-    const struct timespec while_ = { 0, 5000000 };
-    int32_t i, busy = 0;
-
-    for (;;) {
-        bool moved = false;
-        for (i = 0; i < p->jobs; i++) {
-            int status;
-            if (p->slots[i].pid > 0) {
-                pid_t got = waitpid(p->slots[i].pid, &status, WNOHANG);
-                if (got == 0 || (got < 0 && errno == EINTR)) continue;
-                busy--;
-                moved = true;
-                take(p, &p->slots[i], status);
-            }
-            if (ex_interrupted()) continue;
-            if (p->failed > 0) continue;
-            if (!start_one(p, &p->slots[i])) return false;
-            busy += p->slots[i].pid > 0;
-        }
-        if (busy == 0 || ex_interrupted()) return true;
-        pool_show(p);
-        if (!moved) nanosleep(&while_, NULL);
-    }
+    ex_progress_step(&b->bar, (int64_t)effort, "%d of %d runs", (int)b->done, (int)b->count);
 }
 
 int ex_cells_run(ex_cell *cells, int32_t count, int32_t jobs, const char *what, bool quiet)
 {
     int status = EX_GO_ON;
-    pool p;
+    size_t most = 0;
+    int32_t i;
+    bool ok;
+    batch b;
 
     if (count < 1) return EX_GO_ON;
-    if (!pool_open(&p, cells, count, jobs)) {
-        pool_close(&p);
-        return EX_FAILED;
+    memset(&b, 0, sizeof b);
+    b.cells = cells;
+    b.count = count;
+    for (i = 0; i < count; i++) {
+        if (!cell_prepare(&cells[i])) return EX_FAILED;
+        cells[i].done = false;
+        b.effort += effort_of(&cells[i]);
+        if ((size_t)cells[i].bins > most) most = (size_t)cells[i].bins;
     }
+    b.pool.self = &b;
+    b.pool.jobs = jobs;
+    b.pool.runs = count;
+    b.pool.mail_bytes = sizeof(mail) + most * EX_FLOW_COLUMNS * sizeof(double);
+    b.pool.next = batch_next;
+    b.pool.run = batch_run;
+    b.pool.take = batch_take;
+    b.pool.show = batch_show;
     ex_catch_interrupts();
-    ex_progress_start(&p.bar, what, p.effort < 9e18 ? (int64_t)p.effort : INT64_MAX, quiet);
-    if (!pool_work(&p)) status = EX_FAILED;
-    pool_close(&p);
-    if (status == EX_FAILED || p.failed > 0) {
-        ex_progress_end(&p.bar, NULL);
+    ex_progress_start(&b.bar, what, b.effort < 9e18 ? (int64_t)b.effort : INT64_MAX, quiet);
+    ok = ex_pool_work(&b.pool);
+    if (!ok || b.failed > 0) {
+        ex_progress_end(&b.bar, NULL);
         status = EX_FAILED;
     } else if (ex_interrupted()) {
-        ex_progress_end(&p.bar, NULL);
-        fprintf(stderr, "%s: stopped with %d of %d runs done\n", ex_program_name(), (int)p.done, (int)count);
+        ex_progress_end(&b.bar, NULL);
+        fprintf(stderr, "%s: stopped with %d of %d runs done\n", ex_program_name(), (int)b.done, (int)count);
         status = ex_interrupt_status();
     } else {
-        ex_progress_end(&p.bar, "%d runs, %.0f flows,", (int)count, p.effort);
+        ex_progress_end(&b.bar, "%d runs, %.0f flows,", (int)count, b.effort);
     }
     return status;
 }

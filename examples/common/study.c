@@ -1,28 +1,16 @@
 /* study.c - see study.h */
 
-#define _GNU_SOURCE /* for the processors that this process may use, which a batch system narrows */
-#define _DEFAULT_SOURCE
-
 #include "study.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <math.h>
-#ifdef __linux__
-#include <sched.h>
-#endif
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 
-#ifndef MAP_ANONYMOUS
-#define MAP_ANONYMOUS MAP_ANON
-#endif
+#include "pool.h"
 
 const char *const ex_algo_names[] = { "dqn", "dueling", NULL };
 
@@ -569,42 +557,21 @@ static void sweep(const char *folder)
 
 /* ---- runs at a time ---------------------------------------------------------------------------------------- */
 
-static int32_t processors(void)
-{
-#ifdef __linux__
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) return CPU_COUNT(&set);
-#endif
-    {
-        long n = sysconf(_SC_NPROCESSORS_ONLN);
-        return n > 0 && n < 4096 ? (int32_t)n : 1;
-    }
-}
-
-typedef struct slot {
-    pid_t pid; /* 0: free */
-    int32_t run;
-    post *mail;
-} slot;
-
-typedef struct pool {
+typedef struct batch {
     ex_study *study;
-    slot *slots;
-    unsigned char *shared;
-    size_t slot_bytes;
-    int32_t jobs, next, todo, done, failed;
+    int32_t next, todo, done, failed;
     int64_t episodes_todo, episodes_done; /* done: of runs that have ended */
     int32_t best_group; /* -1: none yet */
     bool best_full;
     double best;
+    ex_pool pool;
     ex_progress bar;
-    bool stop;
-} pool;
+} batch;
 
 /* Is this group the best so far? By its mean score; one whose runs are all there goes before one that lacks some. */
-static void best_update(pool *p, int32_t group)
+static void best_update(batch *b, int32_t group)
 {
-    const ex_study *s = p->study;
+    const ex_study *s = b->study;
     int32_t i, all = 0, there = 0;
     double sum = 0;
     bool full, better;
@@ -619,153 +586,99 @@ static void best_update(pool *p, int32_t group)
     }
     if (there == 0) return;
     full = there == all;
-    better = p->best_group < 0 || (full && !p->best_full) || (full == p->best_full && sum / there > p->best);
-    if (!better && p->best_group != group) return;
-    p->best = sum / there;
-    p->best_full = full;
-    p->best_group = group;
+    better = b->best_group < 0 || (full && !b->best_full) || (full == b->best_full && sum / there > b->best);
+    if (!better && b->best_group != group) return;
+    b->best = sum / there;
+    b->best_full = full;
+    b->best_group = group;
 }
 
-static bool pool_open(pool *p, ex_study *s)
+static int32_t batch_next(void *self)
 {
-    size_t most = 0;
-    int32_t i;
+    batch *b = self;
+    ex_study *s = b->study;
 
-    memset(p, 0, sizeof *p);
-    p->study = s;
-    p->best_group = -1;
-    for (i = 0; i < s->groups && s->how->resume; i++) best_update(p, i);
-    for (i = 0; i < s->count; i++) {
-        if (!in_slice(s, i) || s->runs[i].data) continue;
-        p->todo++;
-        p->episodes_todo += s->runs[i].trial.episodes;
-        if (data_count(&s->runs[i].trial) > most) most = data_count(&s->runs[i].trial);
-    }
-    p->jobs = s->how->jobs > 0 ? s->how->jobs : processors();
-    if (p->jobs > p->todo) p->jobs = p->todo;
-    if (p->todo == 0) return true;
-    p->slot_bytes = (sizeof(post) + most * sizeof(double) + 63) / 64 * 64;
-    p->slots = calloc((size_t)p->jobs, sizeof *p->slots);
-    p->shared = mmap(NULL, p->slot_bytes * (size_t)p->jobs, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (!p->slots || p->shared == MAP_FAILED) {
-        if (p->shared == MAP_FAILED) p->shared = NULL;
-        ex_fail("no memory for %d runs at a time", (int)p->jobs);
-        return false;
-    }
-    for (i = 0; i < p->jobs; i++) {
-        void *at = p->shared + (size_t)i * p->slot_bytes;
-        p->slots[i].mail = at;
-    }
-    return true;
+    while (b->next < s->count && (!in_slice(s, b->next) || s->runs[b->next].data)) b->next++;
+    return b->next < s->count ? b->next++ : -1;
 }
 
-/* Ends what still runs, process by process. */
-static void pool_close(pool *p)
+/* The lock is on an open folder: a child that held it open would keep it locked after its parent's death. */
+static int batch_run(void *self, int32_t run, void *mail, pid_t parent)
 {
-    int32_t i;
+    ex_study *s = ((batch *)self)->study;
 
-    for (i = 0; p->slots && i < p->jobs; i++) {
-        if (p->slots[i].pid <= 0) continue;
-        kill(p->slots[i].pid, SIGKILL);
-        while (waitpid(p->slots[i].pid, NULL, 0) < 0 && errno == EINTR) {}
-    }
-    if (p->shared) munmap(p->shared, p->slot_bytes * (size_t)p->jobs);
-    free(p->slots);
-}
-
-/* The lock is on an open folder: a child that held it open would keep it locked after its parent's death. Ctrl-C
-   reaches all processes of a terminal; what it means is the parent's business. */
-static void child(pool *p, slot *at, pid_t parent)
-{
-    ex_folder_unlock(&p->study->lock);
-    signal(SIGINT, SIG_IGN);
-    signal(SIGTERM, SIG_DFL);
-    signal(SIGHUP, SIG_DFL);
-    _exit(run_train(&p->study->runs[at->run].trial, parent, at->mail) ? 0 : 1);
-}
-
-static bool start_one(pool *p, slot *at)
-{
-    ex_study *s = p->study;
-    pid_t parent = getpid();
-
-    while (p->next < s->count && (!in_slice(s, p->next) || s->runs[p->next].data)) p->next++;
-    if (p->next >= s->count) return true;
-    at->run = p->next++;
-    at->mail->episodes_done = at->mail->complete = 0;
-    at->pid = fork();
-    if (at->pid == 0) child(p, at, parent);
-    if (at->pid > 0) return true;
-    at->pid = 0;
-    ex_fail("cannot start a process: %s", strerror(errno));
-    return false;
+    ex_folder_unlock(&s->lock);
+    return run_train(&s->runs[run].trial, parent, mail) ? 0 : 1;
 }
 
 /* Takes what a run that has ended left. False: it cannot be written, so that going on makes no sense. */
-static bool take(pool *p, slot *at, int status)
+static bool batch_take(void *self, int32_t run, const void *mail, int status, int killer)
 {
-    ex_run *r = &p->study->runs[at->run];
+    batch *b = self;
+    const post *from = mail;
+    ex_run *r = &b->study->runs[run];
     size_t bytes = data_count(&r->trial) * sizeof *r->data;
 
-    at->pid = 0;
-    p->episodes_done += r->trial.episodes;
-    if (!WIFEXITED(status) || WEXITSTATUS(status) != 0 || !at->mail->complete) {
-        p->failed++;
-        if (WIFSIGNALED(status)) ex_fail("the run %s was ended by signal %d", r->name, WTERMSIG(status));
+    b->episodes_done += r->trial.episodes;
+    if (status != 0 || !from->complete) {
+        b->failed++;
+        if (killer) ex_fail("the run %s was ended by signal %d", r->name, killer);
         else ex_fail("the run %s failed", r->name);
         return true;
     }
     r->data = malloc(bytes);
     if (!r->data) {
-        ex_fail("no memory for the results of %d runs", (int)p->study->count);
+        ex_fail("no memory for the results of %d runs", (int)b->study->count);
         return false;
     }
-    memcpy(r->data, at->mail->data, bytes);
-    p->done++;
-    best_update(p, r->group);
-    return run_write(r, run_path(p->study->how->out, r).text);
+    memcpy(r->data, from->data, bytes);
+    b->done++;
+    best_update(b, r->group);
+    return run_write(r, run_path(b->study->how->out, r).text);
 }
 
-static void pool_show(pool *p)
+static void batch_show(void *self)
 {
-    int64_t episodes = p->episodes_done;
-    const ex_study *s = p->study;
+    batch *b = self;
+    const ex_study *s = b->study;
+    int64_t episodes = b->episodes_done;
+    const void *mail;
     int32_t i;
 
-    for (i = 0; i < p->jobs; i++) {
-        if (p->slots[i].pid > 0) episodes += p->slots[i].mail->episodes_done;
+    for (i = 0; i < b->pool.jobs; i++) {
+        if (ex_pool_look(&b->pool, i, &mail) >= 0) episodes += ((const post *)mail)->episodes_done;
     }
-    if (p->best_group < 0 || !s->group_name) {
-        ex_progress_step(&p->bar, episodes, "%d of %d", (int)p->done, (int)p->todo);
+    if (b->best_group < 0 || !s->group_name) {
+        ex_progress_step(&b->bar, episodes, "%d of %d", (int)b->done, (int)b->todo);
     } else {
-        ex_progress_step(&p->bar, episodes, "%d of %d, best so far %.2f: %s", (int)p->done, (int)p->todo, p->best,
-                         s->group_name(p->best_group));
+        ex_progress_step(&b->bar, episodes, "%d of %d, best so far %.2f: %s", (int)b->done, (int)b->todo, b->best,
+                         s->group_name(b->best_group));
     }
 }
 
-/* True: all that could be run has run. */
-static bool pool_work(pool *p)
+static void batch_open(batch *b, ex_study *s)
 {
-    const struct timespec while_ = { 0, 20000000 };
-    int32_t i, busy = 0;
+    size_t most = 0;
+    int32_t i;
 
-    for (;;) {
-        for (i = 0; i < p->jobs; i++) {
-            int status;
-            if (p->slots[i].pid > 0) {
-                pid_t got = waitpid(p->slots[i].pid, &status, WNOHANG);
-                if (got == 0 || (got < 0 && errno == EINTR)) continue;
-                busy--;
-                if (!take(p, &p->slots[i], status)) return false;
-            }
-            if (ex_interrupted()) continue;
-            if (!start_one(p, &p->slots[i])) return false;
-            busy += p->slots[i].pid > 0;
-        }
-        if (busy == 0 || ex_interrupted()) return true;
-        pool_show(p);
-        nanosleep(&while_, NULL);
+    memset(b, 0, sizeof *b);
+    b->study = s;
+    b->best_group = -1;
+    for (i = 0; i < s->groups && s->how->resume; i++) best_update(b, i);
+    for (i = 0; i < s->count; i++) {
+        if (!in_slice(s, i) || s->runs[i].data) continue;
+        b->todo++;
+        b->episodes_todo += s->runs[i].trial.episodes;
+        if (data_count(&s->runs[i].trial) > most) most = data_count(&s->runs[i].trial);
     }
+    b->pool.self = b;
+    b->pool.jobs = s->how->jobs;
+    b->pool.runs = b->todo;
+    b->pool.mail_bytes = sizeof(post) + most * sizeof(double);
+    b->pool.next = batch_next;
+    b->pool.run = batch_run;
+    b->pool.take = batch_take;
+    b->pool.show = batch_show;
 }
 
 /* ---- merging ----------------------------------------------------------------------------------------------- */
@@ -826,37 +739,33 @@ static int compute(ex_study *s)
 {
     int32_t there = 0, mine = 0, i;
     int status = EX_GO_ON;
-    pool p;
+    batch b;
 
     for (i = 0; i < s->count; i++) {
         mine += in_slice(s, i);
         there += in_slice(s, i) && s->runs[i].data;
     }
-    if (!pool_open(&p, s)) {
-        pool_close(&p);
-        return EX_FAILED;
-    }
+    batch_open(&b, s);
     if (there > 0 && !s->how->quiet) {
         fprintf(stderr, "%s: %d of %d runs are there already\n", ex_program_name(), (int)there, (int)mine);
     }
     ex_catch_interrupts();
-    ex_progress_start(&p.bar, "training", p.episodes_todo, s->how->quiet);
-    if (!pool_work(&p)) status = EX_FAILED;
-    pool_close(&p);
+    ex_progress_start(&b.bar, "training", b.episodes_todo, s->how->quiet);
+    if (!ex_pool_work(&b.pool)) status = EX_FAILED;
     if (status == EX_FAILED) {
-        ex_progress_end(&p.bar, NULL);
+        ex_progress_end(&b.bar, NULL);
     } else if (ex_interrupted()) {
-        ex_progress_end(&p.bar, NULL);
+        ex_progress_end(&b.bar, NULL);
         fprintf(stderr,
                 "%s: stopped with %d of %d runs done; they are in %s; go on with the same command and --resume\n",
-                ex_program_name(), (int)(there + p.done), (int)mine, ex_path_join(s->how->out, "runs").text);
+                ex_program_name(), (int)(there + b.done), (int)mine, ex_path_join(s->how->out, "runs").text);
         status = ex_interrupt_status();
-    } else if (p.failed > 0) {
-        ex_progress_end(&p.bar, NULL);
-        status = ex_fail("%d of %d runs failed; the same command with --resume tries them again", (int)p.failed,
+    } else if (b.failed > 0) {
+        ex_progress_end(&b.bar, NULL);
+        status = ex_fail("%d of %d runs failed; the same command with --resume tries them again", (int)b.failed,
                          (int)mine);
     } else {
-        ex_progress_end(&p.bar, "%d runs, %d at a time,", (int)p.done, (int)p.jobs);
+        ex_progress_end(&b.bar, "%d runs, %d at a time,", (int)b.done, (int)b.pool.jobs);
     }
     if (status == EX_GO_ON && s->shards > 1) {
         if (!s->how->quiet) {
