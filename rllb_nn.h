@@ -212,7 +212,8 @@ enum { RLLB_NN_HIDDEN_MAX = 8, RLLB_NN_AFTER_MAX = 4, RLLB_NN_UNITS_MAX = 65536 
                    state of its own), all by the same weights; mean and greatest over the items, and the inputs that
                    concern all, are the context; the first layer of `after` sees an item and the context; the last gives
                    item_outputs for each item. `outputs` more, behind them, come from the context alone.
-                   Permuting the items permutes the items' outputs and leaves the others, bit for bit. */
+                   Permuting the items permutes the items' outputs and leaves the others, bit for bit. (The mean
+                   counts in steps of 2^-26, and what is beyond 16,384 as that.) */
 
 typedef struct rllb_nn_net_desc {
     int32_t inputs, outputs;            /* 1 ... RLLB_NN_UNITS_MAX; no default, 0 allowed for a set */
@@ -683,6 +684,8 @@ RLLB_API void rllb_nn_sac_query(const rllb_nn_sac *s, rllb_nn_sac_desc *out);
 RLLB_API rllb_status rllb_nn_sac_act(rllb_nn_sac *s, const float *obs, int32_t items, bool explore, float *action);
 RLLB_API void rllb_nn_sac_begin(rllb_nn_sac *s);
 RLLB_API rllb_status rllb_nn_sac_observe(rllb_nn_sac *s, const rllb_nn_step *step);
+/* One step of critics, actor and temperature, in this order. ERROR_EMPTY before learn_start; ERROR_NOT_FINITE: it
+   diverged there; that one and those after it stay as they are. */
 RLLB_API rllb_status rllb_nn_sac_update(rllb_nn_sac *s, rllb_nn_sac_report *report);
 RLLB_API int64_t rllb_nn_sac_updates(const rllb_nn_sac *s);
 RLLB_API float rllb_nn_sac_alpha(const rllb_nn_sac *s);
@@ -1970,12 +1973,12 @@ static int32_t rllb_i_count_of(const rllb_nn_work *work, int32_t row)
     return count < 0 ? 0 : count > work->now_items ? work->now_items : count;
 }
 
-/* Rounds to a multiple of 2^-20. Sums of such numbers are exact in double precision, and so do not depend on their
-   order: permuting the items of a set changes no bit of their mean. */
+/* Rounds to a multiple of 2^-26, within 16,384 either way. Sums of such numbers are exact in double precision, and so do
+   not depend on their order: permuting the items of a set changes no bit of their mean. */
 static double rllb_i_grain(float x)
 {
-    double v = x > 1048576.0f ? 1048576.0 : x < -1048576.0f ? -1048576.0 : (double)x;
-    return (v + 6442450944.0) - 6442450944.0; /* 1.5 * 2^32 */
+    double v = x > 16384.0f ? 16384.0 : x < -16384.0f ? -16384.0 : (double)x;
+    return (v + 100663296.0) - 100663296.0; /* 1.5 * 2^26 */
 }
 
 /* Mean and greatest over the items that are there, then what concerns them all. */
@@ -4534,7 +4537,8 @@ rllb_nn_episodes *rllb_nn_qmix_replay(rllb_nn_qmix *q)
    each other: `rows` sequences of the batch are rows * agents cells a step. Recurrent networks run over all steps and
    one more, and what follows a step is the next one of the same pass; others run over the steps, and apart from that
    over what follows them. A critic that is asked about actions (continuous, and the released discrete form) has them
-   among its inputs and answers one number; of a set, the mean of one for each item. */
+   among its inputs and answers one number; of a set, the mean of one for each item. A recurrent one that is asked about
+   actions drawn anew has those in its history too, as in the published codes. */
 
 enum { RLLB_I_SAC_UPDATES, RLLB_I_SAC_STEPS, RLLB_I_SAC_COUNTERS };
 
