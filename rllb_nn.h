@@ -1973,8 +1973,8 @@ static int32_t rllb_i_count_of(const rllb_nn_work *work, int32_t row)
     return count < 0 ? 0 : count > work->now_items ? work->now_items : count;
 }
 
-/* Rounds to a multiple of 2^-26, within 16,384 either way. Sums of such numbers are exact in double precision, and so do
-   not depend on their order: permuting the items of a set changes no bit of their mean. */
+/* Rounds to a multiple of 2^-26, within 16,384 either way. Sums of such numbers are exact in double precision, and so
+   do not depend on their order: permuting the items of a set changes no bit of their mean. */
 static double rllb_i_grain(float x)
 {
     double v = x > 16384.0f ? 16384.0 : x < -16384.0f ? -16384.0 : (double)x;
