@@ -222,7 +222,7 @@ static void recurrent_step(void *user)
 {
     pass *p = (pass *)user;
 
-    rllb_nn_pass_forward(p->net, p->work, &p->sequence, p->out);
+    rllb_nn_pass_forward(p->net, p->other, &p->sequence, p->out);
     BENCH_KEEP(p);
 }
 
@@ -571,7 +571,7 @@ static void measure_team(bench *b, pass *p, bench_fn peak, yardstick *yard)
     double hyper_into = HYPER * (AGENTS + 1) * EMBED + EMBED;
     double flop = 2 * (2 * forward + backward + into + mixed * (3 * hyper + hyper_into));
 
-    if (!bench_wanted(b, "J5") && !bench_wanted(b, "J5_a")) return;
+    if (!bench_wanted(b, "J5") && !bench_wanted(b, "J5_agent") && !bench_wanted(b, "J5_act")) return;
     p->qmix = team(b->seed);
     against_peak(b, "J5_agent", qmix_update, p, flop, 1e3, "ms", peak, yard);
     qmix_update(p);
