@@ -7,7 +7,7 @@
 
    Build:   make build/learners
    Run:     build/learners --task two-step --seeds 10 --out out/two-step
-            build/learners --task all --seeds 10 --out out/learners      everything that is claimed, on all cores
+            build/learners --task all --seeds 10 --out out/learners      everything that is claimed; five CPU minutes
    Prints:  for each learner, how its best network fares on episodes it has not seen, and how many seeds solve the task
    Writes:  TASK.png (learning curves, outcomes), TASK-entropy.png (soft actor-critic), history.csv, results.json, and
             runs/NAME.safetensors: every run as it stands, to go on from with --resume
@@ -1177,6 +1177,7 @@ static bool write_history(const run *runs, int32_t count)
     ex_text text = { 0 };
     ex_csv csv = { .to = &text };
     int32_t i, k, c;
+    char seed_text[32];
     bool ok;
 
     ex_csv_header(&csv, "task,algo,net,seed,step,greedy_return,return,loss,value,epsilon,entropy,alpha,greedy_3,"
@@ -1186,7 +1187,8 @@ static bool write_history(const run *runs, int32_t count)
             ex_csv_string(&csv, task_names[runs[i].task]);
             ex_csv_string(&csv, algo_names[runs[i].algo]);
             ex_csv_string(&csv, net_names[runs[i].net]);
-            ex_csv_int(&csv, (int64_t)runs[i].seed);
+            snprintf(seed_text, sizeof seed_text, "%llu", (unsigned long long)runs[i].seed);
+            ex_csv_string(&csv, seed_text);
             for (c = 0; c < H_COLUMNS; c++) csv_figure(&csv, runs[i].history[k * H_COLUMNS + c]);
             ex_csv_row(&csv);
         }
