@@ -6693,14 +6693,14 @@ INLINE void NAME(multiply)(int transposed, const float *a, int32_t a_rows, const
                            int32_t c_rows, int32_t m, int32_t n, int32_t depth, const float *bias, float slope,
                            int accumulate)
 {
-    enum { DEPTH_BLOCK = 64 };
+    int32_t block = depth <= 128 ? 128 : 64; /* of k: a strip that just fits is better whole than in two */
     ptrdiff_t a_panel = (ptrdiff_t)a_rows * 16, b_panel = (ptrdiff_t)b_rows * 16, c_panel = (ptrdiff_t)c_rows * 16;
     ptrdiff_t next_b = VW == 16 ? b_panel : VW, next_c = VW == 16 ? c_panel : VW;
     int32_t vectors = (n + 15) / 16 * PANEL_VECTORS, width, k, v, i;
 
-    for (k = 0; k == 0 || k < depth; k += DEPTH_BLOCK) {
-        int32_t run = depth - k < DEPTH_BLOCK ? depth - k : DEPTH_BLOCK;
-        float leak = k + DEPTH_BLOCK >= depth ? slope : 1.0f;
+    for (k = 0; k == 0 || k < depth; k += block) {
+        int32_t run = depth - k < block ? depth - k : block;
+        float leak = k + block >= depth ? slope : 1.0f;
         for (v = 0; v < vectors; v += width) {
             const float *bv = b + (v / PANEL_VECTORS) * b_panel + (v % PANEL_VECTORS) * VW + (ptrdiff_t)k * 16;
             float *cv = c + (v / PANEL_VECTORS) * c_panel + (v % PANEL_VECTORS) * VW;
