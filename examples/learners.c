@@ -1495,6 +1495,8 @@ static bool draw_entropy(scene *s)
     figure.title = tasks[t].title;
     figure.subtitle = "soft actor-critic: the temperature is learnt so that the entropy keeps to its target; median "
                       "and quartiles of the seeds";
+    figure.note = "Where a choice wins nothing, nothing asks for less entropy: it stays above its target, and the "
+                  "temperature goes to zero.";
     figure.panels = panels;
     figure.panel_count = figure.columns = 2;
     snprintf(file, sizeof file, "%s-entropy.png", task_names[t]);
