@@ -170,7 +170,7 @@ OPTIMISED = $(if $(filter test_nn_kernels,$*),,-O1)
 $(eval $(call unit_tests,.asan,$(ASAN) $$(ASAN_LEVEL),$$(ASAN_KERNELS),common-asan,\
     $(instrumented:%=build/test/%.asan),tests))
 # What runs for long is optimised, the rest compiles in half the time.
-ASAN_LEVEL = $(if $(filter test_balancer_model test_env test_nn_learn% test_nn_sequences,$*),-O1,-O0)
+ASAN_LEVEL = $(if $(filter test_balancer_model test_env test_nn_learn test_nn_sequences,$*),-O1,-O0)
 ASAN_KERNELS = $(if $(filter %_kernels,$*),,$(GENERIC))
 $(eval $(call unit_tests,.tsan,$(TSAN),$(GENERIC),common-tsan,$(threaded:%=build/test/%.tsan),tests))
 # Fuzz targets with the small driver of fuzz_main.h; `make fuzz` builds them with libFuzzer.

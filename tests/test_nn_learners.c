@@ -19,6 +19,17 @@ static void *counted_block(size_t bytes)
 #include "learners.h"
 #include "test.h"
 
+#ifdef RLLB_I_ASAN
+enum { SLOWER = 2 }; /* where every access is checked, lives are shorter, and every second kind is enough */
+#else
+enum { SLOWER = 1 };
+#endif
+
+static bool left_out(int algo, int shape)
+{
+    return SLOWER > 1 && (algo + shape) % 2 == 1;
+}
+
 enum { ROOM = 1 << 20 };
 
 static unsigned char file[3][ROOM];
@@ -32,11 +43,12 @@ TEST(every_learner_lives_and_learns)
 
     for (algo = 0; algo < L_ALGOS; algo++) {
         for (shape = 0; shape < L_SHAPES; shape++) {
+            if (left_out(algo, shape)) continue;
             REQUIRE(l_make(&l, (l_algo)algo, (l_shape)shape, 1));
-            l_live(&l, 60);
+            l_live(&l, 60 / SLOWER);
             CHECK_EQ_I(l.last, RLLB_OK);
             if (l.last != RLLB_OK) NOTE("%s, %s", l_algo_names[algo], l_shape_names[shape]);
-            CHECK((l.q ? rllb_nn_qmix_updates(l.q) : rllb_nn_sac_updates(l.s)) >= 30);
+            CHECK((l.q ? rllb_nn_qmix_updates(l.q) : rllb_nn_sac_updates(l.s)) >= 30 / SLOWER);
             l_drop(&l);
         }
     }
@@ -51,9 +63,10 @@ TEST(the_same_seed_gives_the_same_bits_and_another_does_not)
         for (shape = 0; shape < L_SHAPES; shape++) {
             size_t size[3];
             int i;
+            if (left_out(algo, shape)) continue;
             for (i = 0; i < 3; i++) {
                 REQUIRE(l_make(&l, (l_algo)algo, (l_shape)shape, i < 2 ? 5 : 6));
-                l_live(&l, 40);
+                l_live(&l, 40 / SLOWER);
                 size[i] = l_save(&l, file[i], ROOM);
                 l_drop(&l);
             }
@@ -73,17 +86,18 @@ TEST(a_learner_is_taken_up_again_bit_for_bit)
     for (algo = 0; algo < L_ALGOS; algo++) {
         for (shape = 0; shape < L_SHAPES; shape++) {
             size_t size;
+            if (left_out(algo, shape)) continue;
             REQUIRE(l_make(&l, (l_algo)algo, (l_shape)shape, 9));
             l_live(&l, 33);
             size = l_save(&l, file[0], ROOM);
             REQUIRE(size > 0);
-            l_live(&l, 40);
+            l_live(&l, 40 / SLOWER);
             CHECK_EQ_I(l_save(&l, file[1], ROOM), size);
             l_drop(&l);
             REQUIRE(l_make(&other, (l_algo)algo, (l_shape)shape, 10));
             l_live(&other, 17);
             CHECK_EQ_I(l_load(&other, file[0], size, NULL), RLLB_OK);
-            l_live(&other, 40);
+            l_live(&other, 40 / SLOWER);
             CHECK_EQ_I(l_save(&other, file[2], ROOM), size);
             CHECK_MEM(file[2], file[1], size);
             l_drop(&other);
@@ -277,7 +291,7 @@ TEST(nothing_is_allocated_after_init)
             long before;
             REQUIRE(l_make(&l, (l_algo)algo, (l_shape)shape, 1));
             before = block_calls;
-            l_live(&l, 30);
+            l_live(&l, 30 / SLOWER);
             CHECK(l_save(&l, file[0], ROOM) > 0);
             CHECK_EQ_I(block_calls, before);
             l_drop(&l);
