@@ -479,6 +479,7 @@ static rllb_nn_sac *soft_learner(uint64_t seed)
     d.seed = seed;
     s = (rllb_nn_sac *)need(rllb_nn_sac_create(&d), "learner");
     rllb_rng_init(&rng, seed, 9);
+    memset(obs, 0, sizeof obs);
     memset(&step, 0, sizeof step);
     step.action = &action;
     step.reward = &reward;
