@@ -24,22 +24,17 @@
    some check would see the best outcome by chance, the last one. Runs are processes; a
    run is its settings and its seed, so neither their number nor an interruption changes a byte of any file. */
 
-#define _GNU_SOURCE /* for the processors that this process may use, which a batch system narrows */
-#define _DEFAULT_SOURCE
-
 #include "cluster.h"
 
-#include <errno.h>
 #include <math.h>
-#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
-#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include "pool.h"
 
 /* ---- worlds -------------------------------------------------------------------------------------------------- */
 
@@ -928,139 +923,94 @@ static int run_work(run *r, pid_t parent, post *to)
     return getppid() == parent && checkpoint_write(r) ? EX_OK : EX_FAILED;
 }
 
-typedef struct pool {
+typedef struct all_runs {
     run *runs;
-    int32_t count, jobs, next, todo, done;
-    pid_t *pid; /* [count] 0: not running */
-    post *mail; /* [count] shared */
-    size_t mail_bytes;
+    int32_t count, next, todo, done;
+    int64_t steps; /* of runs that are not going on, since the start */
     bool failed;
     ex_lock *lock;
+    ex_pool pool;
     ex_progress bar;
-} pool;
+} all_runs;
 
-/* The lock is on an open folder: a child that held it open would keep it locked after its parent's death. Ctrl-C
-   reaches all processes of a terminal, but what it means is the parent's business: it sends SIGTERM. */
-static void child(pool *p, int32_t i, pid_t parent)
+static int32_t all_next(void *self)
 {
-    ex_folder_unlock(p->lock);
-    signal(SIGINT, SIG_IGN);
-    _exit(run_work(&p->runs[i], parent, &p->mail[i]));
+    all_runs *b = self;
+
+    while (b->next < b->count && over(&b->runs[b->next])) b->next++;
+    return b->next < b->count && !b->failed ? b->next++ : -1;
 }
 
-static bool start_one(pool *p)
+/* The lock is on an open folder: a child that held it open would keep it locked after its parent's death. */
+static int all_run(void *self, int32_t which, void *mail, pid_t parent)
 {
-    pid_t parent = getpid();
-    int32_t i;
+    all_runs *b = self;
 
-    while (p->next < p->count && over(&p->runs[p->next])) p->next++;
-    if (p->next >= p->count) return false;
-    i = p->next++;
-    fflush(NULL);
-    p->pid[i] = fork();
-    if (p->pid[i] == 0) child(p, i, parent);
-    if (p->pid[i] > 0) return true;
-    p->pid[i] = 0;
-    p->failed = true;
-    ex_fail("cannot start a process: %s", strerror(errno));
+    ex_folder_unlock(b->lock);
+    return run_work(&b->runs[which], parent, mail);
+}
+
+static bool all_take(void *self, int32_t which, const void *mail, int status, int killer)
+{
+    all_runs *b = self;
+    run *r = &b->runs[which];
+    const post *from = mail;
+
+    r->cpu_s = from->cpu_s;
+    b->steps += from->steps - r->counter[C_STEPS];
+    b->done += status == EX_OK;
+    if (status == EX_OK || status == STOPPED) return true;
+    if (killer) ex_fail("the run %s was ended by signal %d", r->name, killer);
+    b->failed = true; /* it has said why */
     return false;
 }
 
-static void pool_take(pool *p, int32_t i, int status)
+static void all_show(void *self)
 {
-    p->pid[i] = 0;
-    p->runs[i].cpu_s = p->mail[i].cpu_s;
-    if (WIFEXITED(status) && WEXITSTATUS(status) == EX_OK) p->done++;
-    if (WIFEXITED(status) && (WEXITSTATUS(status) == EX_OK || WEXITSTATUS(status) == STOPPED)) return;
-    if (WIFSIGNALED(status)) ex_fail("the run %s was ended by signal %d", p->runs[i].name, WTERMSIG(status));
-    p->failed = true; /* it has said why */
+    all_runs *b = self;
+    int64_t steps = b->steps;
+    const void *mail;
+    int32_t i, which;
+
+    for (i = 0; i < b->pool.jobs; i++) {
+        int64_t there;
+        which = ex_pool_look(&b->pool, i, &mail);
+        there = which >= 0 ? ((const post *)mail)->steps - b->runs[which].counter[C_STEPS] : 0;
+        if (there > 0) steps += there; /* not before it has begun */
+    }
+    ex_progress_step(&b->bar, steps, "%d of %d", (int)b->done, (int)b->todo);
 }
 
-/* Ends what still runs, process by process; runs save what they have. */
-static void pool_stop(pool *p)
+/* Runs what is not over yet. After an interrupt or a failure the others are asked to end, and save what they have. */
+static int all_work(all_runs *b)
 {
-    int32_t i;
-    int status;
-
-    for (i = 0; i < p->count; i++) {
-        if (p->pid[i] > 0) kill(p->pid[i], SIGTERM);
-    }
-    for (i = 0; i < p->count; i++) {
-        if (p->pid[i] <= 0) continue;
-        while (waitpid(p->pid[i], &status, 0) < 0 && errno == EINTR) {}
-        pool_take(p, i, status);
-    }
-}
-
-static void pool_loop(pool *p, int64_t before)
-{
-    const struct timespec while_ = { 0, 20000000 };
-    int32_t i, busy = 0;
-
-    while (!p->failed && !ex_interrupted()) {
-        int64_t steps = -before;
-        while (busy < p->jobs && start_one(p)) busy++;
-        for (i = 0; i < p->count; i++) {
-            int status;
-            steps += p->mail[i].steps;
-            if (p->pid[i] <= 0 || waitpid(p->pid[i], &status, WNOHANG) <= 0) continue;
-            pool_take(p, i, status);
-            busy--;
-        }
-        if (busy == 0 && p->next >= p->count) return;
-        ex_progress_step(&p->bar, steps, "%d of %d", (int)p->done, (int)p->todo);
-        nanosleep(&while_, NULL);
-    }
-    pool_stop(p);
-}
-
-static int32_t processors(void)
-{
-#ifdef __linux__
-    cpu_set_t set;
-    if (sched_getaffinity(0, sizeof set, &set) == 0 && CPU_COUNT(&set) > 0) return CPU_COUNT(&set);
-#endif
-    {
-        long n = sysconf(_SC_NPROCESSORS_ONLN);
-        return n > 0 && n < 4096 ? (int32_t)n : 1;
-    }
-}
-
-static int pool_run(pool *p)
-{
-    int64_t steps = 0, before = 0;
+    int64_t steps = 0;
     int32_t i, there = 0;
-    int status = EX_OK;
 
-    p->mail_bytes = (size_t)p->count * sizeof *p->mail;
-    p->pid = calloc((size_t)p->count, sizeof *p->pid);
-    p->mail = mmap(NULL, p->mail_bytes, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    if (!p->pid || p->mail == MAP_FAILED) {
-        free(p->pid);
-        return ex_fail("no memory for %d runs", (int)p->count);
+    for (i = 0; i < b->count; i++) {
+        if (over(&b->runs[i])) there++;
+        else steps += (int64_t)b->runs[i].checks * b->runs[i].every - b->runs[i].counter[C_STEPS];
     }
-    for (i = 0; i < p->count; i++) {
-        p->mail[i].steps = p->runs[i].counter[C_STEPS];
-        before += p->mail[i].steps;
-        if (over(&p->runs[i])) there++;
-        else steps += (int64_t)p->runs[i].checks * p->runs[i].every - p->mail[i].steps;
-    }
-    p->todo = p->count - there;
-    p->jobs = jobs > 0 ? jobs : processors();
+    b->todo = b->count - there;
+    b->pool.self = b;
+    b->pool.jobs = jobs;
+    b->pool.runs = b->todo;
+    b->pool.mail_bytes = sizeof(post);
+    b->pool.stop_signal = SIGTERM;
+    b->pool.next = all_next;
+    b->pool.run = all_run;
+    b->pool.take = all_take;
+    b->pool.show = all_show;
     ex_catch_interrupts();
-    ex_progress_start(&p->bar, "learning", steps, quiet);
-    pool_loop(p, before);
-    if (p->failed) status = EX_FAILED;
-    if (p->failed || ex_interrupted()) ex_progress_end(&p->bar, NULL);
-    else ex_progress_end(&p->bar, "%d runs, %d at a time,", (int)p->done, (int)p->jobs);
-    if (!p->failed && ex_interrupted()) {
-        fprintf(stderr, "learners: stopped with %d of %d runs done; go on with the same command and --resume\n",
-                (int)(there + p->done), (int)p->count);
-        status = ex_interrupt_status();
-    }
-    munmap(p->mail, p->mail_bytes);
-    free(p->pid);
-    return status;
+    ex_progress_start(&b->bar, "learning", steps, quiet);
+    if (!ex_pool_work(&b->pool)) b->failed = true;
+    if (b->failed || ex_interrupted()) ex_progress_end(&b->bar, NULL);
+    else ex_progress_end(&b->bar, "%d runs, %d at a time,", (int)b->done, (int)b->pool.jobs);
+    if (b->failed) return EX_FAILED;
+    if (!ex_interrupted()) return EX_OK;
+    fprintf(stderr, "learners: stopped with %d of %d runs done; go on with the same command and --resume\n",
+            (int)(there + b->done), (int)b->count);
+    return ex_interrupt_status();
 }
 
 /* ---- figures over seeds -------------------------------------------------------------------------------------- */
@@ -1659,21 +1609,21 @@ int main(int argc, char **argv)
     ex_lock lock = { -1 };
     run *runs = NULL;
     int32_t count = 0, i;
-    pool p;
+    all_runs b;
     int status = ex_options_parse(&program, argc, argv);
 
     if (status != EX_GO_ON) return status;
-    memset(&p, 0, sizeof p);
+    memset(&b, 0, sizeof b);
     if (!ex_isa_there(isa, portable)) return EX_USAGE;
     status = settle(&runs, &count);
     if (status == EX_GO_ON) status = take_up(runs, count);
     if (status == EX_OK && (!ex_folder_lock(out, &lock) || !ex_folder_make(ex_path_join(out, "runs").text))) {
         status = EX_FAILED;
     }
-    p.runs = runs;
-    p.count = count;
-    p.lock = &lock;
-    if (status == EX_OK) status = pool_run(&p);
+    b.runs = runs;
+    b.count = count;
+    b.lock = &lock;
+    if (status == EX_OK) status = all_work(&b);
     if (status == EX_OK) status = collect(runs, count);
     if (status == EX_OK) status = report(runs, count);
     for (i = 0; i < count; i++) free(runs[i].history);
