@@ -28,6 +28,7 @@ arm() # test, its optimisation, a pattern of tests that are left out
 arm test_rllb '-O1'
 arm test_balancer_kernels -O1
 arm test_env '-O1 -DRLLB_NO_SIMD' table_of
-arm test_nn_kernels '-O1 -DRLLB_NO_SIMD'
+arm test_nn_kernels '-O1 -DRLLB_NO_SIMD' the_same_set_gives
 arm test_nn_golden '-O0 -DRLLB_NO_SIMD'
+arm test_nn_golden_learners '-O0 -DRLLB_NO_SIMD'
 finish
