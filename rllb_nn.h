@@ -646,7 +646,7 @@ typedef enum rllb_nn_sac_form {
    Entropy counts per decision, so that temperature and its target mean the same for 3 servers and for 24. */
 typedef struct rllb_nn_sac_desc {
     rllb_nn_space space;
-    rllb_nn_net_desc actor, critic; /* inputs, outputs, seed are set; a zeroed critic is shaped as the actor */
+    rllb_nn_net_desc actor, critic; /* inputs, outputs, seed are set; a critic without widths is the actor's like */
     int32_t agents;              /* default 1 */
     rllb_nn_sac_form form;
     float gamma, tau;            /* default 0.99 and 0.005; gamma negative: 0 */
@@ -1632,7 +1632,8 @@ static void rllb_i_gru_reset(rllb_nn_net *net, const rllb_i_layer *l, rllb_rng *
     for (part = 0; part < 4; part++) {
         for (gate = 0; gate < 3; gate++) {
             for (o = 0; o < l->out; o++) {
-                size_t col = (size_t)(gate * padded + o), panel = col / RLLB_NN_PANEL * (size_t)rows[part];
+                size_t col = (size_t)gate * (size_t)padded + (size_t)o;
+                size_t panel = col / RLLB_NN_PANEL * (size_t)rows[part];
                 float *at = net->data + place[part] + panel * RLLB_NN_PANEL + col % RLLB_NN_PANEL;
                 for (i = 0; i < rows[part]; i++) {
                     at[(size_t)i * RLLB_NN_PANEL] = (float)(bound * (2 * rllb_rng_double(rng) - 1));
@@ -3635,7 +3636,7 @@ static int32_t rllb_i_asked_at(const rllb_nn_space *s, int32_t agents, int32_t d
 /* What the running normalisation leaves alone: all but observations. raw [inputs + item_inputs]. */
 static void rllb_i_put_raw(const rllb_nn_space *s, const rllb_nn_net_desc *d, unsigned char *raw)
 {
-    memset(raw, 1, (size_t)(d->inputs + d->item_inputs));
+    memset(raw, 1, (size_t)d->inputs + (size_t)d->item_inputs);
     memset(raw, 0, (size_t)s->observations);
     memset(raw + d->inputs, 0, (size_t)s->item_observations);
 }
@@ -3763,7 +3764,7 @@ static void rllb_i_carry_layout(const rllb_nn_space *s, const rllb_nn_net *net, 
     k->last = (float *)rllb_carve(c, n * (size_t)k->actions, sizeof(float));
     k->x = (float *)rllb_carve(c, n * (size_t)k->width, sizeof(float));
     k->y = (float *)rllb_carve(c, n * (size_t)k->out, sizeof(float));
-    k->raw = (unsigned char *)rllb_carve(c, (size_t)(net->desc.inputs + net->desc.item_inputs), 1);
+    k->raw = (unsigned char *)rllb_carve(c, (size_t)net->desc.inputs + (size_t)net->desc.item_inputs, 1);
     k->counts = (int32_t *)rllb_carve(c, n, sizeof(int32_t));
 }
 
@@ -4088,9 +4089,9 @@ static rllb_nn_qmix *rllb_i_qmix_layout(const rllb_i_qmix_plan *plan, rllb_carve
     q.target_data = (float *)rllb_carve(c, plan->floats, sizeof(float));
     q.gradient = (float *)rllb_carve(c, plan->floats, sizeof(float));
     n = (size_t)q.nets;
-    q.net = (rllb_nn_net **)rllb_carve(c, n, sizeof *q.net);
-    q.target = (rllb_nn_net **)rllb_carve(c, n, sizeof *q.target);
-    q.work = (rllb_nn_work **)rllb_carve(c, n, sizeof *q.work);
+    q.net = (rllb_nn_net **)rllb_carve(c, n, sizeof(rllb_nn_net *));
+    q.target = (rllb_nn_net **)rllb_carve(c, n, sizeof(rllb_nn_net *));
+    q.work = (rllb_nn_work **)rllb_carve(c, n, sizeof(rllb_nn_work *));
     rllb_i_qmix_nets(plan, q.nets, q.data, q.net, q.hyper, c);
     rllb_i_qmix_nets(plan, q.nets, q.target_data, q.target, q.hyper_target, c);
     q.opt = rllb_i_opt_layout(&plan->opt, c);
@@ -4620,10 +4621,7 @@ static void rllb_i_sac_opt(rllb_nn_opt_desc *o, const rllb_nn_net_desc *net)
 
 static void rllb_i_sac_defaults(rllb_nn_sac_desc *d)
 {
-    rllb_nn_net_desc zero;
-
-    rllb_nn_net_desc_default(&zero);
-    if (memcmp(&d->critic, &zero, sizeof zero) == 0) d->critic = d->actor;
+    if (d->critic.hidden[0] == 0 && d->critic.gru == 0 && d->critic.after[0] == 0) d->critic = d->actor;
     d->critic.isa = d->actor.isa;
     d->critic.portable = d->actor.portable;
     d->critic.normalise = d->actor.normalise;
@@ -4731,7 +4729,7 @@ static rllb_nn_sac *rllb_i_sac_layout(const rllb_i_sac_plan *plan, rllb_carver *
     s.single = rllb_i_work_layout(&plan->actor, d->agents, 1, items, false, c);
     rllb_i_sequences_layout(&plan->replay.desc, d->batch, plan->steps, &s.batch, c);
     rllb_i_carry_layout(&d->space, &plan->actor, d->agents, &s.carry, c);
-    s.critic_raw = (unsigned char *)rllb_carve(c, (size_t)(d->critic.inputs + d->critic.item_inputs), 1);
+    s.critic_raw = (unsigned char *)rllb_carve(c, (size_t)d->critic.inputs + (size_t)d->critic.item_inputs, 1);
     s.x = (float *)rllb_carve(c, cells * (size_t)s.width, sizeof(float));
     s.ask = (float *)rllb_carve(c, plan->asked ? cells * (size_t)s.asked_width : 0, sizeof(float));
     s.y = (float *)rllb_carve(c, cells * (size_t)s.out, sizeof(float));
@@ -6072,7 +6070,7 @@ static bool rllb_i_read_meta(rllb_i_reader *r, const char *key, char *out, size_
     if (!rllb_i_expect(r, '{')) return false;
     if (rllb_i_expect(r, '}')) return true;
     for (; more; more = rllb_i_expect(r, ',')) {
-        char nothing[1];
+        char nothing[1] = { 0 };
         bool wanted;
         if (!rllb_i_string(r, name, sizeof name, &whole) || !rllb_i_expect(r, ':')) return false;
         wanted = key && whole && strcmp(name, key) == 0;
