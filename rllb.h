@@ -517,11 +517,20 @@ typedef enum rllb_form {
                  arrivals at this balancer  (Reinforced Workload Distribution Fairness)
        OWN       8 a server: the six, then the unloaded duration (a low quantile over a long memory, see EQUALISE),
                  then the weight in force over the mean weight
-   Seconds, not normalised; a server without samples, or none at all at that index, has zeros. */
+       RELATIVE  6 + 8 a server, free of units and of how many servers there are, so that one model fits many sites; it
+                 needs no reservoirs (slots: 1 will do). Of all servers: the mean logarithm of the stretch (duration
+                 over unloaded duration), by slow and by fast averages; log(1 + mean q); how far the own q tells the
+                 duration (its regression coefficient, times 1 + mean q: about 1 for the only balancer of a busy
+                 cluster, 0 for one of very many); log(1 + ends a server in the interval); log2(servers) / 4. A server:
+                 what the interval brought against the mean stretch, shrunk where few ended; the fast average, the slow
+                 average, the unloaded duration, the weight found and the averaged q, all as logarithms over their
+                 geometric means (q: over the mean); log(1 + ends in the interval); how well it is known, 0 ... 1
+   Seconds, not normalised, but for RELATIVE; a server without samples, or none at all at that index, has zeros. */
 typedef enum rllb_features {
     RLLB_FEATURES_CIKM,
     RLLB_FEATURES_NEURIPS,
     RLLB_FEATURES_OWN,
+    RLLB_FEATURES_RELATIVE,
     RLLB_FEATURES_NUM
 } rllb_features;
 
@@ -586,21 +595,22 @@ typedef struct rllb_balancer_desc {
     rllb_control_fn control;/* LEARNED: called by tick. NULL: you call rllb_balancer_act */
     void *control_self;
     bool control_form;      /* LEARNED: three more actions after the weights: d, a, gamma of the DRAW form */
+    bool control_steps;     /* LEARNED: actions multiply the weights found so far instead of replacing them */
     rllb_choose_fn choose;  /* CHOOSE */
     void *choose_self;
     const float *oracle;    /* GSQ, SRT, SED_ORACLE: [capacity], read at every pick. Simulators only */
 
     /* Observation and reward, by tick. */
     float interval_s;       /* default 0.25 */
-    int32_t slots;          /* reservoir samples per server; default 128 for HLB, EQUALISE, LEARNED, else 0: no
-                               reservoirs, no features, no reward */
+    int32_t slots;          /* reservoir samples per server; default 128 (RELATIVE: 1) for HLB, EQUALISE, LEARNED, else
+                               0: no reservoirs, no features, no reward */
     float keep;             /* chance that a sample is taken in; default 1 */
     float discount;         /* per second, default 0.9 */
     bool empty_as_zero;     /* empty slots count as zeros, as the published code does; default: they do not count */
     rllb_features features;
     rllb_reward reward;
     int32_t reward_field;   /* which feature of a server, from 1; default the decayed mean of T (5), for NEURIPS the
-                               discounted mean of C (10) */
+                               discounted mean of C (10); RELATIVE: 1, the moving average of T in seconds */
     float reward_newest;    /* Eq. 18: share of the newest value, the one before has the rest; default 0.9 */
 
     /* Trust. */
@@ -1566,7 +1576,7 @@ enum { RLLB_I_WORKERS = 1 };
 
 enum {
     RLLB_I_MAGIC = 0x626c6c72, /* "rllb" */
-    RLLB_I_LAYOUT = 2,         /* changes when the block's does */
+    RLLB_I_LAYOUT = 3,         /* changes when the block's does */
     RLLB_I_DRAWS = 64,
     RLLB_I_STARVED = 16,
     RLLB_I_POOL = 16,          /* replies of servers, and how many in-flight numbers of late tell hot from cold */
@@ -1609,6 +1619,10 @@ typedef struct rllb_i_server {
     int32_t served;         /* well, in probation */
     double until_s, since_s, calm_since_s;
     uint64_t ejections, samples_at_start;
+    double told_sum;        /* RELATIVE: of durations, and how many, up to the last tick */
+    uint64_t told;
+    float slow, flows;      /* RELATIVE: slow average of durations, averaged in flight ... */
+    float flows_at_tick;    /* ... and in flight at the last tick */
     /* What every tick that sees it in use touches, kept together. */
     int32_t state;
     bool usable, probation;
@@ -1642,6 +1656,7 @@ typedef struct rllb_i_head {
     double picked, thirst;  /* picks that ticks saw; how many there are before a server may starve */
     int32_t tick, starved, starving[RLLB_I_STARVED]; /* ticks so far; whom the latest found starving */
     rllb_i_interval before, latest, total; /* of ended flows: the two last intervals, and all up to the last */
+    double view_xy, view_xx; /* RELATIVE: own flows against durations */
     char name[RLLB_BALANCER_NAME_MAX];
 } rllb_i_head;
 
@@ -1776,6 +1791,7 @@ static int32_t rllb_i_flows(const rllb_balancer *b, int32_t server)
 /* What all workers counted at one server. */
 typedef struct rllb_i_ends {
     uint64_t picks, done, failed, lost, samples;
+    double duration_sum;
     int32_t streak;
 } rllb_i_ends;
 
@@ -1790,6 +1806,7 @@ static void rllb_i_ends_of(const rllb_balancer *b, int32_t j, rllb_i_ends *out)
         out->done += RLLB_I_LOAD(&cell->done); /* before picks, so that done never seems the greater */
         out->failed += RLLB_I_LOAD(&cell->failed);
         out->samples += RLLB_I_LOAD(&cell->samples);
+        out->duration_sum += rllb_i_load_double(&cell->duration_sum);
         out->lost += RLLB_I_LOAD(&cell->lost);
         out->picks += RLLB_I_LOAD(&cell->picks);
         if (streak > out->streak) out->streak = streak;
@@ -1810,6 +1827,15 @@ static float rllb_i_average_of(const rllb_balancer *b, int32_t j)
     }
     return n ? sum / (float)n : 0;
 }
+
+/* Sets of features: numbers of all servers, numbers of each, fields a reward may take, the default one. */
+typedef struct rllb_i_sight {
+    int32_t common, per, fields, field;
+} rllb_i_sight;
+
+static const rllb_i_sight rllb_i_seen[RLLB_FEATURES_NUM] = {
+    { 0, 6, 6, 5 }, { 16, 11, 11, 10 }, { 0, 8, 8, 5 }, { 6, 8, 1, 1 }
+};
 
 /* ---- >>balancer --------------------------------------------------------------------------------------------
    Descriptor, layout, init. A handle is local to its process and may hold pointers; the block that handles share holds
@@ -1933,8 +1959,8 @@ static bool rllb_i_numbers_resolve(rllb_balancer_desc *d)
         while (!rllb_i_is_prime(d->table)) d->table += 2;
     }
     if (d->reuse == 0) d->reuse = 3;
-    if (d->slots == 0 && by_default) d->slots = 128;
-    if (d->reward_field == 0) d->reward_field = d->features == RLLB_FEATURES_NEURIPS ? 10 : 5;
+    if (d->slots == 0 && by_default) d->slots = d->features == RLLB_FEATURES_RELATIVE ? 1 : 128;
+    if (d->reward_field == 0) d->reward_field = rllb_i_seen[d->features].field;
     ok = d->d > 0 && d->d <= RLLB_I_DRAWS && (d->a < 0 || rllb_i_settle(&d->a, 1, 0, 16));
     ok = ok && d->gamma >= 0 && d->gamma <= 16 && rllb_i_settle(&d->bound, 0.25f, 0, most) && d->reuse > 0;
     ok = ok && d->table >= d->capacity && d->table <= 16777213;
@@ -1945,8 +1971,7 @@ static bool rllb_i_numbers_resolve(rllb_balancer_desc *d)
     ok = ok && rllb_i_settle(&d->interval_s, 0.25f, 0, most) && d->slots >= 0 && d->slots <= RLLB_BALANCER_SLOTS_MAX;
     ok = ok && (d->slots > 0 || !by_default) && rllb_i_settle(&d->keep, 1, 0, 1);
     ok = ok && rllb_i_settle(&d->discount, 0.9f, 0, 1) && rllb_i_settle(&d->reward_newest, 0.9f, 0, 1);
-    ok = ok && d->reward_field > 0 && d->reward_field <= (d->features == RLLB_FEATURES_NEURIPS ? 11 :
-                                                          d->features == RLLB_FEATURES_OWN ? 8 : 6);
+    ok = ok && d->reward_field > 0 && d->reward_field <= rllb_i_seen[d->features].fields;
     return ok && d->blend >= 0 && d->blend <= 1 && d->smoothing >= 0 && d->smoothing < 1;
 }
 
@@ -1982,7 +2007,7 @@ static rllb_status rllb_i_balancer_resolve(const rllb_balancer_desc *desc, rllb_
 static void rllb_i_balancer_measure(rllb_balancer *b)
 {
     const rllb_balancer_desc *d = &b->desc;
-    size_t per = d->features == RLLB_FEATURES_NEURIPS ? 11 : d->features == RLLB_FEATURES_OWN ? 8 : 6;
+    const rllb_i_sight *seen = &rllb_i_seen[d->features];
 
     b->workers = d->workers;
     b->stride = (d->capacity + 15) & ~15;
@@ -1990,7 +2015,7 @@ static void rllb_i_balancer_measure(rllb_balancer *b)
     b->padded_slots = (b->lane_slots * d->workers + 15) & ~15;
     b->set_words = (size_t)b->stride * RLLB_I_SET_WORDS;
     b->words = sizeof(rllb_i_published) / sizeof(int32_t) + 2 * b->set_words + (size_t)b->stride;
-    b->observations = (int32_t)((size_t)d->capacity * per) + (d->features == RLLB_FEATURES_NEURIPS ? 16 : 0);
+    b->observations = d->capacity * seen->per + seen->common;
 }
 
 /* Carves what handles share. */
@@ -2133,7 +2158,8 @@ static void rllb_i_server_start(rllb_balancer *b, int32_t index, const rllb_serv
     s->seen_picks = ends.picks;
     s->seen_done = ends.done;
     s->seen_failed = ends.failed;
-    s->seen_samples = s->samples_at_start = ends.samples;
+    s->seen_samples = s->samples_at_start = s->told = ends.samples;
+    s->told_sum = ends.duration_sum;
     s->field = s->smoothed = -1;
     s->state = RLLB_SERVER_UP;
     if (b->head->used <= index) b->head->used = index + 1;
@@ -3465,13 +3491,145 @@ static void rllb_i_observe_server(rllb_balancer *b, int32_t j, double now_s, dou
     s->smoothed = s->field = durations.count ? out[b->desc.reward_field - 1] : -1;
 }
 
+/* RELATIVE is made in two steps: what is known of each server in its own units, then that over the means of all. */
+enum { RLLB_I_NEWS, RLLB_I_FAST, RLLB_I_SLOW, RLLB_I_UNLOADED, RLLB_I_WEIGHT, RLLB_I_HELD, RLLB_I_ENDED, RLLB_I_KNOWN };
+
+/* Takes in what ended at a server since the last tick, and how that went with what was in flight before. */
+static void rllb_i_hear_of(rllb_balancer *b, int32_t j, float *raw)
+{
+    const double memory = 100; /* of the slow average, in ends */
+    rllb_i_server *s = &b->server[j];
+    double fresh, lived, mean, own = (double)(s->flows_at_tick - s->flows);
+    rllb_i_ends ends;
+
+    rllb_i_ends_of(b, j, &ends);
+    fresh = ends.samples > s->told ? (double)(ends.samples - s->told) : 0;
+    lived = (double)(ends.samples - s->samples_at_start);
+    mean = fresh > 0 ? (ends.duration_sum - s->told_sum) / fresh : 0;
+    if (fresh > 0 && mean >= 0 && mean < RLLB_I_TIME_MAX) {
+        raw[RLLB_I_NEWS] = (float)(mean * fresh);
+        raw[RLLB_I_ENDED] = (float)fresh;
+        if (lived > memory) lived = memory;
+        if (s->slow > 0 && s->slow < FLT_MAX) {
+            b->head->view_xx += fresh * own * own;
+            b->head->view_xy += fresh * own * (mean / (double)s->slow - 1);
+            mean = (double)s->slow + (mean - (double)s->slow) * (fresh < lived ? fresh / lived : 1);
+        }
+        s->slow = mean > (double)FLT_MIN ? (float)mean : FLT_MIN;
+    }
+    raw[RLLB_I_KNOWN] = (float)lived;
+    s->told = ends.samples;
+    s->told_sum = ends.duration_sum;
+}
+
+static void rllb_i_observe_raw(rllb_balancer *b, int32_t j, double elapsed_s, float *raw)
+{
+    const float share = 0.05f; /* of a tick in the averaged q */
+    rllb_i_server *s = &b->server[j];
+    float q = (float)rllb_i_flows(b, j), fast = rllb_i_average_of(b, j);
+
+    rllb_i_hear_of(b, j, raw);
+    rllb_i_remember_unloaded(s, fast, s->told, elapsed_s < 1 ? elapsed_s * 4 : 4);
+    s->flows += share * (q - s->flows);
+    s->flows_at_tick = q;
+    s->duration = fast;
+    s->smoothed = s->field = fast > 0 ? fast : -1;
+    raw[RLLB_I_FAST] = fast;
+    raw[RLLB_I_SLOW] = s->slow;
+    raw[RLLB_I_UNLOADED] = s->unloaded;
+    raw[RLLB_I_WEIGHT] = rllb_i_found(b, s);
+    raw[RLLB_I_HELD] = s->flows;
+}
+
+/* A number for a network: small, whatever was measured. */
+static float rllb_i_tame(double v)
+{
+    return v > 4 ? 4.0f : v < -4 ? -4.0f : v == v ? (float)v : 0;
+}
+
+/* Means of the raw numbers over the servers that have them: of fast, slow, unloaded and weight those of the logarithms;
+   of q and ends plain ones; of the logarithm of the stretch, by both averages. */
+typedef struct rllb_i_means {
+    double of[RLLB_I_KNOWN], stretch_slow, stretch_fast;
+} rllb_i_means;
+
+static void rllb_i_mean_raw(const rllb_balancer *b, const float *raw, rllb_i_means *m)
+{
+    int32_t j, i, servers = 0, n[RLLB_I_KNOWN] = { 0 };
+
+    memset(m, 0, sizeof *m);
+    for (j = 0; j < b->head->used; j++, raw += RLLB_I_KNOWN + 1) {
+        if (b->server[j].state == RLLB_SERVER_NONE) continue;
+        servers++;
+        m->of[RLLB_I_HELD] += (double)raw[RLLB_I_HELD];
+        m->of[RLLB_I_ENDED] += (double)raw[RLLB_I_ENDED];
+        for (i = RLLB_I_FAST; i <= RLLB_I_WEIGHT; i++) {
+            if (!(raw[i] > 0)) continue;
+            m->of[i] += log((double)raw[i]);
+            n[i]++;
+        }
+        if (!(raw[RLLB_I_UNLOADED] > 0)) continue; /* then both averages are there */
+        m->stretch_slow += log((double)raw[RLLB_I_SLOW] / (double)raw[RLLB_I_UNLOADED]);
+        m->stretch_fast += log((double)raw[RLLB_I_FAST] / (double)raw[RLLB_I_UNLOADED]);
+    }
+    n[RLLB_I_HELD] = n[RLLB_I_ENDED] = servers;
+    for (i = RLLB_I_FAST; i < RLLB_I_KNOWN; i++) m->of[i] /= n[i] ? n[i] : 1;
+    m->stretch_slow /= n[RLLB_I_UNLOADED] ? n[RLLB_I_UNLOADED] : 1;
+    m->stretch_fast /= n[RLLB_I_UNLOADED] ? n[RLLB_I_UNLOADED] : 1;
+}
+
+static void rllb_i_relate(const rllb_i_means *m, float *x)
+{
+    double ended = (double)x[RLLB_I_ENDED], expected = (double)x[RLLB_I_UNLOADED] * exp(m->stretch_slow);
+    int32_t i;
+
+    x[RLLB_I_NEWS] = expected > 0 ? rllb_i_tame(4 * ((double)x[RLLB_I_NEWS] / expected - ended) / (ended + 8)) : 0;
+    for (i = RLLB_I_FAST; i <= RLLB_I_WEIGHT; i++) x[i] = x[i] > 0 ? rllb_i_tame(log((double)x[i]) - m->of[i]) : 0;
+    x[RLLB_I_HELD] = rllb_i_tame(log(((double)x[RLLB_I_HELD] + 0.1) / (m->of[RLLB_I_HELD] + 0.1)));
+    x[RLLB_I_ENDED] = rllb_i_tame(log1p(ended));
+    x[RLLB_I_KNOWN] /= x[RLLB_I_KNOWN] + 20;
+}
+
+static void rllb_i_observe_relative(rllb_balancer *b, double elapsed_s)
+{
+    const double forget = 0.998, least = 10; /* a tick; squared flows before the regression counts for half */
+    rllb_i_head *h = b->head;
+    int32_t j, n = h->used, servers = 0;
+    float *common = b->observation, *x = common + rllb_i_seen[RLLB_FEATURES_RELATIVE].common;
+    rllb_i_means m;
+
+    memset(b->observation, 0, (size_t)b->observations * sizeof(float));
+    h->view_xy *= forget;
+    h->view_xx *= forget;
+    for (j = 0; j < n; j++, x += RLLB_I_KNOWN + 1) {
+        rllb_i_server *s = &b->server[j];
+        if (s->state == RLLB_SERVER_NONE) {
+            s->smoothed = s->field = -1;
+            continue;
+        }
+        servers++;
+        rllb_i_observe_raw(b, j, elapsed_s, x);
+    }
+    x = common + rllb_i_seen[RLLB_FEATURES_RELATIVE].common;
+    rllb_i_mean_raw(b, x, &m);
+    for (j = 0; j < n; j++, x += RLLB_I_KNOWN + 1) {
+        if (b->server[j].state != RLLB_SERVER_NONE) rllb_i_relate(&m, x);
+    }
+    common[0] = rllb_i_tame(m.stretch_slow);
+    common[1] = rllb_i_tame(m.stretch_fast);
+    common[2] = rllb_i_tame(log1p(m.of[RLLB_I_HELD]));
+    common[3] = rllb_i_tame(h->view_xy / (h->view_xx + least) * (1 + m.of[RLLB_I_HELD]));
+    common[4] = rllb_i_tame(log1p(m.of[RLLB_I_ENDED]));
+    common[5] = (float)(log2((double)(servers > 1 ? servers : 1)) / 4);
+}
+
 /* All features; each server's reward field, smoothed with the one before (Eq. 18). */
 static void rllb_i_observe_all(rllb_balancer *b, double now_s, double elapsed_s)
 {
     int32_t j, i, n = b->head->used, seen = 0;
     bool more = b->desc.features == RLLB_FEATURES_NEURIPS;
-    int32_t per = more ? 11 : b->desc.features == RLLB_FEATURES_OWN ? 8 : 6;
-    float *out = b->observation + (more ? 16 : 0), newest = b->desc.reward_newest;
+    int32_t per = rllb_i_seen[b->desc.features].per;
+    float *out = b->observation + rllb_i_seen[b->desc.features].common, newest = b->desc.reward_newest;
     rllb_i_summary arrivals;
 
     memset(b->observation, 0, (size_t)b->observations * sizeof(float));
@@ -3685,7 +3843,7 @@ static rllb_status rllb_i_take_action(rllb_balancer *b, const float *action, int
     int32_t n = h->used, wanted = n + (b->desc.control_form ? 3 : 0);
     rllb_status status = action && actions == wanted && n > 0 ? RLLB_OK : RLLB_ERROR_ARGUMENT;
     const float *form = action;
-    int32_t ejected, counted;
+    int32_t ejected, counted, j;
 
     if (status == RLLB_OK && b->desc.control_form) {
         bool ok;
@@ -3696,6 +3854,7 @@ static rllb_status rllb_i_take_action(rllb_balancer *b, const float *action, int
     if (status == RLLB_OK) {
         rllb_i_judge(b, &ejected, &counted); /* the means of now */
         memmove(b->action, action, (size_t)n * sizeof(float));
+        for (j = 0; b->desc.control_steps && j < n; j++) b->action[j] *= rllb_i_found(b, &b->server[j]);
         status = rllb_i_take_weights(b, b->action, true);
     }
     if (status != RLLB_OK) {
@@ -4031,7 +4190,8 @@ bool rllb_balancer_tick(rllb_balancer *b, double now_s)
     if (rllb_i_tick_quietly(b, now_s)) return true;
     rllb_i_watch_all(b, now_s);
     if (b->desc.slots) {
-        rllb_i_observe_all(b, now_s, elapsed);
+        if (b->desc.features == RLLB_FEATURES_RELATIVE) rllb_i_observe_relative(b, elapsed);
+        else rllb_i_observe_all(b, now_s, elapsed);
         rllb_i_close_interval(b);
         rllb_i_reward_update(b);
     }
@@ -4048,10 +4208,7 @@ const float *rllb_balancer_observe(rllb_balancer *b, int32_t *observations)
     int32_t n = 0;
     bool there = b && b->desc.slots > 0;
 
-    if (there) {
-        n = b->head->used * (b->desc.features == RLLB_FEATURES_OWN ? 8 : 6);
-        if (b->desc.features == RLLB_FEATURES_NEURIPS) n = 16 + 11 * b->head->used;
-    }
+    if (there) n = b->head->used * rllb_i_seen[b->desc.features].per + rllb_i_seen[b->desc.features].common;
     if (observations) *observations = n;
     return there ? b->observation : NULL;
 }
