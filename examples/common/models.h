@@ -1,0 +1,91 @@
+/* models.h - balancing policies as files, and how a balancer is set up for one
+
+   A model file is safetensors: the network of an agent and what its decisions mean (rllb_nn_policy), and in the
+   metadata how the balancer that it steers must be set up, so that it sees and does in service what it saw and did in
+   training.
+
+       ex_model model;
+       char why[200];
+       if (!ex_model_open("models/rllb-balancer.safetensors", &model)) return EX_FAILED;     said: file, what is wrong
+       cell.desc.balancers = 6;                                            the world first, the model after it
+       if (!ex_model_fits(&model, &cell.desc, why)) return ex_usage("model", "%s", why);
+       if (!ex_model_apply(&model, &cell.desc)) return EX_FAILED;          no memory: said
+       ... ex_cells_run ...
+       ex_model_close(&model);                                             not before: the cells point into it
+
+   Metadata, all of it optional (a field that is missing has the default), every field checked:
+       features        cikm, neurips, own, relative               default cikm
+       form            sed, draw                                  default sed; of the next six and slots as in rllb.h
+       d, a, gamma     of the DRAW form, where the actions do not set them
+       control_form    yes, no: three more actions set d, a, gamma
+       control_steps   yes, no: actions multiply the weights in force instead of replacing them
+       smoothing       0 up to, not including, 1
+       interval_s      seconds from one decision to the next      default: as in the world
+       sample_s        running flows are sampled that often       default: as in the world
+       slots           reservoir samples of a server
+       discount        of samples, per second
+       empty_as_zero   yes, no
+       algorithm, preset, episodes, seed          what it is: how it was trained; for people */
+
+#ifndef EX_MODELS_H
+#define EX_MODELS_H
+
+#include "common.h"
+
+typedef struct ex_model_info {
+    int32_t features;    /* rllb_features */
+    int32_t form;        /* RLLB_FORM_SED or RLLB_FORM_DRAW */
+    int32_t d;           /* plain numbers from here on: a = 0 is 0 */
+    float a, gamma;
+    bool control_form, control_steps;
+    float smoothing, interval_s, sample_s; /* interval_s, sample_s 0: as in the world */
+    int32_t slots;
+    float discount;
+    bool empty_as_zero;
+    char algorithm[32], preset[32]; /* plain characters; may be empty */
+    int64_t episodes;               /* 0: not said */
+    uint64_t seed;
+} ex_model_info;
+
+typedef struct ex_model {
+    char path[512], name[48];   /* name: of the file, without folder and .safetensors; yours to change */
+    ex_model_info info;
+    rllb_nn_policy_desc policy; /* as saved: for how many servers, agents */
+    ex_text file;
+    struct ex_team *teams;      /* policies that serve, a set of them for each kind of world */
+} ex_model;
+
+/* cikm, neurips, own, relative; sed, draw (from RLLB_FORM_SED on). NULL at the end. */
+extern const char *const ex_features_names[], *const ex_form_names[];
+/* The file that ships with rllb. */
+#define EX_MODEL_SHIPPED "models/rllb-balancer.safetensors"
+
+/* What a balancer shows with those features: `globals` numbers, then so many for each server. */
+void ex_features_shape(int32_t features, int32_t *globals, int32_t *per_server);
+
+void ex_model_info_default(ex_model_info *info);
+/* Into a balancer's descriptor, but for policy, control and their selves: training does the same. interval_s and
+   sample_s are not in it: in a world they are the world's. */
+void ex_model_info_apply(const ex_model_info *info, rllb_balancer_desc *b);
+
+/* False: one line on stderr names the file and what is wrong with it; *out is empty then, and may be closed. */
+bool ex_model_open(const char *path, ex_model *out);
+/* The same of a policy in memory, which may be gone afterwards; name: for messages. */
+bool ex_model_make(rllb_nn_policy *policy, const ex_model_info *info, const char *name, ex_model *out);
+/* Writes a file: complete or not at all. Refuses what ex_model_open would refuse. */
+bool ex_model_save(const char *path, rllb_nn_policy *policy, const ex_model_info *info);
+void ex_model_close(ex_model *m);
+
+/* Does it serve that world: its number of servers, its balancers where it tells agents apart? False: why says what
+   differs, and names the file. */
+bool ex_model_fits(const ex_model *m, const rllb_env_flows_desc *d, char why[200]);
+/* Makes the world's balancers learned ones: d->balancer (guard, reward and name stay), d->controls, step_s, sample_s.
+   The servers, their number and that of the balancers must be set before. Policies are the model's, begun anew by each
+   run of a cell; worlds that run at the same time in one process must not share a model. False: said. */
+bool ex_model_apply(ex_model *m, rllb_env_flows_desc *d);
+
+/* That file's, opened once and kept until the program ends. NULL: said. path NULL: EX_MODEL_SHIPPED in the current
+   folder, else in ../models beside the program. */
+ex_model *ex_model_shelf(const char *path);
+
+#endif
