@@ -355,6 +355,9 @@ typedef struct rllb_env_flows_desc {
     rllb_balancer_desc balancer; /* of each. Servers, capacity, interval, oracle, seed and stream are set by the world,
                                     the rest is yours; one worker, no shared block */
     int32_t balancers;           /* m, 1 ... 1024; default 1 */
+    void *const *controls;       /* [balancers] control_self of each, for policies that remember; NULL: all have that
+                                    of `balancer`. Copied; what they point to must last. A reset makes the balancers
+                                    anew, but begins nothing of yours */
     const rllb_env_server_desc *servers; /* [count]; copied */
     int32_t count;               /* n, 1 ... 4096; no default */
 
@@ -2029,6 +2032,7 @@ struct rllb_env_flows {
     rllb_env_server_desc *server;
     rllb_server_desc *told;
     rllb_env_event *events;
+    void **controls;        /* [balancers], if they have some of their own */
     rllb_balancer **balancer;
     unsigned char **memory; /* [balancers] of the balancers */
     size_t memory_size;     /* of each */
@@ -2920,6 +2924,7 @@ static rllb_env_flows *rllb_env_i_flows_layout(const rllb_env_flows_desc *d, rll
     w->server = (rllb_env_server_desc *)rllb_carve(c, n, sizeof *w->server);
     w->told = (rllb_server_desc *)rllb_carve(c, n, sizeof *w->told);
     w->events = (rllb_env_event *)rllb_carve(c, (size_t)d->event_count, sizeof *w->events);
+    w->controls = (void **)rllb_carve(c, d->controls ? m : 0, sizeof *w->controls);
     w->balancer = (rllb_balancer **)rllb_carve(c, m, sizeof(rllb_balancer *));
     w->memory = (unsigned char **)rllb_carve(c, m, sizeof *w->memory);
     rllb_env_i_heaps_layout(d, c, real ? real->station : NULL);
@@ -2977,8 +2982,10 @@ rllb_status rllb_env_flows_init(const rllb_env_flows_desc *desc, void *mem, size
         w->told[j].weight = w->server[j].weight;
     }
     if (d.event_count) memcpy(w->events, d.events, (size_t)d.event_count * sizeof *d.events);
+    if (d.controls) memcpy(w->controls, d.controls, (size_t)d.balancers * sizeof *w->controls);
     w->desc.servers = w->server;
     w->desc.events = w->events;
+    w->desc.controls = d.controls ? w->controls : NULL;
     w->desc.balancer.servers = w->told;
     if (d.balancer.oracle) w->desc.balancer.oracle = w->oracle;
     w->horizon = (int32_t)ceil(d.horizon_s / d.step_s - 1e-9);
@@ -3024,6 +3031,7 @@ static rllb_status rllb_env_i_balancers_begin(rllb_env_flows *w)
     b.seed = w->desc.seed;
     for (i = 0; i < w->desc.balancers && status == RLLB_OK; i++) {
         b.stream = (w->desc.stream << 16) + (uint64_t)i;
+        if (w->desc.controls) b.control_self = w->desc.controls[i];
         status = rllb_balancer_init(&b, w->memory[i], w->memory_size, &w->balancer[i]);
         for (j = 0; j < w->desc.count && status == RLLB_OK; j++) {
             if (w->server[j].absent) rllb_balancer_set_state(w->balancer[i], j, RLLB_SERVER_DOWN, 0);

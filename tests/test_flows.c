@@ -1078,6 +1078,70 @@ TEST(steps_for_agents)
     rllb_env_flows_destroy(w);
 }
 
+/* A controller that counts how often it was asked, and wants all of its balancer's flows at one server. */
+typedef struct steerer {
+    int32_t asked, server;
+} steerer;
+
+static void steer(void *self, const float *observation, int32_t observations, float *action, int32_t actions)
+{
+    steerer *s = (steerer *)self;
+    int32_t i;
+
+    (void)observation;
+    (void)observations;
+    s->asked++;
+    for (i = 0; i < actions; i++) action[i] = i == s->server ? 1.0f : 0.0f;
+}
+
+/* The server that balancer i sends the most to. */
+static int32_t favourite(rllb_env_flows *w, int32_t balancer)
+{
+    rllb_server_info info;
+    uint64_t most = 0;
+    int32_t j, best = -1;
+
+    for (j = 0; rllb_balancer_server(rllb_env_flows_balancer(w, balancer), j, &info) == RLLB_OK; j++) {
+        if (info.picks <= most) continue;
+        most = info.picks;
+        best = j;
+    }
+    return best;
+}
+
+TEST(controllers_of_their_own)
+{
+    rllb_env_flows_desc d = moderate(RLLB_BALANCE_LEARNED, 0.3), without = d;
+    steerer s[3] = { { 0, 4 }, { 0, 5 }, { 0, 6 } }, all = { 0, 4 };
+    void *selves[3] = { &s[0], &s[1], &s[2] };
+    rllb_env_flows *w;
+    int32_t i;
+
+    d.balancers = without.balancers = 3;
+    d.balancer.control = without.balancer.control = steer;
+    d.balancer.control_self = without.balancer.control_self = &all;
+    d.balancer.guard.rate = d.balancer.guard.ceiling = RLLB_OFF;
+    d.controls = selves;
+    w = rllb_env_flows_create(&d);
+    REQUIRE(w != NULL);
+    memset(selves, 0, sizeof selves); /* the world has copied them */
+    rllb_env_flows_run(w, 20);
+    for (i = 0; i < 3; i++) {
+        CHECK_EQ_I(s[i].asked, 80);
+        CHECK_EQ_I(favourite(w, i), 4 + i);
+    }
+    CHECK_EQ_I(rllb_env_flows_reset(w, 2), RLLB_OK);
+    rllb_env_flows_run(w, 1);
+    for (i = 0; i < 3; i++) CHECK_EQ_I(s[i].asked, 84);
+    CHECK_EQ_I(all.asked, 0);
+    rllb_env_flows_destroy(w);
+    w = rllb_env_flows_create(&without);
+    REQUIRE(w != NULL);
+    rllb_env_flows_run(w, 20);
+    CHECK_EQ_I(all.asked, 240);
+    rllb_env_flows_destroy(w);
+}
+
 /* The step length is a tick of the balancers whatever it is, a float or not. */
 TEST(every_step_is_a_tick)
 {
