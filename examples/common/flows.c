@@ -540,12 +540,21 @@ static int32_t bins_of(const ex_cell *c)
     return c->wants_series && per > 0 ? (looks_of(c) + per - 1) / per : 0;
 }
 
+/* Durations of flows: of all, and with apart_s of the two classes. */
+enum { ALL_FLOWS, APART, OTHERS, LISTS };
+
+typedef struct list {
+    float *durations;
+    size_t count, room;
+    double sum;
+} list;
+
 /* What is gathered while a cell runs. */
 typedef struct watch {
     ex_cell *cell;
-    double from_s, duration_sum, jain, jain_busy, residual_sum, residual_max;
-    float *durations, *residual; /* residual: [servers], of one look */
-    size_t count, room;
+    double from_s, jain, jain_busy, residual_sum, residual_max;
+    list lists[LISTS];
+    float *residual; /* [servers], of one look */
     int32_t looks, busy_looks, *group;
     ex_group groups[EX_GROUPS_MAX];
     double *bin_sum; /* [bins] of durations; and how many looks a bin has had */
@@ -558,20 +567,28 @@ static double *column(ex_cell *c, int32_t which)
     return c->series + (size_t)which * (size_t)c->bins;
 }
 
-static void keep_duration(watch *w, double duration_s)
+static void keep_duration(watch *w, list *l, double duration_s)
 {
-    if (w->count == w->room) {
-        size_t room = w->room * 2 + 4096;
-        float *more = realloc(w->durations, room * sizeof *more);
+    if (l->count == l->room) {
+        size_t room = l->room * 2 + 4096;
+        float *more = realloc(l->durations, room * sizeof *more);
         if (!more) {
             w->failed = true;
             return;
         }
-        w->durations = more;
-        w->room = room;
+        l->durations = more;
+        l->room = room;
     }
-    w->durations[w->count++] = (float)duration_s;
-    w->duration_sum += duration_s;
+    l->durations[l->count++] = (float)duration_s;
+    l->sum += duration_s;
+}
+
+static void keep_flow(watch *w, double duration_s, double work_s)
+{
+    double apart_s = w->cell->apart_s;
+
+    keep_duration(w, &w->lists[ALL_FLOWS], duration_s);
+    if (apart_s > 0) keep_duration(w, &w->lists[fabs(work_s - apart_s) <= 1e-6 * apart_s ? APART : OTHERS], duration_s);
 }
 
 static void hear(void *user, const rllb_env_flow *f)
@@ -591,7 +608,7 @@ static void hear(void *user, const rllb_env_flow *f)
     }
     if (f->ended_s <= w->from_s) return;
     c->value[counted[f->fate]]++;
-    if (completed) keep_duration(w, duration_s);
+    if (completed) keep_flow(w, duration_s, f->work_s);
 }
 
 static void look_into_bin(watch *w, int32_t bin, double jain, double mean, double most, const double *busy)
@@ -673,19 +690,41 @@ static double share_of(double sum, double count)
     return count > 0 ? sum / count : (double)NAN;
 }
 
+static void fill_quantiles(const list *l, float quantile[EX_FLOW_QUANTILES])
+{
+    int32_t i;
+
+    for (i = 0; i < EX_FLOW_QUANTILES; i++) {
+        quantile[i] = (float)quantile_of(l->durations, l->count, i / (EX_FLOW_QUANTILES - 1.0));
+    }
+}
+
+static void finish_class(const list *l, ex_flow_class *out)
+{
+    out->completed = (double)l->count;
+    out->mean = share_of(l->sum, (double)l->count);
+    out->p50 = quantile_of(l->durations, l->count, 0.5);
+    out->p90 = quantile_of(l->durations, l->count, 0.9);
+    fill_quantiles(l, out->quantile);
+}
+
 static void finish(watch *w, const rllb_env_flows *world)
 {
     static const double points[] = { 0.5, 0.9, 0.99, 0.999 };
+    const list *all = &w->lists[ALL_FLOWS];
     ex_cell *c = w->cell;
     rllb_env_flows_info info;
     int32_t i;
 
-    if (w->count > 0) qsort(w->durations, w->count, sizeof *w->durations, by_size);
-    c->value[EX_FLOW_MEAN] = share_of(w->duration_sum, (double)w->count);
-    for (i = 0; i < 4; i++) c->value[EX_FLOW_P50 + i] = quantile_of(w->durations, w->count, points[i]);
-    for (i = 0; i < EX_FLOW_QUANTILES; i++) {
-        c->quantile[i] = (float)quantile_of(w->durations, w->count, i / (EX_FLOW_QUANTILES - 1.0));
+    for (i = 0; i < LISTS; i++) {
+        list *l = &w->lists[i];
+        if (l->count > 0) qsort(l->durations, l->count, sizeof *l->durations, by_size);
     }
+    c->value[EX_FLOW_MEAN] = share_of(all->sum, (double)all->count);
+    for (i = 0; i < 4; i++) c->value[EX_FLOW_P50 + i] = quantile_of(all->durations, all->count, points[i]);
+    fill_quantiles(all, c->quantile);
+    finish_class(&w->lists[APART], &c->classes[0]);
+    finish_class(&w->lists[OTHERS], &c->classes[1]);
     c->value[EX_FLOW_JAIN] = share_of(w->jain, w->looks);
     c->value[EX_FLOW_JAIN_BUSY] = share_of(w->jain_busy, w->busy_looks);
     c->value[EX_FLOW_RESIDUAL_MEAN] = share_of(w->residual_sum, w->looks);
@@ -715,7 +754,9 @@ static bool watch_open(watch *w, ex_cell *c)
 
 static void watch_close(watch *w)
 {
-    free(w->durations);
+    int32_t i;
+
+    for (i = 0; i < LISTS; i++) free(w->lists[i].durations);
     free(w->residual);
     free(w->group);
     free(w->bin_sum);

@@ -151,12 +151,19 @@ typedef enum ex_flow_column {
 
 enum { EX_FLOW_QUANTILES = 201, EX_FLOW_BINS = 400 };
 
+/* Job completion times of one class of flows. */
+typedef struct ex_flow_class {
+    double completed, mean, p50, p90;
+    float quantile[EX_FLOW_QUANTILES]; /* evenly from least to greatest: for box plots */
+} ex_flow_class;
+
 typedef struct ex_cell {
     rllb_env_flows_desc desc;
     double duration_s; /* as many whole looks as fit */
     double warmup;    /* share of the duration; default 0.1 */
     double look_s;    /* default 0.5 */
     bool wants_series;
+    double apart_s;   /* > 0: flows with just this work (to a millionth) are a class of their own, see `classes` */
     char name[96];    /* for messages; may be empty */
     /* Set by a run: */
     bool done;
@@ -164,6 +171,7 @@ typedef struct ex_cell {
     double busy[EX_GROUPS_MAX]; /* flows in service at a server of the group, mean */
     int32_t groups;
     float quantile[EX_FLOW_QUANTILES]; /* of job completion times, evenly from least to greatest: for box plots */
+    ex_flow_class classes[2];          /* with apart_s: those of just that work, and the others */
     int32_t bins;                      /* at most EX_FLOW_BINS; 0: no series */
     double bin_s;
     double *series;
