@@ -45,7 +45,7 @@
        >>memory    one block per object, carved by one routine for size and for init
        >>random    xoshiro256++, seed and stream
        >>stats     running mean and variance, decayed mean, quantiles
-       >>fairness  five ways to say how even a load is
+       >>fairness  seven ways to say how even a load is
        >>policies  classical balancing policies on a load vector
        >>scans     kernels over all servers and all samples; their template is at the end of the file
        >>shared    the block that workers share, its words, who writes which
@@ -293,20 +293,24 @@ RLLB_API float rllb_quantile(float *values, int32_t n, double q);
 
 /* ---- fairness ---------------------------------------------------------------------------------------------- */
 
-/* How even n non-negative values (loads, delays) are; larger is fairer. With mean m, greatest M, population
-   variance v:
+/* How even n non-negative values (loads, delays) are, or how low the greatest; larger is better. With mean m, greatest
+   M, population variance v:
        JAIN          m^2 / mean(x^2), in [1/n, 1]                  Jain, Chiu and Hawe 1984
        PRODUCT       prod(x / M), in [0, 1]                        Bossaer; CIKM'22 Eq. 14
        SINE          prod(sin(pi x / (2 M))), in [0, 1]            "G", Reinforced Workload Distribution Fairness
        VARIANCE      -v, at most 0                                 Markov potential game, NeurIPS'22
        LOG_VARIANCE  -log(v + 1e-6), at most 13.8: the gradient near equality does not vanish
-   All values zero is as fair as can be: 1, 1, 1, 0, 13.8. */
+       MAX           -M, at most 0: the makespan, if the values are times
+       VARIANCE_BOTH VARIANCE + LOG_VARIANCE                       the same study's best: steep near equality and far
+   All values zero is as fair as can be: 1, 1, 1, 0, 13.8, 0, 13.8. */
 typedef enum rllb_fairness_kind {
     RLLB_FAIRNESS_JAIN,
     RLLB_FAIRNESS_PRODUCT,
     RLLB_FAIRNESS_SINE,
     RLLB_FAIRNESS_VARIANCE,
     RLLB_FAIRNESS_LOG_VARIANCE,
+    RLLB_FAIRNESS_MAX,
+    RLLB_FAIRNESS_VARIANCE_BOTH,
     RLLB_FAIRNESS_NUM
 } rllb_fairness_kind;
 
@@ -542,6 +546,8 @@ typedef enum rllb_reward {
     RLLB_REWARD_SINE = RLLB_FAIRNESS_SINE,
     RLLB_REWARD_VARIANCE = RLLB_FAIRNESS_VARIANCE,
     RLLB_REWARD_LOG_VARIANCE = RLLB_FAIRNESS_LOG_VARIANCE,
+    RLLB_REWARD_MAX = RLLB_FAIRNESS_MAX,
+    RLLB_REWARD_VARIANCE_BOTH = RLLB_FAIRNESS_VARIANCE_BOTH,
     RLLB_REWARD_MEAN = RLLB_FAIRNESS_NUM,
     RLLB_REWARD_MEAN_LOG,
     RLLB_REWARD_NUM
@@ -1171,6 +1177,8 @@ double rllb_fairness(rllb_fairness_kind kind, const float *values, int32_t n)
     case RLLB_FAIRNESS_SINE: return product;
     case RLLB_FAIRNESS_VARIANCE: return -deviation;
     case RLLB_FAIRNESS_LOG_VARIANCE: return -log(deviation + 1e-6);
+    case RLLB_FAIRNESS_MAX: return -greatest;
+    case RLLB_FAIRNESS_VARIANCE_BOTH: return -deviation - log(deviation + 1e-6);
     case RLLB_FAIRNESS_NUM: break;
     }
     return (double)NAN;

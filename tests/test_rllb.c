@@ -830,6 +830,11 @@ TEST(fairness_hand_computed)
     CHECK_NEAR(rllb_fairness(RLLB_FAIRNESS_PRODUCT, lone, 4), 0, 0);
     CHECK_NEAR(rllb_fairness(RLLB_FAIRNESS_SINE, lone, 4), 0, 0);
     CHECK_NEAR(rllb_fairness(RLLB_FAIRNESS_VARIANCE, lone, 4), -75.0 / 16, 1e-14);
+    CHECK_NEAR(rllb_fairness(RLLB_FAIRNESS_MAX, b, 3), -4, 0);
+    CHECK_NEAR(rllb_fairness(RLLB_FAIRNESS_MAX, zeros, 4), 0, 0);
+    CHECK_NEAR(rllb_fairness(RLLB_FAIRNESS_MAX, single, 1), -8, 0);
+    CHECK_NEAR(rllb_fairness(RLLB_FAIRNESS_VARIANCE_BOTH, a, 3), -2.0 / 3 - log(2.0 / 3 + 1e-6), 1e-14);
+    CHECK_NEAR(rllb_fairness(RLLB_FAIRNESS_VARIANCE_BOTH, even, 4), 13.815510557964274, 1e-12);
     {
         const float *fair[3] = { zeros, even, single };
         static const int32_t n[3] = { 4, 4, 1 };
