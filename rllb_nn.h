@@ -693,6 +693,43 @@ RLLB_API rllb_nn_net *rllb_nn_sac_actor(rllb_nn_sac *s);
 RLLB_API rllb_nn_net *rllb_nn_sac_critic(rllb_nn_sac *s, int32_t which); /* 0, 1; 2, 3: their targets */
 RLLB_API rllb_nn_episodes *rllb_nn_sac_replay(rllb_nn_sac *s);
 
+/* ---- policy search ----------------------------------------------------------------------------------------------- */
+
+/* Evolution strategies (Salimans et al. 2017): parameters found by the returns of whole trials alone. A generation is
+   `pairs` mirrored pairs of candidates, the mean plus and minus sigma times noise. Whoever tries them may do so in any
+   order and anywhere; the returns, as centred ranks, estimate the gradient that the optimiser follows. What is judged
+   can be what is meant, such as the mean duration of the flows of all balancers over many minutes. */
+typedef struct rllb_nn_search_desc {
+    rllb_nn_net_desc net;
+    int32_t pairs;        /* default 16 */
+    float sigma;          /* default 0.05 */
+    rllb_nn_opt_desc opt; /* lr default here: 0.01 */
+    uint64_t seed;        /* of the noise; that of the first mean is net.seed */
+} rllb_nn_search_desc;
+
+typedef struct rllb_nn_search rllb_nn_search;
+
+typedef struct rllb_nn_search_report {
+    double mean, best;   /* returns of the candidates that had a finite one */
+    int32_t lost;        /* those that had none; they rank last */
+    float gradient_norm;
+} rllb_nn_search_report;
+
+RLLB_API void rllb_nn_search_desc_default(rllb_nn_search_desc *desc); /* all zero */
+RLLB_API size_t rllb_nn_search_size(const rllb_nn_search_desc *desc);
+RLLB_API rllb_status rllb_nn_search_init(const rllb_nn_search_desc *desc, void *mem, size_t size,
+                                         rllb_nn_search **out);
+RLLB_API rllb_nn_search *rllb_nn_search_create(const rllb_nn_search_desc *desc);
+RLLB_API void rllb_nn_search_destroy(rllb_nn_search *s);
+RLLB_API void rllb_nn_search_query(const rllb_nn_search *s, rllb_nn_search_desc *out);
+RLLB_API rllb_nn_net *rllb_nn_search_net(rllb_nn_search *s); /* the mean: the result, and where it starts */
+/* Candidate 0 ... 2 * pairs - 1 of this generation into a network of the same shape; 2k and 2k + 1 are mirrored. */
+RLLB_API rllb_status rllb_nn_search_candidate(rllb_nn_search *s, int32_t which, rllb_nn_net *to);
+/* returns[2 * pairs], more is better, all on the same worlds if you can: ends the generation. ERROR_EMPTY: not one was
+   finite, and nothing changed. */
+RLLB_API rllb_status rllb_nn_search_update(rllb_nn_search *s, const double *returns, rllb_nn_search_report *report);
+RLLB_API int64_t rllb_nn_search_generations(const rllb_nn_search *s);
+
 /* ---- policies: one agent's network, serving ---------------------------------------------------------------------- */
 
 /* What decisions mean. Discrete: choice c of an item (or head) is values[c], of common decision k common[k][c].
@@ -783,6 +820,7 @@ RLLB_API void rllb_nn_dqn_entries(rllb_nn_dqn *agent, rllb_nn_archive *a);
 /* Adds whole learners: networks, optimisers, replay, counters, random state, the episode that is going on. */
 RLLB_API void rllb_nn_qmix_entries(rllb_nn_qmix *q, rllb_nn_archive *a);
 RLLB_API void rllb_nn_sac_entries(rllb_nn_sac *s, rllb_nn_archive *a);
+RLLB_API void rllb_nn_search_entries(rllb_nn_search *s, rllb_nn_archive *a); /* mean, optimiser, generations */
 /* Adds what a balancer needs: the network, "policy.space", "policy.values". With rllb_nn_net_meta as metadata the file
    says all that rllb_nn_policy_desc_load needs. */
 RLLB_API void rllb_nn_policy_entries(rllb_nn_policy *p, rllb_nn_archive *a);
@@ -5307,6 +5345,234 @@ rllb_nn_episodes *rllb_nn_sac_replay(rllb_nn_sac *s)
     return s->replay;
 }
 
+/* ---- >>search ----------------------------------------------------------------------------------------------------
+   Evolution strategies. Owns the mean, the optimiser, one row of noise and the ranks. Noise is not kept: a pair's comes
+   from a stream of its own, and is drawn anew when it is needed. */
+
+struct rllb_nn_search {
+    rllb_nn_search_desc desc; /* resolved */
+    rllb_nn_net *net;
+    rllb_nn_opt *opt;
+    float *noise, *gradient; /* [floats] */
+    unsigned char *real;     /* [floats] a parameter, not padding */
+    double *utility;         /* [2 * pairs] */
+    int64_t generation[1];   /* an array, so that it can be saved like one */
+    void *block;
+};
+
+static bool rllb_i_search_plan(const rllb_nn_search_desc *desc, rllb_nn_search *s, rllb_nn_net *net, rllb_nn_opt *opt)
+{
+    rllb_nn_search_desc *d = &s->desc;
+
+    memset(s, 0, sizeof *s);
+    if (!desc) return false;
+    *d = *desc;
+    if (d->pairs == 0) d->pairs = 16;
+    if (d->sigma == 0) d->sigma = 0.05f;
+    if (d->opt.lr.from == 0) d->opt.lr.from = 0.01;
+    if (d->pairs < 1 || d->pairs > 1 << 16 || !(d->sigma > 0 && d->sigma < 1e6f)) return false;
+    return rllb_i_net_plan(&d->net, net) && rllb_i_opt_plan(&d->opt, net->floats, opt);
+}
+
+static rllb_nn_search *rllb_i_search_layout(const rllb_nn_search *plan, const rllb_nn_net *net, const rllb_nn_opt *opt,
+                                            rllb_carver *c)
+{
+    rllb_nn_search s = *plan, *search = (rllb_nn_search *)rllb_carve(c, 1, sizeof *search);
+    size_t count = 2 * (size_t)s.desc.pairs;
+
+    s.net = rllb_i_net_layout(net, c);
+    s.opt = rllb_i_opt_layout(opt, c);
+    s.noise = (float *)rllb_carve(c, net->floats, sizeof(float));
+    s.gradient = (float *)rllb_carve(c, net->floats, sizeof(float));
+    s.real = (unsigned char *)rllb_carve(c, net->floats, 1);
+    s.utility = (double *)rllb_carve(c, count, sizeof(double));
+    if (search) *search = s;
+    return search;
+}
+
+void rllb_nn_search_desc_default(rllb_nn_search_desc *desc)
+{
+    memset(desc, 0, sizeof *desc);
+}
+
+size_t rllb_nn_search_size(const rllb_nn_search_desc *desc)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_nn_search plan;
+    rllb_nn_net net;
+    rllb_nn_opt opt;
+
+    if (!rllb_i_search_plan(desc, &plan, &net, &opt)) return 0;
+    rllb_i_search_layout(&plan, &net, &opt, &c);
+    return rllb_carver_size(&c);
+}
+
+/* Marks the parameters among panels of so many rows: `groups` of `cols` columns, each padded by itself. */
+static void rllb_i_mark(unsigned char *real, int32_t rows, int32_t cols, int32_t groups)
+{
+    int32_t g, o, i, padded = rllb_i_padded(cols);
+
+    for (g = 0; g < groups; g++) {
+        for (o = 0; o < cols; o++) {
+            size_t col = (size_t)g * (size_t)padded + (size_t)o;
+            unsigned char *at = real + col / RLLB_NN_PANEL * (size_t)rows * RLLB_NN_PANEL + col % RLLB_NN_PANEL;
+            for (i = 0; i < rows; i++) at[(size_t)i * RLLB_NN_PANEL] = 1;
+        }
+    }
+}
+
+static void rllb_i_search_mark(rllb_nn_search *s)
+{
+    const rllb_nn_net *net = s->net;
+    int32_t n, o, i;
+
+    for (n = 0; n < net->layers; n++) {
+        const rllb_i_layer *l = &net->layer[n];
+        if (l->kind == RLLB_I_LAYER_POOL) continue;
+        if (l->kind == RLLB_I_LAYER_GRU) {
+            rllb_i_mark(s->real + l->weight, l->in, l->out, 3);
+            rllb_i_mark(s->real + l->state_weight, l->out, l->out, 3);
+            rllb_i_mark(s->real + l->bias, 1, l->out, 3);
+            rllb_i_mark(s->real + l->state_bias, 1, l->out, 3);
+            continue;
+        }
+        for (o = 0; o < l->out; o++) {
+            for (i = 0; i < l->in; i++) s->real[rllb_i_weight(s->net, l, o, i) - net->data] = 1;
+        }
+        if (l->context < 0) memset(s->real + l->bias, 1, (size_t)l->out);
+        if (l->norm) memset(s->real + l->gain, 1, (size_t)l->out);
+        if (l->norm) memset(s->real + l->shift, 1, (size_t)l->out);
+    }
+}
+
+rllb_status rllb_nn_search_init(const rllb_nn_search_desc *desc, void *mem, size_t size, rllb_nn_search **out)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_nn_search plan, *s;
+    rllb_nn_net net;
+    rllb_nn_opt opt;
+    rllb_status status;
+
+    if (!out || !rllb_i_search_plan(desc, &plan, &net, &opt)) return RLLB_ERROR_ARGUMENT;
+    net.k = rllb_nn_kernels_query(plan.desc.net.isa, plan.desc.net.portable);
+    opt.k = rllb_nn_kernels_query(plan.desc.opt.isa, plan.desc.opt.portable);
+    if (!net.k || !opt.k) return RLLB_ERROR_ISA;
+    status = rllb_carver_open(&c, mem, size, rllb_nn_search_size(desc));
+    if (status != RLLB_OK) return status;
+    s = rllb_i_search_layout(&plan, &net, &opt, &c);
+    rllb_nn_net_reset(s->net, s->desc.net.seed, s->desc.net.stream);
+    rllb_i_search_mark(s);
+    *out = s;
+    return RLLB_OK;
+}
+
+rllb_nn_search *rllb_nn_search_create(const rllb_nn_search_desc *desc)
+{
+    size_t size = rllb_nn_search_size(desc);
+    void *block = rllb_block_alloc(size);
+    rllb_nn_search *s = NULL;
+
+    if (block && rllb_nn_search_init(desc, block, size, &s) == RLLB_OK) {
+        s->block = block;
+        return s;
+    }
+    rllb_block_free(block);
+    return NULL;
+}
+
+void rllb_nn_search_destroy(rllb_nn_search *s)
+{
+    if (s) rllb_block_free(s->block);
+}
+
+void rllb_nn_search_query(const rllb_nn_search *s, rllb_nn_search_desc *out)
+{
+    *out = s->desc;
+    rllb_nn_net_query(s->net, &out->net);
+}
+
+rllb_nn_net *rllb_nn_search_net(rllb_nn_search *s)
+{
+    return s->net;
+}
+
+/* The noise of a pair of this generation: the same whenever it is asked for. */
+static void rllb_i_search_noise(rllb_nn_search *s, int32_t pair)
+{
+    uint64_t stream = (uint64_t)s->generation[0] * (uint64_t)s->desc.pairs + (uint64_t)pair;
+    rllb_rng rng;
+    size_t i;
+
+    rllb_rng_init(&rng, s->desc.seed, stream);
+    for (i = 0; i < s->net->floats; i++) s->noise[i] = s->real[i] ? (float)rllb_rng_normal(&rng) : 0;
+}
+
+rllb_status rllb_nn_search_candidate(rllb_nn_search *s, int32_t which, rllb_nn_net *to)
+{
+    float sigma;
+    rllb_status status;
+    size_t i;
+
+    if (which < 0 || which >= 2 * s->desc.pairs) return RLLB_ERROR_ARGUMENT;
+    status = rllb_nn_net_copy(to, s->net);
+    if (status != RLLB_OK) return status;
+    rllb_i_search_noise(s, which / 2);
+    sigma = which % 2 ? -s->desc.sigma : s->desc.sigma;
+    for (i = 0; i < s->net->floats; i++) to->data[i] += sigma * s->noise[i];
+    return RLLB_OK;
+}
+
+/* Centred ranks, -0.5 ... 0.5; equal returns share theirs. How many were finite. */
+static int32_t rllb_i_search_rank(rllb_nn_search *s, const double *returns, rllb_nn_search_report *report)
+{
+    int32_t n = 2 * s->desc.pairs, i, j, finite = 0;
+    double sum = 0, best = -HUGE_VAL;
+
+    for (i = 0; i < n; i++) {
+        double below = 0, v = returns[i] - returns[i] == 0 ? returns[i] : -HUGE_VAL;
+        for (j = 0; j < n; j++) {
+            double w = returns[j] - returns[j] == 0 ? returns[j] : -HUGE_VAL;
+            below += i == j ? 0 : w < v ? 1 : w > v ? 0 : 0.5;
+        }
+        s->utility[i] = below / (n - 1) - 0.5;
+        if (!(v > -HUGE_VAL)) continue;
+        finite++;
+        sum += v;
+        if (v > best) best = v;
+    }
+    report->mean = finite ? sum / finite : (double)NAN;
+    report->best = finite ? best : (double)NAN;
+    report->lost = n - finite;
+    return finite;
+}
+
+rllb_status rllb_nn_search_update(rllb_nn_search *s, const double *returns, rllb_nn_search_report *report)
+{
+    rllb_nn_search_report said = { 0, 0, 0, 0 };
+    rllb_status status;
+    int32_t pair;
+    size_t i, floats = s->net->floats;
+
+    if (report) *report = said;
+    if (!returns) return RLLB_ERROR_ARGUMENT;
+    if (!rllb_i_search_rank(s, returns, &said)) return RLLB_ERROR_EMPTY;
+    memset(s->gradient, 0, floats * sizeof(float));
+    for (pair = 0; pair < s->desc.pairs; pair++) { /* Adam is indifferent to the factor; 2 pairs sigma makes it one */
+        double weight = (s->utility[2 * pair + 1] - s->utility[2 * pair]) / (2 * s->desc.pairs * (double)s->desc.sigma);
+        rllb_i_search_noise(s, pair);
+        for (i = 0; i < floats; i++) s->gradient[i] += (float)weight * s->noise[i];
+    }
+    status = rllb_nn_opt_step(s->opt, s->net->data, s->gradient, &said.gradient_norm);
+    if (report) *report = said;
+    if (status == RLLB_OK) rllb_i_tick(s->generation);
+    return status;
+}
+
+int64_t rllb_nn_search_generations(const rllb_nn_search *s)
+{
+    return s->generation[0];
+}
+
 /* ---- >>policies --------------------------------------------------------------------------------------------------
    One agent that serves: its network, what it carries from step to step, and what its decisions mean. */
 
@@ -5740,6 +6006,13 @@ void rllb_nn_sac_entries(rllb_nn_sac *s, rllb_nn_archive *a)
     rllb_nn_archive_add(a, "agent.random", RLLB_NN_U64, 4, 0, s->rng.s);
     rllb_i_carry_entries(&s->carry, a);
     rllb_i_episodes_entries(s->replay, a);
+}
+
+void rllb_nn_search_entries(rllb_nn_search *s, rllb_nn_archive *a)
+{
+    rllb_i_learner_entries(s->net, NULL, s->opt, 0, "", a);
+    rllb_nn_archive_add(a, "optimiser.steps", RLLB_NN_I64, 1, 0, s->opt->steps);
+    rllb_nn_archive_add(a, "search.generation", RLLB_NN_I64, 1, 0, s->generation);
 }
 
 /* The space as numbers: order and meaning are part of the file's format. */
