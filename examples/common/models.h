@@ -14,21 +14,24 @@
        ex_model_close(&model);                                             not before: the cells point into it
 
    Metadata, all of it optional (a field that is missing has the default), every field checked:
-       features        cikm, neurips, own, relative               default cikm
-       form            sed, draw                                  default sed; of the next six and slots as in rllb.h
-       d, a, gamma     of the DRAW form, where the actions do not set them
-       control_form    yes, no: three more actions set d, a, gamma
-       control_steps   yes, no: actions multiply the weights in force instead of replacing them
-       smoothing       0 up to, not including, 1
-       interval_s      seconds from one decision to the next      default: as in the world
-       sample_s        running flows are sampled that often       default: as in the world
-       slots           reservoir samples of a server
-       discount        of samples, per second
-       empty_as_zero   yes, no
-       algorithm, preset, episodes, seed          what it is: how it was trained; for people */
+       features        cikm (the default), neurips, own, relative
+       form            sed (the default), draw
+       d, a, gamma     of the DRAW form, where the actions do not set them; 3, 1, 0
+       control_form    yes, no (the default): three more actions set d, a, gamma
+       control_steps   yes, no (the default): actions multiply the weights found instead of replacing them
+       smoothing       0 (the default) to 0.999
+       interval_s      seconds from one decision to the next; default: as in the world
+       sample_s        running flows are sampled that often; default: as in the world
+       slots           reservoir samples of a server; default: that of rllb.h
+       discount        of samples, per second; 0.9
+       empty_as_zero   yes, no (the default)
+       algorithm, preset, episodes, seed     how it was trained; for people */
 
 #ifndef EX_MODELS_H
 #define EX_MODELS_H
+
+#include "rllb_env.h"
+#include "rllb_nn.h"
 
 #include "common.h"
 
@@ -39,7 +42,7 @@ typedef struct ex_model_info {
     float a, gamma;
     bool control_form, control_steps;
     float smoothing, interval_s, sample_s; /* interval_s, sample_s 0: as in the world */
-    int32_t slots;
+    int32_t slots;                         /* 0: the default of rllb.h */
     float discount;
     bool empty_as_zero;
     char algorithm[32], preset[32]; /* plain characters; may be empty */
@@ -83,6 +86,9 @@ bool ex_model_fits(const ex_model *m, const rllb_env_flows_desc *d, char why[200
    The servers, their number and that of the balancers must be set before. Policies are the model's, begun anew by each
    run of a cell; worlds that run at the same time in one process must not share a model. False: said. */
 bool ex_model_apply(ex_model *m, rllb_env_flows_desc *d);
+
+/* Before a run: the policies that steer this world forget what they remember. ex_cell_run and ex_cells_run do it. */
+void ex_model_begin(const rllb_env_flows_desc *d);
 
 /* That file's, opened once and kept until the program ends. NULL: said. path NULL: EX_MODEL_SHIPPED in the current
    folder, else in ../models beside the program. */
