@@ -25,6 +25,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "paper.h"
+
 /* ---- settings ---------------------------------------------------------------------------------------------------- */
 
 static const char *const table_names[] = { "a", "b", "views", "draw", "all", NULL };
@@ -137,14 +139,10 @@ static const setting many_even[] = MANY(FLEET_EVEN), many[] = MANY(FLEET), many_
                     many_blind[] = MANY(FLEET_BLIND);
 
 static const row rows_a[] = {
-    { "ECMP", RLLB_BALANCE_ECMP, AS_IT_IS, NULL,
-      { { .646, .512, .512, .515, .517 }, { .130, 1.225, 1.504, 1.553, 1.568 } }, 0, NULL },
-    { "WCMP", RLLB_BALANCE_WCMP, AS_IT_IS, NULL,
-      { { .753, .765, .788, .787, .835 }, { .046, .060, .088, .192, .809 } }, 0, NULL },
-    { "LSQ", RLLB_BALANCE_LSQ, AS_IT_IS, NULL,
-      { { .768, .791, .789, .806, .864 }, { .046, .062, .090, .137, .607 } }, 0, NULL },
-    { "SED", RLLB_BALANCE_SED, AS_IT_IS, NULL,
-      { { .841, .855, .902, .929, .989 }, { .033, .046, .067, .099, .417 } }, 0, NULL },
+    { "ECMP", RLLB_BALANCE_ECMP, AS_IT_IS, NULL, EX_PAPER_A_ECMP, 0, NULL },
+    { "WCMP", RLLB_BALANCE_WCMP, AS_IT_IS, NULL, EX_PAPER_A_WCMP, 0, NULL },
+    { "LSQ", RLLB_BALANCE_LSQ, AS_IT_IS, NULL, EX_PAPER_A_LSQ, 0, NULL },
+    { "SED", RLLB_BALANCE_SED, AS_IT_IS, NULL, EX_PAPER_A_SED, 0, NULL },
 };
 static const row rows_same[] = {
     { "ECMP", RLLB_BALANCE_ECMP, AS_IT_IS, NULL, { { .518, .518, .519, .520 } }, 0, NULL },
@@ -160,14 +158,10 @@ static const row rows_exponential[] = {
     { "least residual time", RLLB_BALANCE_SRT, AS_IT_IS, NULL, { { .912, .936, .966, .992 } }, 0, NULL },
 };
 static const row rows_b[] = {
-    { "SED", RLLB_BALANCE_SED, AS_IT_IS, NULL,
-      { { .146, .149, .140, .141 }, { 1.202, .938, 1.110, 1.035 } }, 0, NULL },
-    { "LSQ", RLLB_BALANCE_LSQ, AS_IT_IS, NULL,
-      { { .184, .193, .187, .194 }, { 1.661, 1.302, 1.518, 1.300 } }, 0, NULL },
-    { "WCMP", RLLB_BALANCE_WCMP, AS_IT_IS, NULL,
-      { { .232, .223, .236, .236 }, { 2.190, 2.803, 2.822, 2.736 } }, 0, NULL },
-    { "ECMP", RLLB_BALANCE_ECMP, AS_IT_IS, NULL,
-      { { 2.195, 2.256, 2.085, 2.192 }, { 8.520, 8.604, 9.483, 8.863 } }, 0, NULL },
+    { "SED", RLLB_BALANCE_SED, AS_IT_IS, NULL, EX_PAPER_B_SED, 0, NULL },
+    { "LSQ", RLLB_BALANCE_LSQ, AS_IT_IS, NULL, EX_PAPER_B_LSQ, 0, NULL },
+    { "WCMP", RLLB_BALANCE_WCMP, AS_IT_IS, NULL, EX_PAPER_B_WCMP, 0, NULL },
+    { "ECMP", RLLB_BALANCE_ECMP, AS_IT_IS, NULL, EX_PAPER_B_ECMP, 0, NULL },
 };
 
 #define TIES "ties: rllb.h takes each of the tied with the same chance; the published program takes the first after " \
