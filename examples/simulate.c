@@ -62,7 +62,8 @@ static ex_program program = {
     .details = "Events: speed (of a server: value times its own), fail (a share `value` of what it gets), back,\n"
                "leave, join, rate (value times the rate).\n"
                "Policies with numbers: draw(d,a,gamma), equalise(duration or stretch,d,a,gamma,eta),\n"
-               "maglev_bounded(bound), peak_ewma(seconds), prequal(hot).\n",
+               "maglev_bounded(bound), peak_ewma(seconds), prequal(hot).\n"
+               "learned: a policy that was trained, models/rllb-balancer.safetensors; learned(FILE): another one.\n",
     .options = options,
     .option_count = EX_COUNT(options),
 };
@@ -173,7 +174,7 @@ static int make_cells(contest *c)
                 cell->desc.rate = c->settings[s].rate;
                 cell->desc.balancers = c->settings[s].balancers;
                 cell->desc.seed = seed + (uint64_t)k;
-                ex_balance_apply(&c->policies[p], &cell->desc);
+                if (!ex_balance_apply(&c->policies[p], &cell->desc)) return EX_USAGE;
                 snprintf(cell->name, sizeof cell->name, "%s, rate %g, balancers %d, seed %llu", c->policies[p].name,
                          cell->desc.rate, (int)cell->desc.balancers, (unsigned long long)cell->desc.seed);
                 if (k == 0 && rllb_env_flows_size(&cell->desc) == 0) {

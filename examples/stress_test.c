@@ -48,7 +48,7 @@ static ex_program program = { .name = "stress_test",
 /* ---- who takes part ---------------------------------------------------------------------------------------- */
 
 typedef struct contest {
-    ex_model models[MODELS_MOST];
+    ex_network models[MODELS_MOST];
     char paths[MODELS_MOST][1024], names[MODELS_MOST][64];
     ex_judged who[POLICIES_MOST]; /* models first, then the classical ones */
     int32_t model_count, count;
@@ -112,7 +112,7 @@ static bool rates_parse(const char *text, ex_list *list)
 /* The world is that of the first model unless the command line says otherwise. */
 static int world_of_models(const contest *c)
 {
-    const ex_model *m = &c->models[0];
+    const ex_network *m = &c->models[0];
     int32_t mode;
 
     if (c->model_count > 0 && m->env[0] && !ex_option_given(&program, "env")) {
@@ -137,7 +137,7 @@ static int models_open(contest *c)
     if (status != EX_OK) return status;
     if (!ex_isa_there(isa, portable)) return EX_USAGE;
     for (i = 0; i < c->model_count; i++) {
-        if (!ex_model_read(c->paths[i], (rllb_nn_isa)isa, portable, &c->models[i])) return EX_FAILED;
+        if (!ex_network_read(c->paths[i], (rllb_nn_isa)isa, portable, &c->models[i])) return EX_FAILED;
         name_model(c, i);
     }
     status = world_of_models(c);
@@ -145,7 +145,7 @@ static int models_open(contest *c)
     if (!ex_world_open(&world)) return EX_FAILED;
     ex_rates_text(world.rate, world.servers, rates);
     for (i = 0; i < c->model_count; i++) {
-        const ex_model *m = &c->models[i];
+        const ex_network *m = &c->models[i];
         if (m->servers != world.servers) {
             return ex_fail("%s: it balances %d servers, and here are %d (rates %s)", c->paths[i], (int)m->servers,
                            (int)world.servers, rates);
@@ -183,7 +183,7 @@ static void contest_close(contest *c)
     for (t = 0; t < c->traffic_count; t++) {
         for (p = 0; p < c->count; p++) ex_score_free(&c->scores[t][p]);
     }
-    for (i = 0; i < c->model_count; i++) ex_model_free(&c->models[i]);
+    for (i = 0; i < c->model_count; i++) ex_network_free(&c->models[i]);
     ex_world_close(&world);
 }
 

@@ -341,7 +341,7 @@ static void meta_text(const ex_text *file, const char *key, char *out, size_t si
     if (rllb_nn_file_meta(file->data, file->size, key, out, size) != RLLB_OK) out[0] = '\0';
 }
 
-static bool model_load(const char *path, const ex_text *file, rllb_nn_isa isa, bool portable, ex_model *out)
+static bool model_load(const char *path, const ex_text *file, rllb_nn_isa isa, bool portable, ex_network *out)
 {
     rllb_nn_entry entries[RLLB_NN_NET_ENTRIES_MAX];
     rllb_nn_archive archive;
@@ -394,7 +394,7 @@ static bool model_load(const char *path, const ex_text *file, rllb_nn_isa isa, b
     return true;
 }
 
-bool ex_model_read(const char *path, rllb_nn_isa isa, bool portable, ex_model *out)
+bool ex_network_read(const char *path, rllb_nn_isa isa, bool portable, ex_network *out)
 {
     ex_text file = { 0 };
     bool ok;
@@ -403,11 +403,11 @@ bool ex_model_read(const char *path, rllb_nn_isa isa, bool portable, ex_model *o
     if (!ex_file_read(path, MODEL_BYTES_MAX, &file)) return false;
     ok = model_load(path, &file, isa, portable, out);
     ex_text_free(&file);
-    if (!ok) ex_model_free(out);
+    if (!ok) ex_network_free(out);
     return ok;
 }
 
-void ex_model_free(ex_model *m)
+void ex_network_free(ex_network *m)
 {
     rllb_nn_net_destroy(m->net);
     m->net = NULL;

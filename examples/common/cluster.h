@@ -80,18 +80,18 @@ typedef struct ex_difference {
 ex_difference ex_returns_differ(const ex_score *a, const ex_score *b);
 ex_difference ex_dropped_differ(const ex_score *a, const ex_score *b);
 
-/* ---- models -------------------------------------------------------------------------------------------------- */
+/* ---- networks ------------------------------------------------------------------------------------------------ */
 
-typedef struct ex_model {
+typedef struct ex_network {
     rllb_nn_net *net;
     int32_t servers;   /* it picks one of */
     bool sees_arrival; /* besides their loads */
     char env[16], traffic[16], algo[16], rates[512]; /* what it was trained for; empty: the file does not say */
-} ex_model;
+} ex_network;
 
 /* Reads a network whose inputs are as ex_observe makes them. False: said on stderr, naming the file. */
-bool ex_model_read(const char *path, rllb_nn_isa isa, bool portable, ex_model *out);
-void ex_model_free(ex_model *m);
+bool ex_network_read(const char *path, rllb_nn_isa isa, bool portable, ex_network *out);
+void ex_network_free(ex_network *m);
 
 /* A logger that keeps the last detail: { ex_detail_log, &detail }. */
 typedef struct ex_detail {

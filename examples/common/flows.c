@@ -237,24 +237,25 @@ rllb_guard ex_guard_off(void)
     return g;
 }
 
+/* Three tables of the same servers in one block: they differ in what balancers are told. */
 static bool make_servers(ex_flows *f, const ex_flows_how *how)
 {
     const rllb_env_server_desc *from = f->desc.servers;
-    int32_t count = how->servers > 0 ? how->servers : f->desc.count, i;
+    int32_t count = how->servers > 0 ? how->servers : f->desc.count, i, k;
+    rllb_env_server_desc *all = calloc((size_t)count * EX_WEIGHTS, sizeof *all);
 
-    f->servers = calloc((size_t)count, sizeof *f->servers);
-    if (!f->servers) {
-        ex_fail("not enough memory");
-        return false;
+    if (!all) return ex_fail("not enough memory") == EX_OK;
+    for (k = 0; k < EX_WEIGHTS; k++) {
+        f->servers[k] = all + (size_t)k * (size_t)count;
+        for (i = 0; i < count; i++) {
+            rllb_env_server_desc *s = &f->servers[k][i];
+            *s = from[i % f->desc.count];
+            if (how->even || !(s->speed > 0)) s->speed = 1;
+            if (k == EX_WEIGHTS_CAPACITY) s->weight = (float)s->cpus * s->speed;
+            if (k == EX_WEIGHTS_EQUAL) s->weight = 1;
+        }
     }
-    for (i = 0; i < count; i++) {
-        rllb_env_server_desc *s = &f->servers[i];
-        *s = from[i % f->desc.count];
-        if (how->even || !(s->speed > 0)) s->speed = 1;
-        if (how->weights == EX_WEIGHTS_CAPACITY) s->weight = (float)s->cpus * s->speed;
-        if (how->weights == EX_WEIGHTS_EQUAL) s->weight = 1;
-    }
-    f->desc.servers = f->servers;
+    f->desc.servers = f->servers[how->weights];
     f->desc.count = count;
     return true;
 }
@@ -281,7 +282,7 @@ bool ex_flows_open(ex_flows *f, const ex_flows_how *how)
 
 void ex_flows_close(ex_flows *f)
 {
-    free(f->servers);
+    free(f->servers[0]);
     free(f->events);
     rllb_env_trace_destroy(f->trace);
     memset(f, 0, sizeof *f);
@@ -297,26 +298,67 @@ void ex_flows_warn_rate(const ex_flows *f, double rate)
             rate, 100 * load, f->capacity);
 }
 
+/* The server's group among `count` from `first` on, made if need be and room is; of more than fit, the last. */
+static int32_t group_of(const rllb_env_server_desc *s, ex_group *out, int32_t first, int32_t *count, int32_t most)
+{
+    int32_t cpus = s->cpus > 0 ? s->cpus : 1, k;
+    double speed = s->speed > 0 ? (double)s->speed : 1;
+    const char *many = cpus == 1 ? "" : "s";
+
+    for (k = first; k < *count && (out[k].cpus != cpus || fabs(out[k].speed - speed) > 1e-9); k++) {}
+    if (k == most) k--;
+    if (k == *count) {
+        out[k].cpus = cpus;
+        out[k].speed = speed;
+        if (fabs(speed - 1) < 1e-9) snprintf(out[k].name, sizeof out[k].name, "%d CPU%s", (int)cpus, many);
+        else snprintf(out[k].name, sizeof out[k].name, "%d CPU%s x %.3g", (int)cpus, many, speed);
+        ++*count;
+    }
+    out[k].servers++;
+    return k;
+}
+
 int32_t ex_flows_groups(const rllb_env_flows_desc *d, ex_group out[EX_GROUPS_MAX], int32_t *of)
 {
     int32_t count = 0, i, k;
 
     memset(out, 0, EX_GROUPS_MAX * sizeof *out);
     for (i = 0; i < d->count; i++) {
-        const rllb_env_server_desc *s = &d->servers[i];
-        int32_t cpus = s->cpus > 0 ? s->cpus : 1;
-        double speed = s->speed > 0 ? (double)s->speed : 1;
-        const char *many = cpus == 1 ? "" : "s";
-        for (k = 0; k < count && (out[k].cpus != cpus || fabs(out[k].speed - speed) > 1e-9); k++) {}
-        if (k == EX_GROUPS_MAX) k--;
-        if (k == count) {
-            out[k].cpus = cpus;
-            out[k].speed = speed;
-            if (fabs(speed - 1) < 1e-9) snprintf(out[k].name, sizeof out[k].name, "%d CPU%s", (int)cpus, many);
-            else snprintf(out[k].name, sizeof out[k].name, "%d CPU%s x %.3g", (int)cpus, many, speed);
-            count++;
-        }
-        out[k].servers++;
+        k = group_of(&d->servers[i], out, 0, &count, EX_GROUPS_MAX);
+        if (of) of[i] = k;
+    }
+    return count;
+}
+
+/* Does an event before `events` name the server? */
+static bool is_named(const rllb_env_flows_desc *d, int32_t events, int32_t server)
+{
+    int32_t e;
+
+    for (e = 0; e < events; e++) {
+        if (d->events[e].kind != RLLB_ENV_EVENT_RATE && d->events[e].server == server) return true;
+    }
+    return false;
+}
+
+int32_t ex_flows_lines(const rllb_env_flows_desc *d, ex_group out[EX_LINES_MAX], int32_t *of)
+{
+    int32_t named[EX_LINES_MAX - EX_GROUPS_MAX], first = 0, count, e, i, k;
+    ex_group g;
+
+    memset(out, 0, EX_LINES_MAX * sizeof *out);
+    for (e = 0; e < d->event_count && first < EX_COUNT(named); e++) {
+        int32_t server = d->events[e].server, none = 0;
+        if (d->events[e].kind == RLLB_ENV_EVENT_RATE || is_named(d, e, server)) continue;
+        memset(&g, 0, sizeof g);
+        group_of(&d->servers[server], &g, 0, &none, 1);
+        out[first] = g;
+        snprintf(out[first].name, sizeof out[first].name, "server %d, %.18s", (int)server, g.name);
+        named[first++] = server;
+    }
+    for (count = first, i = 0; i < d->count; i++) {
+        for (k = 0; k < first && named[k] != i; k++) {}
+        if (k == first) k = group_of(&d->servers[i], out, first, &count, first + EX_GROUPS_MAX);
         if (of) of[i] = k;
     }
     return count;
@@ -417,6 +459,28 @@ static void balance_set(ex_balance *b, rllb_balance policy, const char *name, si
     snprintf(b->name, sizeof b->name, "%.*s", (int)length, name);
 }
 
+void ex_balance_learned(ex_balance *b, ex_model *model, const char *name)
+{
+    balance_set(b, RLLB_BALANCE_LEARNED, "", 0);
+    snprintf(b->name, sizeof b->name, "learned:%s", name ? name : model->name);
+    b->model = model;
+}
+
+bool ex_balance_by_weights(const ex_balance *b)
+{
+    switch (b->desc.policy) {
+    case RLLB_BALANCE_LSQ:
+    case RLLB_BALANCE_ROUND_ROBIN:
+    case RLLB_BALANCE_ECMP:
+    case RLLB_BALANCE_P2C:
+    case RLLB_BALANCE_C3:
+    case RLLB_BALANCE_PREQUAL:
+    case RLLB_BALANCE_GSQ:
+    case RLLB_BALANCE_SRT: return false;
+    default: return true;
+    }
+}
+
 /* One line: no such name; the nearest, and all there are. */
 static int no_such_policy(const char *option, const char *name)
 {
@@ -432,8 +496,36 @@ static int no_such_policy(const char *option, const char *name)
     }
     names[count] = NULL;
     near = ex_nearest(name, names);
-    return ex_usage(option, "no policy is called '%.40s'%s%s%s; there are %s; all", name,
+    return ex_usage(option, "no policy is called '%.40s'%s%s%s; there are %s; learned; all", name,
                     near ? " (did you mean '" : "", near ? near : "", near ? "'?)" : "", all);
+}
+
+/* "learned", or "learned(FILE)". */
+static int learned_parse(const char *text, size_t length, ex_balance *out)
+{
+    size_t before = strlen("learned(");
+    char path[512];
+    ex_model *m;
+
+    if (length <= before + 1) {
+        m = ex_model_shelf(NULL);
+        if (m) balance_set(out, RLLB_BALANCE_LEARNED, text, length);
+        if (m) out->model = m;
+        return m ? EX_OK : EX_FAILED;
+    }
+    if (length - before - 1 >= sizeof path) return ex_fail("%.100s...: too long a path", text + before);
+    snprintf(path, sizeof path, "%.*s", (int)(length - before - 1), text + before);
+    m = ex_model_shelf(path);
+    if (m) ex_balance_learned(out, m, NULL);
+    return m ? EX_OK : EX_FAILED;
+}
+
+static bool is_learned(const char *text, size_t length)
+{
+    static const char word[] = "learned";
+    size_t n = sizeof word - 1;
+
+    return length >= n && strncmp(text, word, n) == 0 && (length == n || (text[n] == '(' && text[length - 1] == ')'));
 }
 
 static int balance_parse(const char *option, const char *text, size_t length, ex_balance *out)
@@ -444,6 +536,7 @@ static int balance_parse(const char *option, const char *text, size_t length, ex
     int32_t policy;
 
     if (length == 0) return ex_usage(option, "an empty name among the policies");
+    if (is_learned(text, length)) return learned_parse(text, length, out);
     if (length >= sizeof whole) return ex_usage(option, "no policy is called '%.40s...'", text);
     snprintf(whole, sizeof whole, "%.*s", (int)length, text);
     snprintf(name, sizeof name, "%.*s", (int)strcspn(whole, "("), whole);
@@ -472,7 +565,9 @@ static int balance_add(const char *option, const ex_balance *b, ex_balance out[E
     int32_t i;
 
     for (i = 0; i < *count; i++) {
-        if (strcmp(out[i].name, b->name) == 0) return EX_OK;
+        if (strcmp(out[i].name, b->name) != 0) continue;
+        if (out[i].model == b->model) return EX_OK;
+        return ex_usage(option, "%s and %s would both be called %s", out[i].model->path, b->model->path, b->name);
     }
     if (*count == EX_BALANCES_MAX) return ex_usage(option, "more than %d policies", EX_BALANCES_MAX);
     out[(*count)++] = *b;
@@ -504,12 +599,15 @@ int ex_balances_parse(const char *option, const char *text, ex_balance out[EX_BA
     }
 }
 
-void ex_balance_apply(const ex_balance *b, rllb_env_flows_desc *d)
+bool ex_balance_apply(const ex_balance *b, rllb_env_flows_desc *d)
 {
     rllb_guard guard = d->balancer.guard;
 
+    if (b->servers) d->servers = b->servers;
+    if (b->model) return ex_model_apply(b->model, d);
     d->balancer = b->desc;
     d->balancer.guard = guard;
+    return true;
 }
 
 /* ---- one run ------------------------------------------------------------------------------------------------- */
@@ -555,12 +653,18 @@ typedef struct watch {
     double from_s, jain, jain_busy, residual_sum, residual_max;
     list lists[LISTS];
     float *residual; /* [servers], of one look */
-    int32_t looks, busy_looks, *group;
-    ex_group groups[EX_GROUPS_MAX];
+    int32_t looks, busy_looks, *group, *line; /* group, line: [servers] which one it belongs to */
+    ex_group groups[EX_GROUPS_MAX], lines[EX_LINES_MAX];
+    int32_t line_count;
     double *bin_sum; /* [bins] of durations; and how many looks a bin has had */
     int32_t *bin_looks;
     bool failed;
 } watch;
+
+static size_t columns_of(const ex_cell *c)
+{
+    return c->wants_weights ? EX_FLOW_COLUMNS_MOST : EX_FLOW_COLUMNS;
+}
 
 static double *column(ex_cell *c, int32_t which)
 {
@@ -600,6 +704,10 @@ static void hear(void *user, const rllb_env_flow *f)
     double duration_s = f->ended_s - f->arrived_s;
     bool completed = f->fate == RLLB_ENV_COMPLETED;
 
+    if (c->bins > 0 && c->wants_weights && f->server >= 0) {
+        int32_t bin = (int32_t)(f->arrived_s / c->bin_s);
+        column(c, EX_COLUMN_SHARE + w->line[f->server])[bin < c->bins ? bin : c->bins - 1] += 1;
+    }
     if (c->bins > 0) {
         int32_t bin = (int32_t)(f->ended_s / c->bin_s);
         if (bin >= c->bins) bin = c->bins - 1;
@@ -623,7 +731,24 @@ static void look_into_bin(watch *w, int32_t bin, double jain, double mean, doubl
     for (k = 0; k < c->groups; k++) column(c, EX_COLUMN_BUSY + k)[bin] += busy[k];
 }
 
-static void look(watch *w, const rllb_env_flows *world, int32_t number, double now_s)
+/* Weights in force; a server that is not to be picked has none. */
+static void look_at_weights(watch *w, rllb_env_flows *world, int32_t bin)
+{
+    ex_cell *c = w->cell;
+    int32_t m = c->desc.balancers > 0 ? c->desc.balancers : 1, i, j;
+    rllb_server_info info;
+
+    for (i = 0; i < m; i++) {
+        const rllb_balancer *b = rllb_env_flows_balancer(world, i);
+        for (j = 0; j < c->desc.count; j++) {
+            if (rllb_balancer_server(b, j, &info) != RLLB_OK || !info.usable) continue;
+            column(c, EX_COLUMN_WEIGHT + w->line[j])[bin] +=
+                (double)info.weight_in_force / ((double)m * w->lines[w->line[j]].servers);
+        }
+    }
+}
+
+static void look(watch *w, rllb_env_flows *world, int32_t number, double now_s)
 {
     ex_cell *c = w->cell;
     double busy[EX_GROUPS_MAX] = { 0 }, jain, sum = 0, most = 0, residual_s;
@@ -638,6 +763,7 @@ static void look(watch *w, const rllb_env_flows *world, int32_t number, double n
     }
     jain = rllb_fairness(RLLB_FAIRNESS_JAIN, w->residual, n);
     if (c->bins > 0) look_into_bin(w, number / looks_per_bin(c), jain, sum / n, most, busy);
+    if (c->bins > 0 && c->wants_weights) look_at_weights(w, world, number / looks_per_bin(c));
     if (now_s <= w->from_s) return;
     w->looks++;
     w->jain += jain;
@@ -690,6 +816,23 @@ static double share_of(double sum, double count)
     return count > 0 ? sum / count : (double)NAN;
 }
 
+/* Weights are sums over looks so far, shares are numbers of flows. */
+static void finish_lines(watch *w)
+{
+    ex_cell *c = w->cell;
+    int32_t b, k;
+
+    for (b = 0; b < c->bins && c->wants_weights; b++) {
+        double flows = 0;
+        for (k = 0; k < w->line_count; k++) flows += column(c, EX_COLUMN_SHARE + k)[b];
+        for (k = 0; k < w->line_count; k++) {
+            double alike = flows * w->lines[k].servers / c->desc.count;
+            column(c, EX_COLUMN_WEIGHT + k)[b] = share_of(column(c, EX_COLUMN_WEIGHT + k)[b], w->bin_looks[b]);
+            column(c, EX_COLUMN_SHARE + k)[b] = share_of(column(c, EX_COLUMN_SHARE + k)[b], alike);
+        }
+    }
+}
+
 static void fill_quantiles(const list *l, float quantile[EX_FLOW_QUANTILES])
 {
     int32_t i;
@@ -733,6 +876,7 @@ static void finish(watch *w, const rllb_env_flows *world)
     rllb_env_flows_query(world, &info);
     c->value[EX_FLOW_IN_FLIGHT] = (double)info.in_flight;
     finish_bins(w);
+    finish_lines(w);
 }
 
 static bool watch_open(watch *w, ex_cell *c)
@@ -742,13 +886,15 @@ static bool watch_open(watch *w, ex_cell *c)
     w->from_s = c->warmup * c->duration_s;
     memset(c->value, 0, sizeof c->value);
     memset(c->busy, 0, sizeof c->busy);
-    if (c->bins > 0) memset(c->series, 0, (size_t)c->bins * EX_FLOW_COLUMNS * sizeof *c->series);
+    if (c->bins > 0) memset(c->series, 0, (size_t)c->bins * columns_of(c) * sizeof *c->series);
     w->residual = calloc((size_t)c->desc.count, sizeof *w->residual);
     w->group = calloc((size_t)c->desc.count, sizeof *w->group);
+    w->line = calloc((size_t)c->desc.count, sizeof *w->line);
     w->bin_sum = calloc((size_t)c->bins + 1, sizeof *w->bin_sum);
     w->bin_looks = calloc((size_t)c->bins + 1, sizeof *w->bin_looks);
-    if (!w->residual || !w->group || !w->bin_sum || !w->bin_looks) return false;
+    if (!w->residual || !w->group || !w->line || !w->bin_sum || !w->bin_looks) return false;
     c->groups = ex_flows_groups(&c->desc, w->groups, w->group);
+    w->line_count = ex_flows_lines(&c->desc, w->lines, w->line);
     return true;
 }
 
@@ -759,6 +905,7 @@ static void watch_close(watch *w)
     for (i = 0; i < LISTS; i++) free(w->lists[i].durations);
     free(w->residual);
     free(w->group);
+    free(w->line);
     free(w->bin_sum);
     free(w->bin_looks);
 }
@@ -777,6 +924,7 @@ static bool run_cell(ex_cell *c, volatile double *done_share, pid_t parent)
         world = rllb_env_flows_create(&c->desc);
         if (!world) ok = ex_fail("%s: not enough memory for the world", c->name) == EX_OK;
     }
+    ex_model_begin(&c->desc);
     if (world) rllb_env_flows_listen(world, hear, &w);
     for (i = 0; ok && i < looks; i++) {
         double now_s = (i + 1) * c->look_s;
@@ -801,7 +949,7 @@ static bool cell_prepare(ex_cell *c)
     c->bins = bins_of(c);
     c->bin_s = c->look_s * looks_per_bin(c);
     if (c->bins == 0) return true;
-    c->series = calloc((size_t)c->bins * EX_FLOW_COLUMNS, sizeof *c->series);
+    c->series = calloc((size_t)c->bins * columns_of(c), sizeof *c->series);
     if (!c->series) ex_fail("not enough memory for the series of a run");
     return c->series != NULL;
 }
@@ -873,7 +1021,7 @@ static bool batch_take(void *self, int32_t run, const void *at, int status, int 
     }
     *to = m->cell;
     to->series = series;
-    if (to->bins > 0) memcpy(series, m->series, (size_t)to->bins * EX_FLOW_COLUMNS * sizeof *series);
+    if (to->bins > 0) memcpy(series, m->series, (size_t)to->bins * columns_of(to) * sizeof *series);
     b->done++;
     return true;
 }
@@ -908,12 +1056,12 @@ int ex_cells_run(ex_cell *cells, int32_t count, int32_t jobs, const char *what, 
         if (!cell_prepare(&cells[i])) return EX_FAILED;
         cells[i].done = false;
         b.effort += effort_of(&cells[i]);
-        if ((size_t)cells[i].bins > most) most = (size_t)cells[i].bins;
+        if ((size_t)cells[i].bins * columns_of(&cells[i]) > most) most = (size_t)cells[i].bins * columns_of(&cells[i]);
     }
     b.pool.self = &b;
     b.pool.jobs = jobs;
     b.pool.runs = count;
-    b.pool.mail_bytes = sizeof(mail) + most * EX_FLOW_COLUMNS * sizeof(double);
+    b.pool.mail_bytes = sizeof(mail) + most * sizeof(double);
     b.pool.next = batch_next;
     b.pool.run = batch_run;
     b.pool.take = batch_take;

@@ -16,21 +16,21 @@
        for each policy p and seed k:
            ex_cell *c = &cells[p * seeds + k];
            ex_cell_default(c, &world.desc, 600);                                        seconds
-           ex_balance_apply(&policies[p], &c->desc);
            c->desc.rate = 627; c->desc.balancers = 32; c->desc.seed = seed + k;         and whatever else
+           if (!ex_balance_apply(&policies[p], &c->desc)) return EX_USAGE;              a model that does not fit: said
        status = ex_cells_run(cells, policies * seeds, 0, "simulating", quiet);          EX_GO_ON, or leave with it
        e = ex_cells_estimate(&cells[p * seeds], seeds, EX_FLOW_MEAN);                   mean and 95 % interval
        e = ex_cells_differ(&cells[p * seeds], &cells[0], seeds, EX_FLOW_MEAN);          less the first policy, paired
        ex_cells_free(cells, policies * seeds);
        ex_flows_close(&world);
 
-   A descriptor's pointers (servers, events, trace, control_self) must last until ex_cells_run is through. A LEARNED
-   policy sets desc.balancer.policy, control and so on in place of ex_balance_apply; its process has a copy of all
-   memory, so that cells do not disturb each other, and what it learns there is gone with it. */
+   A descriptor's pointers (servers, events, trace, controls) must last until ex_cells_run is through. A process has a
+   copy of all memory, so that cells do not disturb each other, and what a controller learns there is gone with it. */
 
 #ifndef EX_FLOWS_H
 #define EX_FLOWS_H
 
+#include "models.h"
 #include "study.h"
 
 /* ---- the world ----------------------------------------------------------------------------------------------- */
@@ -39,7 +39,7 @@
 extern const char *const ex_preset_names[], *const ex_weights_names[], *const ex_switch_names[];
 
 /* What balancers are told of their servers: as in the preset; CPUs times speed; the same of each. */
-enum { EX_WEIGHTS_PRESET, EX_WEIGHTS_CAPACITY, EX_WEIGHTS_EQUAL };
+enum { EX_WEIGHTS_PRESET, EX_WEIGHTS_CAPACITY, EX_WEIGHTS_EQUAL, EX_WEIGHTS };
 
 /* What is changed of a preset. Zeroed: nothing. */
 typedef struct ex_flows_how {
@@ -56,7 +56,7 @@ typedef struct ex_flows_how {
 typedef struct ex_flows {
     rllb_env_flows_desc desc; /* what cells begin with: the preset as changed, policy sed, the preset's rate */
     double capacity;          /* flows per second; a load of x is a rate of x times that */
-    rllb_env_server_desc *servers;
+    rllb_env_server_desc *servers[EX_WEIGHTS]; /* the same ones, told so; those of desc are as it was asked for */
     rllb_env_event *events;
     rllb_env_trace *trace;
 } ex_flows;
@@ -82,6 +82,11 @@ typedef struct ex_group {
 /* Answers how many; of[count of servers], which may be NULL, is the group of each. */
 int32_t ex_flows_groups(const rllb_env_flows_desc *d, ex_group out[EX_GROUPS_MAX], int32_t *of);
 
+/* The same, but the first servers that events name, EX_LINES_MAX - EX_GROUPS_MAX at most, stand alone, in front:
+   "server 3, 4 CPUs". */
+enum { EX_LINES_MAX = 12 };
+int32_t ex_flows_lines(const rllb_env_flows_desc *d, ex_group out[EX_LINES_MAX], int32_t *of);
+
 /* ---- events -------------------------------------------------------------------------------------------------- */
 
 /* A table with the heading time_s,event,server,value; times never fall; events as rllb_env_event_name has them:
@@ -96,22 +101,30 @@ bool ex_events_parse(const char *text, int32_t servers, rllb_env_event **out, in
 
 /* ---- policies ------------------------------------------------------------------------------------------------ */
 
-enum { EX_BALANCES_MAX = 48 };
+enum { EX_BALANCES_MAX = 64 };
 
 typedef struct ex_balance {
-    char name[48];           /* as it was asked for: "sed", "draw(3,1.2,0)" */
+    char name[64];           /* as it was asked for: "sed", "draw(3,1.2,0)"; of a file: "learned:NAME" */
     rllb_balancer_desc desc; /* policy and its numbers */
+    ex_model *model;         /* LEARNED: all of that is the model's; else NULL */
+    const rllb_env_server_desc *servers; /* the world's, told otherwise: of ex_flows.servers; NULL: as they are */
     bool oracle;             /* sees what no balancer sees */
 } ex_balance;
 
 /* Names apart by commas, some with numbers in brackets, those at the end left out at will:
        draw(d,a,gamma)  equalise(duration or stretch,d,a,gamma,eta)  maglev_bounded(bound)  peak_ewma(seconds)
-       prequal(hot)
-   "all": every one of rllb.h that needs neither a controller nor a function of yours. EX_OK, or EX_USAGE after a line
-   on stderr that names the option and, for a name that is none, those that are. */
+       prequal(hot)  learned(file of a model)
+   "learned" alone is the model that ships with rllb; models stay open until the program ends. "all": every one of
+   rllb.h that needs neither a controller nor a function of yours. EX_OK, or, after a line on stderr, EX_USAGE: it
+   names the option and, for a name that is none, those that are; or EX_FAILED: a file that is no model. */
 int ex_balances_parse(const char *option, const char *text, ex_balance out[EX_BALANCES_MAX], int32_t *count);
-/* Into the balancers of a world, whose guard stays. */
-void ex_balance_apply(const ex_balance *b, rllb_env_flows_desc *d);
+/* The policy of a model, called learned:NAME; name NULL: the model's own. */
+void ex_balance_learned(ex_balance *b, ex_model *model, const char *name);
+/* Does it go by weights that it was told, and would do otherwise with others? */
+bool ex_balance_by_weights(const ex_balance *b);
+/* Into the balancers of a world, whose guard stays. The number of balancers must be set before. False: a model that
+   does not fit the world, said. */
+bool ex_balance_apply(const ex_balance *b, rllb_env_flows_desc *d);
 
 /* ---- runs ---------------------------------------------------------------------------------------------------- */
 
@@ -137,7 +150,8 @@ typedef enum ex_flow_figure {
 
 extern const char *const ex_flow_keys[]; /* "jct_mean", ... for files */
 
-/* Over time, in equal bins from the start of the run; columns one after another, [EX_FLOW_COLUMNS][bins]. */
+/* Over time, in equal bins from the start of the run; columns one after another, [EX_FLOW_COLUMNS][bins], or
+   [EX_FLOW_COLUMNS_MOST][bins]. */
 typedef enum ex_flow_column {
     EX_COLUMN_MEAN,      /* job completion time of what came to its end; NaN: nothing did */
     EX_COLUMN_COMPLETED, /* per second */
@@ -146,7 +160,12 @@ typedef enum ex_flow_column {
     EX_COLUMN_RESIDUAL_MEAN,
     EX_COLUMN_RESIDUAL_MAX,
     EX_COLUMN_BUSY, /* one for each group from here on */
-    EX_FLOW_COLUMNS = EX_COLUMN_BUSY + EX_GROUPS_MAX
+    EX_FLOW_COLUMNS = EX_COLUMN_BUSY + EX_GROUPS_MAX,
+    /* With wants_weights, for each line of ex_flows_lines: a server's weight in force, mean over the balancers, 1 being
+       the mean; and how many of the flows that came then it got, 1 being what n servers alike would get each. */
+    EX_COLUMN_WEIGHT = EX_FLOW_COLUMNS,
+    EX_COLUMN_SHARE = EX_COLUMN_WEIGHT + EX_LINES_MAX,
+    EX_FLOW_COLUMNS_MOST = EX_COLUMN_SHARE + EX_LINES_MAX
 } ex_flow_column;
 
 enum { EX_FLOW_QUANTILES = 201, EX_FLOW_BINS = 400 };
@@ -162,7 +181,7 @@ typedef struct ex_cell {
     double duration_s; /* as many whole looks as fit */
     double warmup;    /* share of the duration; default 0.1 */
     double look_s;    /* default 0.5 */
-    bool wants_series;
+    bool wants_series, wants_weights; /* wants_weights: the series has those columns, too */
     double apart_s;   /* > 0: flows with just this work (to a millionth) are a class of their own, see `classes` */
     char name[96];    /* for messages; may be empty */
     /* Set by a run: */

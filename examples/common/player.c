@@ -25,7 +25,7 @@ bool ex_player_model(ex_player *p, const char *path)
 
     memset(p, 0, sizeof *p);
     p->path = path;
-    if (!ex_model_read(path, RLLB_NN_ISA_DEFAULT, false, &p->model)) return false;
+    if (!ex_network_read(path, RLLB_NN_ISA_DEFAULT, false, &p->model)) return false;
     for (from = end ? end : path; from > path && from[-1] != '/'; from--) {} /* the folder it is in */
     snprintf(p->name, sizeof p->name, "%s%s%.*s%s", p->model.algo[0] ? p->model.algo : "model", end ? " (" : "",
              end ? (int)(end - from < 40 ? end - from : 40) : 0, from, end ? ")" : "");
@@ -50,7 +50,7 @@ static bool rates_of(const char *text, ex_list *list)
 
 bool ex_player_world(const ex_player *p, ex_world *w, bool env_given, bool rates_given)
 {
-    const ex_model *m = &p->model;
+    const ex_network *m = &p->model;
 
     if (!p->path) return true;
     if (m->env[0] && !env_given) {
@@ -124,7 +124,7 @@ void ex_player_close(ex_player *p)
     rllb_policy_destroy(p->policy);
     if (p->path) {
         rllb_nn_work_destroy(p->work);
-        ex_model_free(&p->model);
+        ex_network_free(&p->model);
     }
     free(p->seen);
     free(p->values);

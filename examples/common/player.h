@@ -11,7 +11,7 @@ extern const char *const ex_policy_names[];
 typedef struct ex_player {
     char name[64];       /* "least_load", or of a model its algorithm and folder: "dueling (train)" */
     const char *path;    /* of the model; NULL: classical */
-    ex_model model;
+    ex_network model;
     rllb_policy_kind kind;
     /* Set by open: */
     rllb_policy *policy;
