@@ -24,7 +24,7 @@ static int32_t count(rllb_rng *rng, const int32_t range[2])
 
 /* Two sizes; as many CPUs are active at once as there are, or processor sharing; speeds of three kinds of cluster: all
    alike, three sorts in turn, each its own. */
-static void draw_servers(rllb_rng *rng, ex_world *w)
+static void draw_servers(rllb_rng *rng, ex_world_drawn *w)
 {
     static const int32_t sizes[] = { 1, 2, 4, 8 };
     int32_t small = sizes[rllb_rng_below(rng, 4)], large = sizes[rllb_rng_below(rng, 4)], j, sorts, n = w->desc.count;
@@ -51,7 +51,7 @@ static void draw_work(rllb_rng *rng, const ex_world_limits *l, rllb_env_flows_de
     d->law = law == 0 ? RLLB_ENV_SAME : law == 1 ? RLLB_ENV_LOGNORMAL : RLLB_ENV_EXPONENTIAL;
 }
 
-static void put_event(ex_world *w, double at_s, rllb_env_event_kind kind, int32_t server, double value)
+static void put_event(ex_world_drawn *w, double at_s, rllb_env_event_kind kind, int32_t server, double value)
 {
     rllb_env_event *e = &w->events[w->desc.event_count++];
 
@@ -62,7 +62,7 @@ static void put_event(ex_world *w, double at_s, rllb_env_event_kind kind, int32_
 }
 
 /* A server is slow or fails for a while in the middle of the run, and heals; the rate changes. */
-static void draw_events(rllb_rng *rng, ex_world *w)
+static void draw_events(rllb_rng *rng, ex_world_drawn *w)
 {
     int32_t victim = rllb_rng_below(rng, w->desc.count), kind = rllb_rng_below(rng, 3);
     double from = w->duration_s * (0.3 + 0.2 * rllb_rng_double(rng)), to = w->duration_s * 0.7;
@@ -74,13 +74,13 @@ static void draw_events(rllb_rng *rng, ex_world *w)
     else put_event(w, to, RLLB_ENV_EVENT_BACK, victim, 1);
 }
 
-void ex_world_bind(ex_world *w)
+void ex_world_bind(ex_world_drawn *w)
 {
     w->desc.servers = w->servers;
     w->desc.events = w->desc.event_count ? w->events : NULL;
 }
 
-void ex_world_draw(const ex_world_limits *l, uint64_t seed, ex_world *out)
+void ex_world_draw(const ex_world_limits *l, uint64_t seed, ex_world_drawn *out)
 {
     rllb_env_flows_desc *d = &out->desc;
     double capacity;

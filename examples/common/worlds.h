@@ -23,19 +23,19 @@ typedef struct ex_world_limits {
     double eventful;      /* chance of events */
 } ex_world_limits;
 
-typedef struct ex_world {
+typedef struct ex_world_drawn {
     rllb_env_flows_desc desc; /* servers and events are the arrays below, once ex_world_bind has been called */
     rllb_env_server_desc servers[EX_WORLD_SERVERS];
     rllb_env_event events[EX_WORLD_EVENTS];
     double duration_s;
     double load;
-} ex_world;
+} ex_world_drawn;
 
 extern const ex_world_limits ex_world_limits_default;
 
 /* desc.balancer is left as the default: what balances is the caller's to say. */
-void ex_world_draw(const ex_world_limits *limits, uint64_t seed, ex_world *out);
+void ex_world_draw(const ex_world_limits *limits, uint64_t seed, ex_world_drawn *out);
 /* Points desc at the arrays of this copy. draw has done so for its own. */
-void ex_world_bind(ex_world *w);
+void ex_world_bind(ex_world_drawn *w);
 
 #endif
