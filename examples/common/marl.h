@@ -27,7 +27,7 @@
        ssac      one agent that sees what all balancers see and sets all their weights. Published with one balancer
                  for all traffic, which is the default of `balancers` here                        CIKM'22, S-SAC
        distr-lb  isac with the reward -var - log(var) and what else the follow-up changed         NeurIPS'22
-       rlb-sac   feed-forward soft actor-critic, continuous weights                               2111.00008
+       rlb-sac   isac without memory, continuous weights, many updates a step                     2111.00008
    Balancers that learn on their own share one network all the same: they are alike, as in the papers. */
 
 #ifndef EX_MARL_H
@@ -50,6 +50,11 @@ enum { EX_MARL_OWN, EX_MARL_SHARED };                /* whose reward an agent le
 enum { EX_MARL_FLAT, EX_MARL_SET };                  /* networks: for so many servers; for any number */
 enum { EX_MARL_GRU, EX_MARL_NO_RNN };
 enum { EX_MARL_STATE_OBS, EX_MARL_STATE_WORLD };     /* what the mixer sees: all observations; rllb_env_flows_state */
+enum {
+    EX_MARL_NORM_START, /* rewards to mean 0 and deviation 1 of the episodes before learning begins */
+    EX_MARL_NORM_BATCH, /* of each batch; soft actor-critic only */
+    EX_MARL_NORM_NONE
+};
 enum { EX_MARL_EPSILON, EX_MARL_SOFTMAX, EX_MARL_BOUNDED }; /* how agents by value explore; BOUNDED: as released */
 enum {
     EX_MARL_PAPER,      /* 1, 1.2, ..., 2 */
@@ -70,16 +75,19 @@ typedef struct ex_marl_settings {
     int32_t algo, preset; /* EX_MARL_QMIX ...; rllb_env_preset */
     /* The world. */
     int32_t balancers;    /* 0: the preset's (ssac: 1) */
+    int32_t servers;      /* 0: the preset's; else those over and over. With randomise the most that come */
     int32_t weights;      /* what balancers are told: EX_WEIGHTS_EQUAL by default */
-    ex_list rates;        /* flows per second, one an episode in turn */
+    ex_list rates;        /* flows per second, one an episode in turn; empty: the preset's */
     double horizon;       /* seconds to an episode */
-    bool randomise;       /* worlds drawn at random instead of the preset */
+    bool pages;           /* traffic of wiki and static pages (paper.h) instead of the preset's work */
+    bool randomise;       /* worlds drawn at random (worlds.h) instead of the preset; so many balancers in each */
     /* What is seen, done and rewarded. */
     int32_t features;     /* rllb_features */
     int32_t actions;      /* EX_MARL_PAPER ... */
     int32_t reward;       /* rllb_reward */
     int32_t reward_of;
-    double reward_scale;  /* 0: mean 0 and deviation 1 over the episodes before learning begins; else a factor */
+    int32_t reward_norm;  /* EX_MARL_NORM_START ... */
+    double reward_scale;  /* then times that */
     int32_t form;         /* as ex_form_names: what weights are used for; DRAW with the d, a, gamma of `draw` */
     ex_list draw;
     bool control_form;    /* d, a and gamma are set by the agent too; set networks only */
@@ -120,7 +128,7 @@ void ex_marl_settings_json(const ex_marl_settings *s, ex_json *j);
 
 /* For a program's table of options: one for each setting but algo, preset and seed, into `asked`. Then, defaults being
    there, those that were on the command line are taken over. */
-enum { EX_MARL_OPTIONS = 40 };
+enum { EX_MARL_OPTIONS = 48 };
 int32_t ex_marl_options(ex_marl_settings *asked, ex_option out[EX_MARL_OPTIONS]);
 void ex_marl_settings_take(const ex_program *program, const ex_marl_settings *asked, ex_marl_settings *s);
 
