@@ -113,7 +113,10 @@ no="$simulate --quiet --out $work/no"
 one_line 2 "--preset: no 'seed4' here; did you mean seed4-a?" $no --preset seed4
 one_line 2 "there are sed, nq, lsq" $no --policy sedd
 one_line 2 "did you mean 'sed'" $no --policy lsq,sedd
-one_line 2 "learned needs a controller" $no --policy learned
+one_line 2 "choose needs a controller" $no --policy choose
+one_line 1 "$work/none: No such file" $no --policy "learned($work/none)"
+head -c 100 /dev/zero >"$work/zero"
+one_line 1 "$work/zero: is no whole model file" $no --policy "sed,learned($work/zero)"
 one_line 2 "'draw(0,1,1)' is not draw(d,a,gamma)" $no --policy "draw(0,1,1)"
 one_line 2 "is not draw" $no --policy "draw(3,1"
 one_line 2 "is not draw" $no --policy "draw(2.5,1,1)"
