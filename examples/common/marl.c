@@ -9,7 +9,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "paper.h"
 #include "worlds.h"
 
 const char *const ex_marl_algo_names[] = { "qmix", "vdn", "iql", "isac", "ssac", "distr-lb", "rlb-sac", NULL };
@@ -30,9 +29,9 @@ const char *const ex_marl_columns[EX_MARL_COLUMNS] = { "episode", "rate", "jct_m
 
 /* ---- settings ------------------------------------------------------------------------------------------------ */
 
-typedef enum field_kind { FIELD_INT, FIELD_DOUBLE, FIELD_SWITCH, FIELD_CHOICE, FIELD_LIST } field_kind;
+typedef enum field_kind { FIELD_HEADING, FIELD_INT, FIELD_DOUBLE, FIELD_SWITCH, FIELD_CHOICE, FIELD_LIST } field_kind;
 
-/* One setting: its option, its place, its name in files. */
+/* One setting: its option, its place, its name in files. A heading is a name only. */
 typedef struct field {
     const char *name;
     field_kind kind;
@@ -45,6 +44,7 @@ typedef struct field {
 #define AT(member) offsetof(ex_marl_settings, member)
 
 static const field fields[] = {
+    { "The world", FIELD_HEADING, 0, 0, 0, NULL, NULL, NULL },
     { "balancers", FIELD_INT, AT(balancers), 0, 1024, NULL, "N", "so many; 0: the preset's, ssac: 1" },
     { "servers", FIELD_INT, AT(servers), 0, 4096, NULL, "N", "so many, the preset's over and over; 0: as they are" },
     { "weights", FIELD_CHOICE, AT(weights), 0, 0, ex_weights_names, NULL, "what balancers are told of their servers" },
@@ -53,6 +53,7 @@ static const field fields[] = {
     { "pages", FIELD_SWITCH, AT(pages), 0, 0, NULL, NULL, "traffic of wiki and static pages" },
     { "randomise", FIELD_SWITCH, AT(randomise), 0, 0, NULL, NULL,
       "servers, speeds, loads and events drawn at random; needs --net set" },
+    { "What is seen, done and rewarded", FIELD_HEADING, 0, 0, 0, NULL, NULL, NULL },
     { "features", FIELD_CHOICE, AT(features), 0, 0, ex_features_names, NULL, "what is observed" },
     { "actions", FIELD_CHOICE, AT(actions), 0, 0, ex_marl_action_names, NULL, "weights to choose from" },
     { "reward", FIELD_CHOICE, AT(reward), 0, 0, ex_marl_reward_names, NULL, "what an interval is worth" },
@@ -67,11 +68,13 @@ static const field fields[] = {
     { "smoothing", FIELD_DOUBLE, AT(smoothing), 0, 0.999, NULL, "X", "share of the weights before in the new ones" },
     { "interval", FIELD_DOUBLE, AT(interval), 0.001, 3600, NULL, "S", "seconds between two decisions" },
     { "sample", FIELD_DOUBLE, AT(sample), 0, 3600, NULL, "S", "running flows are sampled that often; 0: never" },
+    { "Networks", FIELD_HEADING, 0, 0, 0, NULL, NULL, NULL },
     { "net", FIELD_CHOICE, AT(net), 0, 0, ex_marl_net_names, NULL, "for just these servers, or for any number" },
     { "rnn", FIELD_CHOICE, AT(rnn), 0, 0, ex_marl_rnn_names, NULL, "memory" },
     { "hidden", FIELD_INT, AT(hidden), 1, 4096, NULL, "N", "units of every layer" },
     { "mixer", FIELD_INT, AT(mixer), 1, 4096, NULL, "N", "qmix: width of the mixer" },
     { "state", FIELD_CHOICE, AT(state), 0, 0, state_names, NULL, "qmix: what the mixer goes by" },
+    { "Learning", FIELD_HEADING, 0, 0, 0, NULL, NULL, NULL },
     { "double-q", FIELD_SWITCH, AT(double_q), 0, 0, NULL, NULL, "next actions chosen by the learning network" },
     { "gamma", FIELD_DOUBLE, AT(gamma), 0, 1, NULL, "X", "discount of later rewards" },
     { "lambda", FIELD_DOUBLE, AT(lambda), 0, 1, NULL, "X", "qmix, vdn, iql: of TD(lambda)" },
@@ -94,7 +97,6 @@ static const field fields[] = {
     { "episodes", FIELD_INT, AT(episodes), 1, 10000000, NULL, "N", "episodes to train" },
 };
 
-/* Each may have a name that says so: no arithmetic on addresses elsewhere. */
 static void *place(ex_marl_settings *s, const field *f)
 {
     return (unsigned char *)s + f->at;
@@ -115,6 +117,11 @@ static void field_option(const field *f, void *to, ex_option *out)
     out->value = f->value;
     out->help = f->help;
     switch (f->kind) {
+    case FIELD_HEADING:
+        out->kind = EX_KIND_HEADING;
+        out->help = f->name;
+        out->name = NULL;
+        break;
     case FIELD_INT:
         out->kind = EX_KIND_INT;
         out->to.i32 = to;
@@ -152,6 +159,7 @@ static size_t field_size(const field *f)
     case FIELD_DOUBLE: return sizeof(double);
     case FIELD_SWITCH: return sizeof(bool);
     case FIELD_LIST: return sizeof(ex_list);
+    case FIELD_HEADING:
     case FIELD_INT:
     case FIELD_CHOICE: break;
     }
@@ -164,7 +172,8 @@ void ex_marl_settings_take(const ex_program *program, const ex_marl_settings *as
 
     for (i = 0; i < EX_COUNT(fields); i++) {
         const field *f = &fields[i];
-        if (ex_option_given(program, f->name)) memcpy(place(s, f), place_const(asked, f), field_size(f));
+        if (f->kind == FIELD_HEADING || !ex_option_given(program, f->name)) continue;
+        memcpy(place(s, f), place_const(asked, f), field_size(f));
     }
 }
 
@@ -189,6 +198,7 @@ static const char *field_text(const ex_marl_settings *s, const field *f, char ou
     char number[32];
 
     switch (f->kind) {
+    case FIELD_HEADING: break;
     case FIELD_INT: snprintf(out, VALUE_TEXT, "%d", (int)*(const int32_t *)from); break;
     case FIELD_DOUBLE: snprintf(out, VALUE_TEXT, "%s", ex_number_double(*(const double *)from, number)); break;
     case FIELD_SWITCH: snprintf(out, VALUE_TEXT, "%s", *(const bool *)from ? "yes" : "no"); break;
@@ -207,7 +217,7 @@ static const char *setup_text(const ex_marl_settings *s, char text[SETUP_TEXT])
                                    ex_preset_names[s->preset], (unsigned long long)s->seed);
 
     for (i = 0; i < EX_COUNT(fields) && used < SETUP_TEXT; i++) {
-        if (fields[i].at == AT(episodes)) continue;
+        if (fields[i].kind == FIELD_HEADING || fields[i].at == AT(episodes)) continue;
         used += (size_t)snprintf(text + used, SETUP_TEXT - used, " %s=%s", fields[i].name,
                                  field_text(s, &fields[i], value));
     }
@@ -221,6 +231,7 @@ static void field_json(const ex_marl_settings *s, const field *f, ex_json *j)
     int32_t i;
 
     switch (f->kind) {
+    case FIELD_HEADING: break;
     case FIELD_INT: ex_json_int(j, f->name, *(const int32_t *)from); break;
     case FIELD_DOUBLE: ex_json_double(j, f->name, *(const double *)from); break;
     case FIELD_SWITCH: ex_json_bool(j, f->name, *(const bool *)from); break;
@@ -398,7 +409,6 @@ struct ex_marl {
     rllb_nn_sac *actor;
     ex_flows flows;
     ex_world_drawn drawn;       /* with randomise */
-    ex_pages pages;
     ex_model_info info;
     rllb_nn_policy_desc policy; /* space, network, and what decisions mean */
     bool joint, set;            /* one agent for all balancers; a network for any number of servers */
@@ -789,7 +799,7 @@ static void staff(const ex_marl *m, rllb_env_flows_desc *d)
     if (m->s.sample > 0) d->sample_s = m->s.sample;
 }
 
-static bool draw_world(ex_marl *m, uint64_t seed)
+static void draw_world(ex_marl *m, uint64_t seed)
 {
     ex_world_limits limits = ex_world_limits_default;
 
@@ -798,34 +808,38 @@ static bool draw_world(ex_marl *m, uint64_t seed)
     if (limits.servers[0] > limits.servers[1]) limits.servers[0] = limits.servers[1];
     limits.longest_s = m->s.horizon;
     ex_world_draw(&limits, seed, &m->drawn);
+}
+
+static double rate_of(const ex_marl *m, int32_t number)
+{
+    return m->s.rates.count > 0 ? m->s.rates.values[number % m->s.rates.count] : m->flows.desc.rate;
+}
+
+/* The world with that number of a stream and seed, which give everything in it. */
+static bool make_world(ex_marl *m, int32_t number, uint64_t seed, uint64_t stream, ex_pages *pages,
+                       rllb_env_flows_desc *d)
+{
+    rllb_rng rng;
+
+    rllb_rng_init(&rng, (seed << 32) + (uint64_t)number, stream);
+    if (m->s.randomise) draw_world(m, rllb_rng_u64(&rng));
+    *d = m->s.randomise ? m->drawn.desc : m->flows.desc;
+    if (!m->s.randomise) d->rate = rate_of(m, number);
+    staff(m, d);
+    if (m->s.randomise && m->drawn.duration_s < d->horizon_s) d->horizon_s = m->drawn.duration_s;
+    d->seed = rllb_rng_u64(&rng);
+    d->stream = stream;
+    if (!m->s.pages) return true;
+    if (!ex_pages_make(pages, d->rate, d->work_s, m->s.horizon + 1, rllb_rng_u64(&rng))) return false;
+    d->trace = &pages->trace;
+    d->rate = pages->rate;
+    d->work_s = pages->work_s;
     return true;
 }
 
-/* The world of an episode: everything in it follows from its seed and the stream. */
-static bool make_world(ex_marl *m, double rate, uint64_t seed, uint64_t stream, rllb_env_flows_desc *d)
+bool ex_marl_world(ex_marl *m, int32_t number, ex_pages *pages, rllb_env_flows_desc *d)
 {
-    uint64_t mixed = (m->s.seed << 32) + seed;
-
-    if (m->s.randomise) {
-        rllb_rng rng;
-        rllb_rng_init(&rng, mixed, stream);
-        if (!draw_world(m, rllb_rng_u64(&rng))) return false;
-        *d = m->drawn.desc;
-    } else {
-        *d = m->flows.desc;
-        d->rate = rate;
-    }
-    staff(m, d);
-    if (m->s.randomise && m->drawn.duration_s < d->horizon_s) d->horizon_s = m->drawn.duration_s;
-    d->seed = mixed;
-    d->stream = stream;
-    if (!m->s.pages) return true;
-    ex_pages_free(&m->pages);
-    if (!ex_pages_make(&m->pages, rate, d->work_s, m->s.horizon + 1, mixed ^ stream << 48)) return false;
-    d->trace = &m->pages.trace;
-    d->rate = m->pages.rate;
-    d->work_s = m->pages.work_s;
-    return true;
+    return make_world(m, number, 0, EX_MARL_STREAM + 1, pages, d);
 }
 
 static int diverged(const ex_marl *m, rllb_status status)
@@ -912,23 +926,20 @@ static int live(ex_marl *m, rllb_env_flows *w, int32_t servers, bool explore, re
     return status;
 }
 
-static int in_world(ex_marl *m, double rate, uint64_t seed, uint64_t stream, bool explore, report *sum,
-                    ex_marl_row *row)
+static int in_world(ex_marl *m, const rllb_env_flows_desc *d, bool explore, report *sum, ex_marl_row *row)
 {
-    rllb_env_flows_desc d;
     rllb_env_flows *w;
     int status;
 
     m->duration_count = 0;
     m->lost = 0;
     m->failed = false;
-    if (!make_world(m, rate, seed, stream, &d)) return EX_FAILED;
-    row->rate = d.rate;
-    if (rllb_env_flows_size(&d) == 0) return ex_fail("these settings make no world");
-    w = rllb_env_flows_create(&d);
+    row->rate = d->rate;
+    if (rllb_env_flows_size(d) == 0) return ex_fail("these settings make no world");
+    w = rllb_env_flows_create(d);
     if (!w) return ex_fail("no memory for the world");
     rllb_env_flows_listen(w, hear, m);
-    status = live(m, w, d.count, explore, sum, &row->reward);
+    status = live(m, w, d->count, explore, sum, &row->reward);
     rllb_env_flows_destroy(w);
     if (m->failed) return ex_fail("no memory for the durations of an episode");
     figures(m, row);
@@ -948,11 +959,6 @@ static bool make_room(ex_marl *m)
     return true;
 }
 
-static double rate_of(const ex_marl *m, int32_t episode)
-{
-    return m->s.rates.count > 0 ? m->s.rates.values[episode % m->s.rates.count] : m->flows.desc.rate;
-}
-
 static void finish_row(const ex_marl *m, const report *sum, ex_marl_row *row)
 {
     double n = sum->updates, none = (double)NAN;
@@ -967,13 +973,17 @@ static void finish_row(const ex_marl *m, const report *sum, ex_marl_row *row)
 int ex_marl_episode(ex_marl *m, ex_marl_row *row)
 {
     double from = ex_clock_s();
+    ex_pages pages = { 0 };
     report sum = { 0, 0, 0, 0 };
-    int status;
+    rllb_env_flows_desc d;
+    int status = EX_FAILED;
 
     memset(row, 0, sizeof *row);
-    if (!make_room(m)) return EX_FAILED;
     row->episode = m->done + 1;
-    status = in_world(m, rate_of(m, m->done), (uint64_t)m->done, EX_MARL_STREAM, true, &sum, row);
+    if (make_room(m) && make_world(m, m->done, m->s.seed, EX_MARL_STREAM, &pages, &d)) {
+        status = in_world(m, &d, true, &sum, row);
+    }
+    ex_pages_free(&pages);
     if (m->s.every_step || m->done + 1 >= m->s.learn_start) m->counter[COUNT_FROZEN] = 1;
     if (status == EX_OK && !m->s.every_step && m->done + 1 > m->s.learn_start) status = learn(m, &sum);
     if (status != EX_OK) return status;
@@ -983,15 +993,18 @@ int ex_marl_episode(ex_marl *m, ex_marl_row *row)
     return EX_OK;
 }
 
-int ex_marl_judge(ex_marl *m, double rate, uint64_t seed, ex_marl_row *row)
+int ex_marl_judge(ex_marl *m, int32_t number, ex_marl_row *row)
 {
     double from = ex_clock_s();
+    ex_pages pages = { 0 };
     report sum = { 0, 0, 0, 0 };
-    int status;
+    rllb_env_flows_desc d;
+    int status = EX_FAILED;
 
     memset(row, 0, sizeof *row);
     row->episode = m->done;
-    status = in_world(m, rate, seed, EX_MARL_STREAM + 1, false, &sum, row);
+    if (ex_marl_world(m, number, &pages, &d)) status = in_world(m, &d, false, &sum, row);
+    ex_pages_free(&pages);
     finish_row(m, &sum, row);
     row->seconds = ex_clock_s() - from;
     return status;
@@ -1063,7 +1076,6 @@ void ex_marl_destroy(ex_marl *m)
     if (!m) return;
     if (m->how) m->how->close(m);
     ex_flows_close(&m->flows);
-    ex_pages_free(&m->pages);
     free(m->obs);
     free(m->next);
     free(m->state);

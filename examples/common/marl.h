@@ -35,6 +35,7 @@
 
 #include "flows.h"
 #include "models.h"
+#include "paper.h"
 
 enum {
     EX_MARL_QMIX,
@@ -126,9 +127,9 @@ int ex_marl_settings_check(const ex_marl_settings *s);
 /* Members of an object: all of them, as they are. */
 void ex_marl_settings_json(const ex_marl_settings *s, ex_json *j);
 
-/* For a program's table of options: one for each setting but algo, preset and seed, into `asked`. Then, defaults being
-   there, those that were on the command line are taken over. */
-enum { EX_MARL_OPTIONS = 48 };
+/* For a program's table of options: one for each setting but algo, preset and seed, with headings, into `asked`. Then,
+   defaults being there, those that were on the command line are taken over. */
+enum { EX_MARL_OPTIONS = 64 };
 int32_t ex_marl_options(ex_marl_settings *asked, ex_option out[EX_MARL_OPTIONS]);
 void ex_marl_settings_take(const ex_program *program, const ex_marl_settings *asked, ex_marl_settings *s);
 
@@ -158,8 +159,12 @@ int ex_marl_episode(ex_marl *m, ex_marl_row *row);
 /* Episodes so far, and a row for each. */
 int32_t ex_marl_episodes(const ex_marl *m);
 const ex_marl_row *ex_marl_rows(const ex_marl *m);
-/* An episode without exploration that nothing is learnt from, at a rate, with a seed, in a stream of its own. */
-int ex_marl_judge(ex_marl *m, double rate, uint64_t seed, ex_marl_row *row);
+/* Worlds to judge by: as those of training, rates in turn, but arrivals of a stream of their own (EX_MARL_STREAM + 1),
+   and the same for learners of all seeds. world: the one with that number, for other policies to be run in; its pages,
+   where there are any, are the caller's, its servers the learner's. judge: an episode in it without exploration,
+   nothing is learnt from. */
+bool ex_marl_world(ex_marl *m, int32_t number, ex_pages *pages, rllb_env_flows_desc *d);
+int ex_marl_judge(ex_marl *m, int32_t number, ex_marl_row *row);
 
 /* The whole of it, between two episodes. load: EX_OK; EX_GO_ON: there is no such file; EX_USAGE: of other settings,
    said what differs; EX_FAILED: damaged, or cannot be read, said. */
