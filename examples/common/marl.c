@@ -78,7 +78,7 @@ static const field fields[] = {
     { "double-q", FIELD_SWITCH, AT(double_q), 0, 0, NULL, NULL, "next actions chosen by the learning network" },
     { "gamma", FIELD_DOUBLE, AT(gamma), 0, 1, NULL, "X", "discount of later rewards" },
     { "lambda", FIELD_DOUBLE, AT(lambda), 0, 1, NULL, "X", "qmix, vdn, iql: of TD(lambda)" },
-    { "lr", FIELD_DOUBLE, AT(lr), 1e-9, 1, NULL, "X", "learning rate of Adam" },
+    { "lr", FIELD_DOUBLE, AT(lr), 1e-9, 1e6, NULL, "X", "learning rate of Adam" },
     { "batch", FIELD_INT, AT(batch), 1, 65536, NULL, "N", "sequences to an update" },
     { "window", FIELD_INT, AT(window), 0, 65536, NULL, "N", "steps of a sequence; 0: whole episodes" },
     { "updates", FIELD_INT, AT(updates), 0, 1000000, NULL, "N", "after each episode, or step" },
