@@ -418,8 +418,10 @@ int main(int argc, char **argv)
 
     if (status != EX_GO_ON) return status;
     race.how.unguarded = guards == 1;
-    status = ex_contest_check(&race);
-    if (status == EX_OK) status = ex_balances_parse("policy", policies_text, race.policies, &race.policy_count);
+    if (race.rates.count > 0 && race.loads.count > 0) {
+        return ex_usage("load", "has no use with --rate: one says the other");
+    }
+    status = ex_balances_parse("policy", policies_text, race.policies, &race.policy_count);
     if (status == EX_OK) status = ex_contest_open(&race);
     if (status == EX_OK) status = ex_contest_make(&race);
     if (status == EX_OK) status = hold(&race);

@@ -18,22 +18,16 @@ ex_cell *ex_contest_runs(const ex_contest *c, int32_t s, int32_t p)
     return &c->cells[((size_t)s * (size_t)c->policy_count + (size_t)p) * (size_t)c->seeds];
 }
 
-int ex_contest_check(ex_contest *c)
-{
-    if (c->rates.count > 0 && c->loads.count > 0) return ex_usage("load", "has no use with --rate: one says the other");
-    if (c->how.round_s > 0 && !c->how.trace_path) return ex_usage("round", "has no use without --trace");
-    return EX_OK;
-}
-
 /* A round of a trace of amounts takes as long as a run, which must be known before the trace is read. */
 int ex_contest_open(ex_contest *c)
 {
     bool asked = c->how.round_s > 0;
 
+    if (asked && !c->how.trace_path) return ex_usage("round", "has no use without --trace");
     if (c->how.trace_path && !asked) c->how.round_s = c->duration_s;
     if (!ex_flows_open(&c->world, &c->how)) return EX_FAILED;
     if (asked && c->world.trace->kind != RLLB_ENV_TRACE_AMOUNTS) {
-        return ex_usage("round", "%s has requests, which come at --rate or --load", c->how.trace_path);
+        return ex_usage("round", "%s has requests, which come at a rate or load", c->how.trace_path);
     }
     c->group_count = ex_flows_groups(&c->world.desc, c->groups, NULL);
     return EX_OK;
@@ -103,7 +97,8 @@ static int make_cell(const ex_contest *c, ex_cell *cell, const ex_setting *s, co
     snprintf(cell->name, sizeof cell->name, "%s, rate %g, balancers %d, seed %llu", p->name, cell->desc.rate,
              (int)cell->desc.balancers, (unsigned long long)cell->desc.seed);
     if (k > 0 || rllb_env_flows_size(&cell->desc) > 0) return EX_OK;
-    return ex_usage("policy", "%s cannot balance this world of %d servers", p->name, (int)cell->desc.count);
+    ex_fail("%s cannot balance this world of %d servers", p->name, (int)cell->desc.count);
+    return EX_USAGE;
 }
 
 static int make_cells(ex_contest *c)

@@ -5,7 +5,6 @@
 
        static ex_contest c = { .how = { .preset = RLLB_ENV_PRESET_MODERATE }, .seeds = 5, .seed = 1, .duration_s = 120,
                                .warmup = 0.1, .out = "out/simulate", .program = &program };
-       status = ex_contest_check(&c);                           options that exclude each other
        status = ex_balances_parse("policy", text, c.policies, &c.policy_count);
        status = ex_contest_open(&c);                            the world
        status = ex_contest_make(&c);                            settings and cells; is it too much?
@@ -46,7 +45,6 @@ typedef struct ex_contest {
 } ex_contest;
 
 /* EX_OK, or the status to leave with: said. */
-int ex_contest_check(ex_contest *c);
 int ex_contest_open(ex_contest *c);
 int ex_contest_make(ex_contest *c);
 int ex_contest_run(ex_contest *c, const char *what);
