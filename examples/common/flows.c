@@ -507,7 +507,7 @@ static int learned_parse(const char *text, size_t length, ex_balance *out)
     char path[512];
     ex_model *m;
 
-    if (length <= before + 1) {
+    if (length < before) {
         m = ex_model_shelf(NULL);
         if (m) balance_set(out, RLLB_BALANCE_LEARNED, text, length);
         if (m) out->model = m;
@@ -525,7 +525,8 @@ static bool is_learned(const char *text, size_t length)
     static const char word[] = "learned";
     size_t n = sizeof word - 1;
 
-    return length >= n && strncmp(text, word, n) == 0 && (length == n || (text[n] == '(' && text[length - 1] == ')'));
+    if (length < n || strncmp(text, word, n) != 0) return false;
+    return length == n || (length > n + 2 && text[n] == '(' && text[length - 1] == ')');
 }
 
 static int balance_parse(const char *option, const char *text, size_t length, ex_balance *out)
@@ -542,6 +543,7 @@ static int balance_parse(const char *option, const char *text, size_t length, ex
     snprintf(name, sizeof name, "%.*s", (int)strcspn(whole, "("), whole);
     policy = rllb_balance_of(name);
     if (policy < 0) return no_such_policy(option, name);
+    if (policy == RLLB_BALANCE_LEARNED) return ex_usage(option, "'%s' is not learned(file of a model)", whole);
     if (needs_more((rllb_balance)policy)) return ex_usage(option, "%s needs a controller, which is not here", name);
     balance_set(out, (rllb_balance)policy, whole, length);
     expected = numbers_of((rllb_balance)policy);
