@@ -521,14 +521,15 @@ typedef enum rllb_form {
                  arrivals at this balancer  (Reinforced Workload Distribution Fairness)
        OWN       8 a server: the six, then the unloaded duration (a low quantile over a long memory, see EQUALISE),
                  then the weight in force over the mean weight
-       RELATIVE  6 + 8 a server, free of units and of how many servers there are, so that one model fits many sites; it
+       RELATIVE  6 + 9 a server, free of units and of how many servers there are, so that one model fits many sites; it
                  needs no reservoirs (slots: 1 will do). Of all servers: the mean logarithm of the stretch (duration
                  over unloaded duration), by slow and by fast averages; log(1 + mean q); how far the own q tells the
                  duration (its regression coefficient, times 1 + mean q: about 1 for the only balancer of a busy
                  cluster, 0 for one of very many); log(1 + ends a server in the interval); log2(servers) / 4. A server:
                  what the interval brought against the mean stretch, shrunk where few ended; the fast average, the slow
                  average, the unloaded duration, the weight found and the averaged q, all as logarithms over their
-                 geometric means (q: over the mean); log(1 + ends in the interval); how well it is known, 0 ... 1
+                 geometric means (q: over the mean); log(1 + ends in the interval); how well it is known, 0 ... 1; and
+                 how far the own q tells the duration here: about 0 as long as its CPUs are not all busy
    Seconds, not normalised, but for RELATIVE; a server without samples, or none at all at that index, has zeros. */
 typedef enum rllb_features {
     RLLB_FEATURES_CIKM,
@@ -1631,6 +1632,7 @@ typedef struct rllb_i_server {
     uint64_t told;
     float slow, flows;      /* RELATIVE: slow average of durations, averaged in flight ... */
     float flows_at_tick;    /* ... and in flight at the last tick */
+    double view_xy, view_xx; /* RELATIVE: own flows against durations */
     /* What every tick that sees it in use touches, kept together. */
     int32_t state;
     bool usable, probation;
@@ -1842,7 +1844,7 @@ typedef struct rllb_i_sight {
 } rllb_i_sight;
 
 static const rllb_i_sight rllb_i_seen[RLLB_FEATURES_NUM] = {
-    { 0, 6, 6, 5 }, { 16, 11, 11, 10 }, { 0, 8, 8, 5 }, { 6, 8, 1, 1 }
+    { 0, 6, 6, 5 }, { 16, 11, 11, 10 }, { 0, 8, 8, 5 }, { 6, 9, 1, 1 }
 };
 
 /* ---- >>balancer --------------------------------------------------------------------------------------------
@@ -3500,14 +3502,38 @@ static void rllb_i_observe_server(rllb_balancer *b, int32_t j, double now_s, dou
 }
 
 /* RELATIVE is made in two steps: what is known of each server in its own units, then that over the means of all. */
-enum { RLLB_I_NEWS, RLLB_I_FAST, RLLB_I_SLOW, RLLB_I_UNLOADED, RLLB_I_WEIGHT, RLLB_I_HELD, RLLB_I_ENDED, RLLB_I_KNOWN };
+enum {
+    RLLB_I_NEWS,
+    RLLB_I_FAST,
+    RLLB_I_SLOW,
+    RLLB_I_UNLOADED,
+    RLLB_I_WEIGHT,
+    RLLB_I_HELD,
+    RLLB_I_ENDED,
+    RLLB_I_KNOWN,
+    RLLB_I_VIEW,
+    RLLB_I_RAW
+};
+#define RLLB_I_FORGET 0.998     /* a tick, by the regressions of durations on what is in flight */
+#define RLLB_I_VIEW_LEAST 10.0  /* squared flows before a regression counts for half */
+
+static double rllb_i_view(double xy, double xx, double flows)
+{
+    return xy / (xx + RLLB_I_VIEW_LEAST) * (1 + flows);
+}
+
+/* A number for a network: small, whatever was measured. */
+static float rllb_i_tame(double v)
+{
+    return v > 4 ? 4.0f : v < -4 ? -4.0f : v == v ? (float)v : 0;
+}
 
 /* Takes in what ended at a server since the last tick, and how that went with what was in flight before. */
 static void rllb_i_hear_of(rllb_balancer *b, int32_t j, float *raw)
 {
     const double memory = 100; /* of the slow average, in ends */
     rllb_i_server *s = &b->server[j];
-    double fresh, lived, mean, own = (double)(s->flows_at_tick - s->flows);
+    double fresh, lived, mean, own = (double)(s->flows_at_tick - s->flows), xx, xy;
     rllb_i_ends ends;
 
     rllb_i_ends_of(b, j, &ends);
@@ -3519,8 +3545,12 @@ static void rllb_i_hear_of(rllb_balancer *b, int32_t j, float *raw)
         raw[RLLB_I_ENDED] = (float)fresh;
         if (lived > memory) lived = memory;
         if (s->slow > 0 && s->slow < FLT_MAX) {
-            b->head->view_xx += fresh * own * own;
-            b->head->view_xy += fresh * own * (mean / (double)s->slow - 1);
+            xx = fresh * own * own;
+            xy = fresh * own * (mean / (double)s->slow - 1);
+            s->view_xx += xx;
+            s->view_xy += xy;
+            b->head->view_xx += xx;
+            b->head->view_xy += xy;
             mean = (double)s->slow + (mean - (double)s->slow) * (fresh < lived ? fresh / lived : 1);
         }
         s->slow = mean > (double)FLT_MIN ? (float)mean : FLT_MIN;
@@ -3536,6 +3566,8 @@ static void rllb_i_observe_raw(rllb_balancer *b, int32_t j, double elapsed_s, fl
     rllb_i_server *s = &b->server[j];
     float q = (float)rllb_i_flows(b, j), fast = rllb_i_average_of(b, j);
 
+    s->view_xy *= RLLB_I_FORGET;
+    s->view_xx *= RLLB_I_FORGET;
     rllb_i_hear_of(b, j, raw);
     rllb_i_remember_unloaded(s, fast, s->told, elapsed_s < 1 ? elapsed_s * 4 : 4);
     s->flows += share * (q - s->flows);
@@ -3547,12 +3579,7 @@ static void rllb_i_observe_raw(rllb_balancer *b, int32_t j, double elapsed_s, fl
     raw[RLLB_I_UNLOADED] = s->unloaded;
     raw[RLLB_I_WEIGHT] = rllb_i_found(b, s);
     raw[RLLB_I_HELD] = s->flows;
-}
-
-/* A number for a network: small, whatever was measured. */
-static float rllb_i_tame(double v)
-{
-    return v > 4 ? 4.0f : v < -4 ? -4.0f : v == v ? (float)v : 0;
+    raw[RLLB_I_VIEW] = rllb_i_tame(rllb_i_view(s->view_xy, s->view_xx, (double)s->flows));
 }
 
 /* Means of the raw numbers over the servers that have them: of fast, slow, unloaded and weight those of the logarithms;
@@ -3566,7 +3593,7 @@ static void rllb_i_mean_raw(const rllb_balancer *b, const float *raw, rllb_i_mea
     int32_t j, i, servers = 0, n[RLLB_I_KNOWN] = { 0 };
 
     memset(m, 0, sizeof *m);
-    for (j = 0; j < b->head->used; j++, raw += RLLB_I_KNOWN + 1) {
+    for (j = 0; j < b->head->used; j++, raw += RLLB_I_RAW) {
         if (b->server[j].state == RLLB_SERVER_NONE) continue;
         servers++;
         m->of[RLLB_I_HELD] += (double)raw[RLLB_I_HELD];
@@ -3600,16 +3627,15 @@ static void rllb_i_relate(const rllb_i_means *m, float *x)
 
 static void rllb_i_observe_relative(rllb_balancer *b, double elapsed_s)
 {
-    const double forget = 0.998, least = 10; /* a tick; squared flows before the regression counts for half */
     rllb_i_head *h = b->head;
     int32_t j, n = h->used, servers = 0;
     float *common = b->observation, *x = common + rllb_i_seen[RLLB_FEATURES_RELATIVE].common;
     rllb_i_means m;
 
     memset(b->observation, 0, (size_t)b->observations * sizeof(float));
-    h->view_xy *= forget;
-    h->view_xx *= forget;
-    for (j = 0; j < n; j++, x += RLLB_I_KNOWN + 1) {
+    h->view_xy *= RLLB_I_FORGET;
+    h->view_xx *= RLLB_I_FORGET;
+    for (j = 0; j < n; j++, x += RLLB_I_RAW) {
         rllb_i_server *s = &b->server[j];
         if (s->state == RLLB_SERVER_NONE) {
             s->smoothed = s->field = -1;
@@ -3620,13 +3646,13 @@ static void rllb_i_observe_relative(rllb_balancer *b, double elapsed_s)
     }
     x = common + rllb_i_seen[RLLB_FEATURES_RELATIVE].common;
     rllb_i_mean_raw(b, x, &m);
-    for (j = 0; j < n; j++, x += RLLB_I_KNOWN + 1) {
+    for (j = 0; j < n; j++, x += RLLB_I_RAW) {
         if (b->server[j].state != RLLB_SERVER_NONE) rllb_i_relate(&m, x);
     }
     common[0] = rllb_i_tame(m.stretch_slow);
     common[1] = rllb_i_tame(m.stretch_fast);
     common[2] = rllb_i_tame(log1p(m.of[RLLB_I_HELD]));
-    common[3] = rllb_i_tame(h->view_xy / (h->view_xx + least) * (1 + m.of[RLLB_I_HELD]));
+    common[3] = rllb_i_tame(rllb_i_view(h->view_xy, h->view_xx, m.of[RLLB_I_HELD]));
     common[4] = rllb_i_tame(log1p(m.of[RLLB_I_ENDED]));
     common[5] = (float)(log2((double)(servers > 1 ? servers : 1)) / 4);
 }
