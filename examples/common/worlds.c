@@ -102,7 +102,7 @@ void ex_world_draw(const ex_world_limits *l, uint64_t seed, ex_world_drawn *out)
     d->seed = rllb_rng_u64(&rng);
     out->duration_s = l->flows_max / d->rate;
     if (out->duration_s > l->longest_s) out->duration_s = l->longest_s;
-    while (out->duration_s / d->step_s * d->count * d->balancers > l->ticks_max && d->step_s < 1) d->step_s *= 2;
+    while (out->duration_s / d->step_s * d->count * d->balancers > l->ticks_max && d->step_s < 2) d->step_s *= 2;
     if (out->duration_s / d->step_s * d->count * d->balancers > l->ticks_max) {
         out->duration_s = l->ticks_max * d->step_s / d->count / d->balancers;
     }
