@@ -69,6 +69,7 @@
        >>mixer      monotonic mixing of values
        >>qmix       independent Q-learning, VDN, QMIX
        >>sac        soft actor-critic, discrete and continuous
+       >>search     evolution strategies
        >>policies   one agent's network, serving
        >>files      safetensors in and out of memory
 
@@ -89,7 +90,7 @@
               and a learner are separate objects; a learner holds all it needs.
    ERRORS     As in rllb.h. A network fed with NaN answers NaN; rllb_nn_best still answers a valid action.
    THREADS    rllb_nn_net, once set up      const: any number of threads, each with a work of its own
-              rllb_nn_work, _opt, _replay, _dqn, _episodes, _qmix, _sac, _policy    owner: one thread at a time
+              rllb_nn_work, _opt, _replay, _dqn, _episodes, _qmix, _sac, _search, _policy    owner: one thread at a time
               *_init, *_create, *_load      setup
    DETERMINISM  Same seed, same machine, same instruction set: same bits, always. With `portable` set: same bits on
               every machine (no fused multiply-add, one order of summation, exp, tanh and powers of our own), at the

@@ -83,7 +83,7 @@ static const char details[] =
     "Writes model.safetensors, curve.csv, curve.png, and checkpoint.safetensors (for --resume): every 10 generations,\n"
     "at the end, and on Ctrl-C, when the generation that goes on is given up.\n";
 
-static ex_program program = { .name = "marl_search", .summary = "finds a balancing model for many sites by policy search",
+static ex_program program = { .name = "marl_search", .summary = "finds a balancing model for many sites",
                               .details = details, .options = options, .option_count = EX_COUNT(options) };
 
 /* All that a search depends on, for its checkpoint. */
@@ -693,6 +693,7 @@ static bool curve_draw(const hunt *h)
     chart.note = "Every generation has worlds of its own. Above the dashed line: better than SED that is told the true "
                  "capacities, in the same worlds.";
     chart.x.label = "generation";
+    chart.x.whole = true;
     chart.y.label = "judgement, difference of logarithms";
     chart.series = series;
     chart.series_count = 2;
