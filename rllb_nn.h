@@ -5371,6 +5371,8 @@ static bool rllb_i_search_plan(const rllb_nn_search_desc *desc, rllb_nn_search *
     if (d->pairs == 0) d->pairs = 16;
     if (d->sigma == 0) d->sigma = 0.05f;
     if (d->opt.lr.from == 0) d->opt.lr.from = 0.01;
+    d->opt.isa = d->net.isa;
+    d->opt.portable = d->net.portable;
     if (d->pairs < 1 || d->pairs > 1 << 16 || !(d->sigma > 0 && d->sigma < 1e6f)) return false;
     return rllb_i_net_plan(&d->net, net) && rllb_i_opt_plan(&d->opt, net->floats, opt);
 }
