@@ -301,7 +301,7 @@ static double gap_closed(const ex_contest *c, int32_t s, int32_t model, ex_flow_
 
 /* What a server is sent after something has happened to it, in shares of n servers alike. */
 typedef struct answer {
-    double before, fair; /* in the ten seconds before; its part of the capacity that there is then */
+    double before, fair; /* in the ten seconds before, as long as they were calm; its part of what capacity is left */
     double seconds;      /* until the mean of a second is as near to that as a fifth of it (or 0.1); NaN: never */
 } answer;
 
@@ -316,6 +316,11 @@ static double power_after(const rllb_env_event *e)
     }
 }
 
+static bool concerns(const rllb_env_event *e, int32_t server)
+{
+    return e->kind != RLLB_ENV_EVENT_RATE && e->server == server;
+}
+
 /* The fair share of the server that event `number` names, once that event is there. */
 static double fair_share(const ex_contest *c, int32_t number)
 {
@@ -326,8 +331,7 @@ static double fair_share(const ex_contest *c, int32_t number)
     for (i = 0; i < d->count; i++) {
         double power = d->servers[i].absent ? 0 : 1;
         for (e = 0; e <= number; e++) {
-            const rllb_env_event *event = &d->events[e];
-            if (event->kind != RLLB_ENV_EVENT_RATE && event->server == i) power = power_after(event);
+            if (concerns(&d->events[e], i)) power = power_after(&d->events[e]);
         }
         power *= d->servers[i].cpus * (double)d->servers[i].speed;
         all += power;
@@ -352,25 +356,30 @@ static double share_between(const ex_contest *c, int32_t s, int32_t p, int32_t l
     return there > 0 ? sum / there : (double)NAN;
 }
 
-/* Until when nothing else happens to that server. */
-static double undisturbed_until(const ex_contest *c, int32_t number)
+/* When something happened to that server before (0: never), and when it does so again (or the end). */
+static void calm_around(const ex_contest *c, int32_t number, double *since_s, double *until_s)
 {
-    const rllb_env_flows_desc *d = &c->world.desc;
+    const rllb_env_event *events = c->world.desc.events;
     int32_t e;
 
-    for (e = number + 1; e < d->event_count; e++) {
-        if (d->events[e].kind != RLLB_ENV_EVENT_RATE && d->events[e].server == d->events[number].server) break;
+    *since_s = 0;
+    *until_s = c->duration_s;
+    for (e = c->world.desc.event_count - 1; e > number; e--) {
+        if (concerns(&events[e], events[number].server)) *until_s = fmin(events[e].at_s, c->duration_s);
     }
-    return e < d->event_count && d->events[e].at_s < c->duration_s ? d->events[e].at_s : c->duration_s;
+    for (e = 0; e < number; e++) {
+        if (concerns(&events[e], events[number].server)) *since_s = events[e].at_s;
+    }
 }
 
 static answer answer_of(const ex_contest *c, int32_t s, int32_t p, int32_t number, int32_t line)
 {
-    double at_s = c->world.desc.events[number].at_s, until_s = undisturbed_until(c, number), end_s;
-    double bin_s = ex_contest_runs(c, s, p)->bin_s, near;
+    double at_s = c->world.desc.events[number].at_s, since_s, until_s, end_s, near;
+    double bin_s = ex_contest_runs(c, s, p)->bin_s;
     answer a;
 
-    a.before = share_between(c, s, p, line, at_s - 10, at_s);
+    calm_around(c, number, &since_s, &until_s);
+    a.before = share_between(c, s, p, line, fmax(at_s - 10, (since_s + at_s) / 2), at_s);
     a.fair = fair_share(c, number);
     a.seconds = (double)NAN;
     near = fmax(0.2 * a.fair, 0.1);
@@ -507,7 +516,9 @@ static void print_models(const ex_contest *c)
         printf("%s: %s", c->policies[i].name, m->path);
         if (m->info.algorithm[0]) printf(", %s", m->info.algorithm);
         if (m->info.preset[0]) printf(", trained on %s", m->info.preset);
-        if (m->info.episodes > 0) printf(", %lld episodes", (long long)m->info.episodes);
+        if (m->info.episodes > 0) {
+            printf(", %lld episode%s", (long long)m->info.episodes, m->info.episodes == 1 ? "" : "s");
+        }
         printf("\n");
     }
     printf("told of the servers: models %s, others %s%s\n", ex_weights_names[model_weights],
