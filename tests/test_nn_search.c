@@ -6,6 +6,10 @@
 
 #include <stdlib.h>
 
+#ifdef RLLB_I_ASAN
+#include <sanitizer/asan_interface.h>
+#endif
+
 /* ---- small networks of every shape --------------------------------------------------------------------------- */
 
 typedef enum shape { PLAIN, LINEAR, NORMED, DUELING, RECURRENT, SET, SET_RECURRENT, SHAPES } shape;
