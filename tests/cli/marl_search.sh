@@ -93,13 +93,12 @@ one_line 2 'not an option' $search out
     pid=$!
     child=
     tries=0
-    while [ -z "$child" ] && [ $tries -lt 400 ]; do
-        for status in /proc/[0-9]*/stat; do
-            if [ "$(cut -d ' ' -f 4 "$status" 2>/dev/null)" = $pid ]; then child=$(basename "$(dirname "$status")"); fi
-        done
+    while [ -z "$child" ] && [ $tries -lt 200 ]; do
+        child=$(ps -A -o pid= -o ppid= 2>/dev/null | awk -v parent=$pid '$2 == parent { print $1; exit }')
         if [ -n "$child" ]; then kill -9 "$child" 2>/dev/null || child=; fi
         tries=$((tries + 1))
     done
+    if [ -z "$child" ]; then kill -9 $pid; fi
     wait $pid
     status=$?
     output=$(cat "$work/log")
