@@ -431,12 +431,21 @@ static void table_heading(ex_table *t)
     ex_table_row(t);
 }
 
+/* Servers report to it: more than a balancer sees by itself, though not what it could not have. */
+static bool hears(const ex_balance *b)
+{
+    rllb_balance p = b->desc.policy;
+
+    return !b->model && (p == RLLB_BALANCE_AWCMP || p == RLLB_BALANCE_C3 || p == RLLB_BALANCE_PREQUAL);
+}
+
 static void table_row(const ex_contest *c, ex_table *t, int32_t s, int32_t p, int32_t reference)
 {
+    const ex_balance *b = &c->policies[p];
     double lost = ex_contest_lost(c, s, p);
     int32_t i;
 
-    ex_table_cell(t, "%s%s", c->policies[p].name, c->policies[p].oracle ? " *" : "");
+    ex_table_cell(t, "%s%s", b->name, b->oracle ? " *" : hears(b) ? " ~" : "");
     for (i = 0; i < EX_COUNT(compared); i++) ex_table_interval(t, ex_contest_figure(c, s, p, compared[i]), false);
     for (i = 0; i < EX_COUNT(compared); i++) {
         if (compared[i] == EX_FLOW_P50) continue;
@@ -528,7 +537,7 @@ static void print_models(const ex_contest *c)
 static void print_results(const ex_contest *c)
 {
     int32_t order[EX_BALANCES_MAX], s, p;
-    bool oracles = false;
+    bool oracles = false, reports = false;
     char text[160];
 
     ex_contest_print_world(c);
@@ -546,11 +555,14 @@ static void print_results(const ex_contest *c)
         print_gaps(c, s);
         if (series && c->world.desc.event_count > 0) print_answers(c, s);
     }
-    for (p = 0; p < c->policy_count; p++) oracles = oracles || c->policies[p].oracle;
+    for (p = 0; p < c->policy_count; p++) {
+        oracles = oracles || c->policies[p].oracle;
+        reports = reports || hears(&c->policies[p]);
+    }
     printf("\nmean to P99: job completion time in ms%s\n"
-           "lost: rejected, failed, timed out%s\n",
+           "lost: rejected, failed, timed out%s%s\n",
            c->seeds > 1 ? ", with 95 % intervals over seeds; differences are paired by seed" : "",
-           oracles ? "; *: sees what no balancer sees" : "");
+           oracles ? "; *: sees what no balancer sees" : "", reports ? "; ~: servers report to it" : "");
     if (series && c->world.desc.event_count > 0) {
         printf("shares: of the flows, 1 being what each would get if all were alike; there: as near as a fifth of the\n"
                "fair share (or 0.1), by the mean of a second\n");
