@@ -16,7 +16,7 @@ const char *const ex_form_names[] = { "sed", "draw", NULL };
 
 void ex_features_shape(int32_t features, int32_t *globals, int32_t *per_server)
 {
-    static const int32_t shape[RLLB_FEATURES_NUM][2] = { { 0, 6 }, { 16, 11 }, { 0, 8 }, { 6, 8 } };
+    static const int32_t shape[RLLB_FEATURES_NUM][2] = { { 0, 6 }, { 16, 11 }, { 0, 8 }, { 6, 9 } };
 
     *globals = shape[features][0];
     *per_server = shape[features][1];
