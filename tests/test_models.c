@@ -86,7 +86,7 @@ static rllb_nn_policy *policy_make(kind what, int32_t agents)
         d.net.gru = 6;
     } else {
         d.space.observations = 6;
-        d.space.item_observations = 8;
+        d.space.item_observations = 9;
         d.space.items = 4;
         d.space.common = 3;
         d.net.hidden[0] = 8;
