@@ -1627,7 +1627,7 @@ typedef struct rllb_i_server {
     int32_t generation;     /* how many have had this index */
     int32_t served;         /* well, in probation */
     double until_s, since_s, calm_since_s;
-    uint64_t ejections, samples_at_start;
+    uint64_t ejections, samples_at_start, heard; /* heard: samples that `unloaded` knows of */
     double told_sum;        /* RELATIVE: of durations, and how many, up to the last tick */
     uint64_t told;
     float slow, flows;      /* RELATIVE: slow average of durations, averaged in flight ... */
@@ -2168,7 +2168,7 @@ static void rllb_i_server_start(rllb_balancer *b, int32_t index, const rllb_serv
     s->seen_picks = ends.picks;
     s->seen_done = ends.done;
     s->seen_failed = ends.failed;
-    s->seen_samples = s->samples_at_start = s->told = ends.samples;
+    s->seen_samples = s->samples_at_start = s->heard = s->told = ends.samples;
     s->told_sum = ends.duration_sum;
     s->field = s->smoothed = -1;
     s->state = RLLB_SERVER_UP;
@@ -3450,11 +3450,15 @@ static void rllb_i_summarise(rllb_balancer *b, const uint64_t *slots, size_t ste
 
 /* How long requests take here when there is no queue, up to a factor that all servers share: the 2 % quantile, followed
    over many minutes, of the moving average of durations. Congestion lifts every quantile of single durations, and a
-   server that drowns would pass for one that is slow by nature; the low end of a mean is a quiet moment. */
-static void rllb_i_remember_unloaded(rllb_i_server *s, float average, uint64_t samples, double quarters)
+   server that drowns would pass for one that is slow by nature; the low end of a mean is a quiet moment. An average
+   that heard of nothing new says nothing new: of few samples a second each counts once. */
+static void rllb_i_remember_unloaded(rllb_i_server *s, float average, uint64_t samples, double elapsed_s)
 {
     const float step = 0.01f, low = 0.02f;
+    double fresh = (double)(samples - s->heard), quarters = elapsed_s < 1 ? elapsed_s * 4 : 4;
 
+    s->heard = samples;
+    if (quarters > fresh) quarters = fresh;
     if (!(average > 0) || samples - s->samples_at_start < 20) return;
     if (!(s->unloaded > 0)) s->unloaded = average;
     else s->unloaded *= (float)exp(quarters * (double)step * (double)(average < s->unloaded ? low - 1 : low));
@@ -3480,7 +3484,7 @@ static void rllb_i_observe_server(rllb_balancer *b, int32_t j, double now_s, dou
 
     rllb_i_ends_of(b, j, &ends);
     rllb_i_summarise(b, b->slots + at, step, now_s, &durations);
-    rllb_i_remember_unloaded(s, rllb_i_average_of(b, j), ends.samples, elapsed_s < 1 ? elapsed_s * 4 : 4);
+    rllb_i_remember_unloaded(s, rllb_i_average_of(b, j), ends.samples, elapsed_s);
     s->duration = durations.moments.discounted; /* a plain mean would hold a healed server's past against it */
     out[0] = in_flight;
     if (b->desc.features == RLLB_FEATURES_NEURIPS) {
@@ -3569,7 +3573,7 @@ static void rllb_i_observe_raw(rllb_balancer *b, int32_t j, double elapsed_s, fl
     s->view_xy *= RLLB_I_FORGET;
     s->view_xx *= RLLB_I_FORGET;
     rllb_i_hear_of(b, j, raw);
-    rllb_i_remember_unloaded(s, fast, s->told, elapsed_s < 1 ? elapsed_s * 4 : 4);
+    rllb_i_remember_unloaded(s, fast, s->told, elapsed_s);
     s->flows += share * (q - s->flows);
     s->flows_at_tick = q;
     s->duration = fast;
