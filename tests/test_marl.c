@@ -1,8 +1,7 @@
 /* test_marl.c - learners on the flow-level world (examples/common/marl.h)
 
-   What is served is what was learnt: the policy that comes out of a learner, in balancers that tick by themselves, makes
-   the very history that the learner makes without exploration. And settings: defaults of the papers, options, what is
-   refused. */
+   What is served is what was learnt: the policy that comes out of a learner, in balancers that tick by themselves,
+   makes the very history that the learner makes without exploration. And defaults, worlds, when updates begin. */
 
 #include "marl.h"
 

@@ -89,7 +89,9 @@ static const field fields[] = {
     { "epsilon", FIELD_DOUBLE, AT(epsilon), 0, 1, NULL, "X", "share of random choices, from 1 down to this" },
     { "epsilon-episodes", FIELD_INT, AT(epsilon_episodes), 0, 1000000, NULL, "N",
       "over so many; 0: two thirds of all" },
-    { "tau", FIELD_DOUBLE, AT(tau), 0, 1, NULL, "X", "of target networks; 0: a copy after each episode" },
+    { "target-every", FIELD_INT, AT(target_every), 0, 1000000, NULL, "N",
+      "qmix, vdn, iql: updates between two copies to the target networks; 0: by tau" },
+    { "tau", FIELD_DOUBLE, AT(tau), 1e-6, 1, NULL, "X", "how much target networks follow after each update" },
     { "entropy", FIELD_DOUBLE, AT(entropy), -100, 1, NULL, "X", "sac: target, share of the greatest, or nats" },
     { "sac-form", FIELD_CHOICE, AT(sac_form), 0, 0, sac_form_names, NULL, "sac: exact, or as the code was released" },
     { "isa", FIELD_CHOICE, AT(isa), 0, 0, ex_isa_names, NULL, "instruction set" },
@@ -327,7 +329,8 @@ void ex_marl_settings_default(int32_t algo, int32_t preset, ex_marl_settings *s)
     s->updates = s->learn_start = 25;
     s->episodes = 72;
     s->epsilon = 0.05;
-    s->tau = by_value(algo) ? 0 : 0.01;
+    s->target_every = by_value(algo) ? 200 : 0; /* once an episode, as released, lets the values of qmix run away */
+    s->tau = 0.01;
     s->entropy = 0.3;
     s->seed = 1;
     if (algo == EX_MARL_RLB_SAC) default_rlb_sac(s);
@@ -463,8 +466,8 @@ static bool values_open(ex_marl *m)
     d.batch = s->batch;
     d.window = s->window;
     d.learn_start = 1;
-    d.target_every = s->updates > 0 ? s->updates : 1;
-    d.tau = (float)s->tau;
+    d.target_every = s->target_every;
+    d.tau = s->target_every > 0 ? 0 : (float)s->tau;
     d.seed = s->seed;
     m->values = rllb_nn_qmix_size(&d) ? rllb_nn_qmix_create(&d) : NULL;
     return m->values != NULL;

@@ -111,7 +111,9 @@ typedef struct ex_marl_settings {
     int32_t explore;       /* EX_MARL_EPSILON ... */
     double epsilon;        /* from 1 to this ... */
     int32_t epsilon_episodes; /* ... over so many; 0: two thirds of `episodes` */
-    double tau;            /* target networks follow by this after each update; 0: a copy after each episode */
+    int32_t target_every;  /* target networks are copied every so many updates; 0: they follow by tau after each.
+                              Soft actor-critic: always by tau */
+    double tau;
     double entropy;        /* sac: target per decision, share of log(choices); continuous: nats */
     int32_t sac_form;      /* rllb_nn_sac_form */
     int32_t isa;           /* rllb_nn_isa */

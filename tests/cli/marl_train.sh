@@ -13,8 +13,8 @@ small='--quiet --judge 0 --horizon 4 --hidden 8 --mixer 4 --batch 3 --updates 2 
 
 check "--help" $train --help
 for word in --algo --preset --seeds --seed --reward --reward-of --net --rnn --hidden --features --actions --form \
-    --control-form --smoothing --interval --gamma --lambda --lr --batch --updates --episodes --horizon --rates --weights \
-    --balancers --randomise --sac-form --resume --out qmix,vdn,iql,isac,ssac,distr-lb,rlb-sac; do
+    --control-form --smoothing --interval --gamma --lambda --lr --batch --updates --episodes --horizon --rates \
+    --weights --balancers --randomise --sac-form --resume --out qmix,vdn,iql,isac,ssac,distr-lb,rlb-sac; do
     says "--help" "$(echo "$word" | cut -d, -f1)"
 done
 
@@ -91,14 +91,17 @@ one_line 2 '--horizon' $train --horizon 0.5
     # Killed without a word, and by Ctrl-C, and taken up again.
     long="$small --algo qmix --episodes 40 --updates 6 --save-every 2 --seeds 2"
     check "a longer run" $train $long --out "$work/long"
-    $train $long --out "$work/killed" >/dev/null 2>&1 &
+    begun() # folder: both runs have written a checkpoint
+    {
+        tries=0
+        while [ "$(find "$1" -name 'checkpoint-*.safetensors' 2>/dev/null | wc -l)" -lt 2 ] && [ $tries -lt 1000 ]; do
+            sleep 0.01
+            tries=$((tries + 1))
+        done
+    }
+    $train $long --jobs 2 --out "$work/killed" >/dev/null 2>&1 &
     pid=$!
-    tries=0
-    while [ "$(find "$work/killed" -name 'checkpoint-*.safetensors' 2>/dev/null | wc -l)" -lt 2 ] &&
-        [ $tries -lt 400 ]; do
-        sleep 0.02
-        tries=$((tries + 1))
-    done
+    begun "$work/killed"
     one_line 1 'another program is writing' $train $long --out "$work/killed"
     kill -9 $pid
     wait $pid 2>/dev/null
@@ -106,9 +109,9 @@ one_line 2 '--horizon' $train --horizon 0.5
     check "--resume after kill -9" $train $long --resume --out "$work/killed"
     same "killed or not" "$work/long" "$work/killed"
 
-    $train $long --save-every 1000 --out "$work/stopped" >"$work/log" 2>&1 &
+    $train $long --jobs 2 --out "$work/stopped" >"$work/log" 2>&1 &
     pid=$!
-    sleep 0.5
+    begun "$work/stopped"
     kill -INT $pid
     wait $pid
     status=$?
