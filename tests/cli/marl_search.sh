@@ -46,9 +46,9 @@ one_line 2 'not an option' $search out
         same "$name: nothing is left to do" "$work/one" "$work/two"
         nothing_left "$name" "$work/two"
         if [ "$(wc -l <"$work/one/curve.csv")" -eq 13 ]; then pass; else fail "$name" "not a line a generation"; fi
-        # Candidates that nobody obeys would all fare alike.
-        if awk -F, 'NR > 1 && $4 <= $3 { exit 1 }' "$work/one/curve.csv"; then pass
-        else fail "$name" "the best is no better than the mean"; fi
+        # Candidates that nobody obeys all fare alike, as in the shortest of worlds.
+        if awk -F, 'NR > 1 { better += $4 > $3 } END { exit better < 6 }' "$work/one/curve.csv"; then pass
+        else fail "$name" "the best are no better than the others"; fi
         if cmp -s "$work/one/curve.csv" "$work/last"; then fail "$name" "is the search before"; else pass; fi
         cp "$work/one/curve.csv" "$work/last"
         rm -rf "$work/one" "$work/two"
