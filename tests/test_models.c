@@ -85,8 +85,7 @@ static rllb_nn_policy *policy_make(kind what, int32_t agents)
         d.net.hidden[0] = 8;
         d.net.gru = 6;
     } else {
-        d.space.observations = 6;
-        d.space.item_observations = 9;
+        ex_features_shape(RLLB_FEATURES_RELATIVE, &d.space.observations, &d.space.item_observations);
         d.space.items = 4;
         d.space.common = 3;
         d.net.hidden[0] = 8;
@@ -325,6 +324,33 @@ TEST(files_that_are_not_to_be_had)
 }
 
 /* ---- in a world ---------------------------------------------------------------------------------------------- */
+
+/* What models.h takes for the features is what balancers show. */
+TEST(features_have_the_shape_that_balancers_give_them)
+{
+    int32_t features, servers, globals, per, seen;
+
+    for (features = 0; features < RLLB_FEATURES_NUM; features++) {
+        CHECK(ex_features_names[features] != NULL);
+        for (servers = 1; servers < 8; servers += 3) {
+            rllb_balancer_desc d;
+            rllb_balancer *b;
+            rllb_balancer_desc_default(&d);
+            d.policy = RLLB_BALANCE_LEARNED;
+            d.features = (rllb_features)features;
+            d.count = servers;
+            b = rllb_balancer_create(&d);
+            REQUIRE(b != NULL);
+            rllb_balancer_tick(b, 1);
+            seen = 0;
+            CHECK(rllb_balancer_observe(b, &seen) != NULL);
+            ex_features_shape(features, &globals, &per);
+            CHECK_EQ_I(globals + per * servers, seen);
+            rllb_balancer_destroy(b);
+        }
+    }
+    CHECK(ex_features_names[RLLB_FEATURES_NUM] == NULL);
+}
 
 static rllb_env_flows_desc world_of(rllb_env_preset preset, int32_t balancers)
 {
