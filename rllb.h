@@ -3543,11 +3543,11 @@ static void rllb_i_hear_of(rllb_balancer *b, int32_t j, float *raw)
     rllb_i_ends_of(b, j, &ends);
     fresh = ends.samples > s->told ? (double)(ends.samples - s->told) : 0;
     lived = (double)(ends.samples - s->samples_at_start);
+    if (lived > memory) lived = memory;
     mean = fresh > 0 ? (ends.duration_sum - s->told_sum) / fresh : 0;
     if (fresh > 0 && mean >= 0 && mean < RLLB_I_TIME_MAX) {
         raw[RLLB_I_NEWS] = (float)(mean * fresh);
         raw[RLLB_I_ENDED] = (float)fresh;
-        if (lived > memory) lived = memory;
         if (s->slow > 0 && s->slow < FLT_MAX) {
             xx = fresh * own * own;
             xy = fresh * own * (mean / (double)s->slow - 1);
