@@ -165,15 +165,18 @@ static bool draw_boxes(const ex_contest *c, int32_t s)
 {
     static ex_boxes boxes;
     int32_t order[EX_BALANCES_MAX];
-    char subtitle[240];
-    bool ok;
+    char subtitle[240], note[400];
+    bool ok, learned = false;
+    int32_t i;
 
+    for (i = 0; i < c->policy_count; i++) learned = learned || c->policies[i].model;
+    snprintf(note, sizeof note, "%s%s", ex_boxes_note, learned ? " Orange: learned." : "");
     ex_contest_order(c, s, order);
     if (!ex_contest_boxes(c, s, order, c->policy_count, &boxes)) return false;
     ex_contest_text(c, s, subtitle, sizeof subtitle);
     boxes.chart.title = "Job completion times";
     boxes.chart.subtitle = subtitle;
-    boxes.chart.note = ex_boxes_note;
+    boxes.chart.note = note;
     ok = ex_box_chart_write(&boxes.chart, 0, 0, ex_contest_path(c, s, "boxes").text);
     free(boxes.all);
     return ok;
