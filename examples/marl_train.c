@@ -197,7 +197,7 @@ static int all_work(all_runs *b)
     ex_catch_interrupts();
     ex_progress_start(&b->bar, "training", episodes, quiet);
     if (!ex_pool_work(&b->pool)) b->failed = true;
-    if (b->failed || ex_interrupted()) ex_progress_end(&b->bar, NULL);
+    if (b->failed || ex_interrupted() || b->todo == 0) ex_progress_end(&b->bar, NULL);
     else ex_progress_end(&b->bar, "%d runs of %d episodes,", (int)b->done, (int)settings.episodes);
     if (b->failed) return EX_FAILED;
     if (!ex_interrupted()) return EX_OK;
@@ -514,42 +514,74 @@ static void draw_lines(const outcome *o, double *numbers, ex_line_chart *chart, 
     chart->series_count = n;
 }
 
+static double highest(const ex_line_chart *chart)
+{
+    double most = 0;
+    int32_t i, k;
+
+    for (i = 0; i < chart->series_count; i++) {
+        for (k = 0; k < chart->series[i].count; k++) {
+            if (chart->series[i].y[k] > most) most = chart->series[i].y[k];
+        }
+    }
+    return most;
+}
+
+/* The classics as lines; those that fare the same as one, those far above the picture in its note. */
+static void draw_marks(const outcome *o, ex_line_chart *chart, ex_reference marks[CLASSICS],
+                       char labels[CLASSICS][160], char *note, size_t size)
+{
+    double most = highest(chart);
+    int32_t i, k, n = 0;
+    size_t used = strlen(note);
+
+    for (i = 0; i < o->classics; i++) {
+        double y = 1000 * o->classic[i].mean;
+        if (most > 0 && y > 1.5 * most) {
+            used += (size_t)snprintf(note + used, size - used, " Above: %s, %.1f ms.", o->classic[i].name, y);
+            continue;
+        }
+        for (k = 0; k < n && fabs(marks[k].y - y) > 1e-4 * y; k++) {}
+        if (k < n) {
+            size_t length = strlen(labels[k]);
+            snprintf(labels[k] + length, 160 - length, "; %s", o->classic[i].name);
+            continue;
+        }
+        snprintf(labels[n], 160, "%s", o->classic[i].name);
+        marks[n].label = labels[n];
+        marks[n].y = y;
+        marks[n].color = ex_palette(n + 1);
+        n++;
+    }
+    chart->references = marks;
+    chart->reference_count = n;
+}
+
 static bool draw_curve(const outcome *o)
 {
     static ex_series series[LINES_MOST + 1];
     ex_reference marks[CLASSICS];
     ex_line_chart chart;
-    char title[160], note[240];
-    double low = HUGE_VAL, high = 0;
+    char title[160], note[480], labels[CLASSICS][160];
+    int32_t round = settings.rates.count > 1 ? settings.rates.count : 1;
     size_t shown = (size_t)(seeds < LINES_MOST ? seeds : LINES_MOST);
     double *numbers = malloc((2 + 2 * (shown + 1)) * (size_t)settings.episodes * sizeof *numbers);
-    int32_t i;
     bool ok;
 
     if (!numbers) return ex_fail("no memory for the picture") == EX_OK;
     memset(&chart, 0, sizeof chart);
     memset(marks, 0, sizeof marks);
     draw_lines(o, numbers, &chart, series);
-    for (i = 0; i < o->classics; i++) {
-        marks[i].label = o->classic[i].name;
-        marks[i].y = 1000 * o->classic[i].mean;
-        marks[i].color = ex_palette(i + 1);
-        low = fmin(low, marks[i].y);
-        high = fmax(high, marks[i].y);
-    }
-    chart.y.logarithmic = high > 20 * low;
     snprintf(title, sizeof title, "%s on %s: job completion time while it learns", ex_marl_algo_names[algo],
              settings.randomise ? "random worlds" : ex_preset_names[preset]);
-    snprintf(note, sizeof note, "mean over %d episode%s, exploration included; updates begin after %s %d. Dashed: the "
-             "classics, in worlds with the same rates.", settings.rates.count > 1 ? (int)settings.rates.count : 1,
-             settings.rates.count > 1 ? "s: a round of the rates" : "", settings.every_step ? "step" : "episode",
-             (int)settings.learn_start);
+    snprintf(note, sizeof note, "Mean over %d episode%s, exploration included; updates begin after %s %d.%s", (int)round,
+             round > 1 ? "s, a round of the rates" : "", settings.every_step ? "step" : "episode",
+             (int)settings.learn_start, o->classics ? " Dashed: the classics at the same rates." : "");
+    draw_marks(o, &chart, marks, labels, note, sizeof note);
     chart.title = title;
     chart.note = note;
     chart.x.label = "episode";
     chart.y.label = "mean job completion time (ms)";
-    chart.references = marks;
-    chart.reference_count = o->classics;
     ok = ex_line_chart_write(&chart, 0, 0, ex_path_join(out, "curve.png").text);
     free(numbers);
     return ok;
