@@ -37,6 +37,8 @@ extern const char *const ex_paper_methods[], *const ex_paper_classes[];
 /* Tables 3 to 6: moderate scale, a table a rate; Table 7: large scale, one class. Flows per second. */
 extern const double ex_paper_rates[EX_PAPER_RATES], ex_paper_large_rates[EX_PAPER_LARGE_RATES];
 extern const ex_paper_time ex_paper_moderate[EX_PAPER_RATES][EX_PAPER_METHODS][EX_PAPER_CLASSES];
+/* Of wiki pages, from the notebooks beside the released code: median and 90th percentile in s; 0: not there. */
+extern const double ex_paper_wiki[EX_PAPER_RATES][EX_PAPER_METHODS][2];
 extern const ex_paper_time ex_paper_large[EX_PAPER_LARGE_RATES][EX_PAPER_METHODS];
 
 /* From its text. Busy workers of a server of the stronger group over one of the weaker, under SED; how many times as
