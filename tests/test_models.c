@@ -13,22 +13,20 @@
 
 enum { FILE_ROOM = 1 << 18 };
 
-static char folder[] = "/tmp/rllb_models_XXXXXX", path[64];
+static char folder[64], path[96];
 static unsigned char bytes[FILE_ROOM];
 
 static bool folder_ready(void)
 {
-    if (!path[0] && !mkdtemp(folder)) return false;
+    snprintf(folder, sizeof folder, "build/test/models.%ld", (long)getpid());
     snprintf(path, sizeof path, "%s/tiny.safetensors", folder);
-    return true;
+    return ex_folder_make(folder);
 }
 
 static void folder_gone(void)
 {
     unlink(path);
     rmdir(folder);
-    path[0] = '\0';
-    memcpy(folder + strlen(folder) - 6, "XXXXXX", 6);
 }
 
 /* What is said on stderr while it is caught. */
@@ -237,7 +235,7 @@ TEST(a_wrong_field_is_named)
         { "seed", "99999999999999999999" },
         { "features", "a value that goes on and on, and on and on, until it is far too long for anything" },
     };
-    char words[80];
+    char words[160];
     ex_model m;
     int32_t i;
 
@@ -500,7 +498,7 @@ TEST(learned_policies_by_name)
 {
     ex_balance b[EX_BALANCES_MAX];
     rllb_env_flows_desc d = world_of(RLLB_ENV_PRESET_MODERATE, 2);
-    char text[200];
+    char text[240];
     int32_t count;
 
     REQUIRE(folder_ready());
