@@ -274,7 +274,7 @@ TEST(features_plainly)
     static const int32_t slots[5] = { 1, 7, 16, 33, 128 };
     int32_t features, i, several;
 
-    for (features = 0; features < RLLB_FEATURES_NUM; features++) {
+    for (features = 0; features < RLLB_FEATURES_RELATIVE; features++) { /* which is no sums over samples, see below */
         for (i = 0; i < 5; i++) {
             for (several = 0; several < 2; several++) {
                 check_features((rllb_features)features, false, slots[i], several != 0);
@@ -382,6 +382,485 @@ TEST(reservoir_ages)
     }
     NOTE("worst of all: %.2f sigma", worst);
     CHECK(worst > 0.5); /* it is chance, after all */
+}
+
+/* ---- relative features --------------------------------------------------------------------------------------- */
+
+enum { SITE = 6, PER = 9, WIDTH = 6 + PER * SITE };
+
+/* What is known of a server, plainly. */
+typedef struct known {
+    double ended, sum_s; /* in this interval */
+    double lived, slow, flows, before, xx, xy;
+} known;
+
+/* How far the own flows tell the duration. */
+static double plain_view(double xx, double xy, double flows)
+{
+    return xy / (xx + 10) * (1 + flows);
+}
+
+/* Before the features of a tick: averages, and regressions of the duration's excess on the flows' excess. */
+static void plain_hear(const rllb_balancer *b, known k[SITE], const bool *gone, known *all)
+{
+    int32_t j;
+
+    all->xx *= 0.998;
+    all->xy *= 0.998;
+    for (j = 0; j < SITE; j++) {
+        known *s = &k[j];
+        double own = s->before - s->flows, mean = s->ended > 0 ? s->sum_s / s->ended : 0;
+        if (gone[j]) continue;
+        s->xx *= 0.998;
+        s->xy *= 0.998;
+        s->lived = fmin(100, s->lived + s->ended);
+        if (s->ended > 0 && s->slow > 0) {
+            double xx = s->ended * own * own, xy = s->ended * own * (mean / s->slow - 1);
+            s->xx += xx;
+            s->xy += xy;
+            all->xx += xx;
+            all->xy += xy;
+            s->slow += (mean - s->slow) * fmin(1, s->ended / s->lived);
+        } else if (s->ended > 0) {
+            s->slow = mean;
+        }
+        s->before = (double)in_flight(b, j);
+        s->flows += 0.05 * (s->before - s->flows);
+    }
+}
+
+/* The mean logarithm of those above 0. */
+static double mean_log(const double *v, const bool *gone)
+{
+    double sum = 0;
+    int32_t j, n = 0;
+
+    for (j = 0; j < SITE; j++) {
+        if (gone[j] || !(v[j] > 0)) continue;
+        sum += log(v[j]);
+        n++;
+    }
+    return n ? sum / n : 0;
+}
+
+/* The moving average and the unloaded duration are taken from the balancer, which other tests are about. */
+static void plain_relative(const rllb_balancer *b, known k[SITE], const bool *gone, known *all, double want[WIDTH])
+{
+    double of[4][SITE], stretch[2][SITE], means[4], q = 0, ended = 0, slow;
+    int32_t j, i, servers = 0;
+
+    plain_hear(b, k, gone, all);
+    memset(want, 0, WIDTH * sizeof *want);
+    for (j = 0; j < SITE; j++) {
+        rllb_server_info info;
+        if (gone[j]) continue;
+        info = info_of(b, j);
+        servers++;
+        q += k[j].flows;
+        ended += k[j].ended;
+        of[0][j] = (double)info.duration_s;
+        of[1][j] = k[j].slow;
+        of[2][j] = (double)info.unloaded_s;
+        of[3][j] = (double)info.weight_in_force;
+        stretch[0][j] = of[2][j] > 0 ? of[1][j] / of[2][j] : 0;
+        stretch[1][j] = of[2][j] > 0 ? of[0][j] / of[2][j] : 0;
+    }
+    for (i = 0; i < 4; i++) means[i] = mean_log(of[i], gone);
+    q /= servers;
+    ended /= servers;
+    slow = mean_log(stretch[0], gone);
+    want[0] = slow;
+    want[1] = mean_log(stretch[1], gone);
+    want[2] = log(1 + q);
+    want[3] = plain_view(all->xx, all->xy, q);
+    want[4] = log(1 + ended);
+    want[5] = log2(servers) / 4;
+    for (j = 0; j < SITE; j++) {
+        double *x = want + 6 + PER * j, expected;
+        if (gone[j]) continue;
+        expected = of[2][j] * exp(slow);
+        x[0] = expected > 0 ? 4 * (k[j].sum_s / expected - k[j].ended) / (k[j].ended + 8) : 0;
+        for (i = 0; i < 4; i++) x[1 + i] = of[i][j] > 0 ? log(of[i][j]) - means[i] : 0;
+        x[5] = log((k[j].flows + 0.1) / (q + 0.1));
+        x[6] = log(1 + k[j].ended);
+        x[7] = k[j].lived / (k[j].lived + 20);
+        x[8] = plain_view(k[j].xx, k[j].xy, k[j].flows);
+    }
+    for (i = 0; i < WIDTH; i++) want[i] = fmax(-4, fmin(4, want[i])); /* small, whatever was measured */
+}
+
+/* An interval of traffic like that of a site: the more there is at a server the longer it takes there; server 4 sees
+   none. order: which index of the balancer a server has; several: each request by some worker of a block. */
+typedef struct site {
+    rllb_balancer *worker[HANDLES];
+    int32_t workers, order[SITE];
+    double scale, now;
+    int64_t kept[HANDLES][SITE]; /* in flight */
+    rllb_rng rng;
+} site;
+
+static void site_interval(site *s, known k[SITE])
+{
+    int32_t i;
+
+    for (i = 0; i < SITE; i++) k[i].ended = k[i].sum_s = 0;
+    for (i = 0; i < 24; i++) {
+        int32_t w = rllb_rng_below(&s->rng, s->workers), j = (int32_t)(4 * pow(rllb_rng_double(&s->rng), 2));
+        double spread = exp(rllb_rng_double(&s->rng)), duration, change = rllb_rng_double(&s->rng);
+        if (j == 1) j = 5; /* it goes later: it gets its flows in site_more */
+        duration = s->scale * 0.01 * (j + 1) * spread * (1 + 0.2 * (double)s->kept[w][j]);
+        s->now += 0.01;
+        CHECK(send_to(s->worker[w], s->order[j], s->now));
+        if (change < 0.2 && s->kept[w][j] < 12) {
+            s->kept[w][j]++;
+            continue;
+        }
+        if (change > 0.75 && s->kept[w][j] > 0) { /* two end */
+            CHECK_EQ_I(rllb_balancer_done(s->worker[w], s->order[j], s->now - duration, s->now, RLLB_OUTCOME_OK),
+                       RLLB_OK);
+            k[j].ended++;
+            k[j].sum_s += duration;
+            s->kept[w][j]--;
+        }
+        CHECK_EQ_I(rllb_balancer_done(s->worker[w], s->order[j], s->now - duration, s->now, RLLB_OUTCOME_OK), RLLB_OK);
+        k[j].ended++;
+        k[j].sum_s += duration;
+    }
+    s->now += 0.02;
+}
+
+/* A request more at server 1. */
+static void site_more(site *s, known k[SITE])
+{
+    CHECK(request(s->worker[0], s->order[1], s->scale * 0.03, s->now));
+    k[1].ended++;
+    k[1].sum_s += s->scale * 0.03;
+}
+
+static void site_open(site *s, rllb_balancer *b)
+{
+    int32_t i;
+
+    memset(s, 0, sizeof *s);
+    s->worker[0] = b;
+    s->workers = 1;
+    s->scale = 1;
+    s->now = 10;
+    for (i = 0; i < SITE; i++) s->order[i] = i;
+    rllb_rng_init(&s->rng, 77, 1);
+    if (b) rllb_balancer_tick(b, s->now);
+}
+
+static rllb_balancer_desc relative(void)
+{
+    rllb_balancer_desc d = plain(RLLB_BALANCE_SED, SITE);
+
+    d.features = RLLB_FEATURES_RELATIVE;
+    d.slots = 1;
+    d.interval_s = 0.25f;
+    return d;
+}
+
+/* Tick after tick, with a server that goes in the middle, in one process and in several. */
+static void check_relative(bool several)
+{
+    rllb_balancer_desc d = relative();
+    rllb_balancer *one = NULL;
+    bool gone[SITE] = { false };
+    known k[SITE], all;
+    double want[WIDTH], farthest = 0;
+    int32_t t, i;
+    block shared;
+    site s;
+
+    memset(k, 0, sizeof k);
+    memset(&all, 0, sizeof all);
+    memset(&shared, 0, sizeof shared);
+    if (several) CHECK(block_open_as(&shared, &d));
+    else one = rllb_balancer_create(&d);
+    site_open(&s, several ? shared.worker[0] : one);
+    if (!s.worker[0]) {
+        FAIL("it can be made");
+        return;
+    }
+    for (i = 1; several && i < HANDLES; i++) s.worker[i] = shared.worker[i];
+    if (several) s.workers = HANDLES;
+    CHECK_EQ_I(rllb_balancer_set_weight(s.worker[0], 2, 3, s.now), RLLB_OK);
+    for (t = 0; t < 60; t++) {
+        const float *o;
+        site_interval(&s, k);
+        if (t < 30) site_more(&s, k);
+        if (t == 30) CHECK_EQ_I(rllb_balancer_remove(s.worker[0], 1, s.now), RLLB_OK);
+        gone[1] = t >= 30;
+        o = tick_and_observe(s.worker[0], s.now, WIDTH);
+        if (!o) break;
+        plain_relative(s.worker[0], k, gone, &all, want);
+        for (i = 0; i < WIDTH; i++) {
+            NOTE("%s, tick %d, number %d", several ? "several workers" : "one worker", (int)t, (int)i);
+            CHECK_NEAR(o[i], want[i], 2e-4 * (1 + fabs(want[i])));
+            farthest = fmax(farthest, fabs(want[i]));
+        }
+    }
+    CHECK(farthest > 1.5); /* servers are told apart */
+    NOTE("how far the own flows tell the duration: %.2f, server 0 %.2f", want[3], want[6 + 8]);
+    CHECK(want[3] > 0.1 && want[6 + 8] > 0.1); /* where there is more it takes longer: that is seen */
+    for (i = 0; i < 4; i++) CHECK_NEAR(want[6 + PER * 4 + i], 0, 0); /* of the one without samples no durations */
+    if (several) block_close(&shared);
+    else rllb_balancer_destroy(one);
+}
+
+TEST(relative_features_plainly)
+{
+    check_relative(false);
+    check_relative(true);
+}
+
+/* Nothing has ended: how many servers there are is known, and their weights. */
+TEST(relative_features_without_samples)
+{
+    rllb_balancer_desc d = relative();
+    rllb_balancer *b = rllb_balancer_create(&d);
+    const float *o;
+    int32_t i;
+
+    REQUIRE(b != NULL);
+    rllb_balancer_tick(b, 0);
+    o = tick_and_observe(b, 1, WIDTH);
+    REQUIRE(o != NULL);
+    for (i = 0; i < WIDTH; i++) CHECK_NEAR(o[i], i == 5 ? log2(SITE) / 4 : 0, 1e-6);
+    CHECK(isnan(rllb_balancer_reward(b)));
+    CHECK_EQ_I(rllb_balancer_set_weight(b, 3, 8, 1), RLLB_OK);
+    o = tick_and_observe(b, 2, WIDTH);
+    REQUIRE(o != NULL);
+    for (i = 0; i < SITE; i++) CHECK_NEAR(o[6 + PER * i + 4], (i == 3 ? log(8) : 0) - log(8) / SITE, 1e-5);
+    rllb_balancer_destroy(b);
+}
+
+/* One sample slot by default: they need none, but a reservoir is what says that something is observed. */
+TEST(relative_features_need_one_slot)
+{
+    rllb_balancer_desc d = relative();
+    rllb_balancer *b;
+    size_t small;
+    int32_t n = 0;
+
+    d.policy = RLLB_BALANCE_LEARNED;
+    d.slots = 0;
+    small = rllb_balancer_size(&d);
+    b = rllb_balancer_create(&d);
+    REQUIRE(b != NULL);
+    CHECK_EQ_I(b->desc.slots, 1);
+    CHECK(rllb_balancer_observe(b, &n) != NULL);
+    CHECK_EQ_I(n, WIDTH);
+    rllb_balancer_destroy(b);
+    d.features = RLLB_FEATURES_CIKM;
+    CHECK(rllb_balancer_size(&d) > small + 100 * SITE * 8);
+    d.features = RLLB_FEATURES_RELATIVE;
+    d.reward_field = 2;
+    CHECK_EQ_U(rllb_balancer_size(&d), 0); /* there is but one field to reward */
+}
+
+/* Two sites side by side, the other one's numbers by those of the first: durations all a thousand times as long, or the
+   servers in another order. */
+static void compare_sites(site *a, site *b, bool failures)
+{
+    int32_t t, j, i;
+
+    for (t = 0; t < 40; t++) {
+        known k[SITE];
+        const float *x, *y;
+        memset(k, 0, sizeof k);
+        site_interval(a, k);
+        site_interval(b, k);
+        for (i = 0; failures && i < 2 && t % 5 == 4; i++) {
+            site *s = i ? b : a;
+            CHECK(send_to(s->worker[0], s->order[2], s->now));
+            CHECK_EQ_I(rllb_balancer_done(s->worker[0], s->order[2], s->now - 0.02 * s->scale, s->now,
+                                          RLLB_OUTCOME_FAILED), RLLB_OK);
+        }
+        x = tick_and_observe(a->worker[0], a->now, WIDTH);
+        y = tick_and_observe(b->worker[0], b->now, WIDTH);
+        if (!x || !y) return;
+        for (i = 0; i < 6; i++) CHECK_NEAR(y[i], x[i], 1e-4);
+        for (j = 0; j < SITE; j++) {
+            NOTE("tick %d, server %d", (int)t, (int)j);
+            for (i = 0; i < PER; i++) CHECK_NEAR(y[6 + PER * b->order[j] + i], x[6 + PER * j + i], 1e-4);
+        }
+    }
+}
+
+TEST(relative_features_are_free_of_units)
+{
+    rllb_balancer_desc d = relative();
+    site a, b;
+
+    site_open(&a, rllb_balancer_create(&d)); /* failures count as long as they took: that rail is off */
+    site_open(&b, rllb_balancer_create(&d));
+    REQUIRE(a.worker[0] && b.worker[0]);
+    b.scale = 1000;
+    compare_sites(&a, &b, true);
+    rllb_balancer_destroy(a.worker[0]);
+    rllb_balancer_destroy(b.worker[0]);
+}
+
+/* A failure counts as failure_s at least: against short durations that is long. */
+TEST(relative_features_and_failures)
+{
+    rllb_balancer_desc d = relative();
+    const float *o;
+    float news[2];
+    int32_t i;
+
+    for (i = 0; i < 2; i++) {
+        known k[SITE];
+        int32_t t;
+        site s;
+        d.guard.failure_s = 1;
+        d.guard.eject_failures = d.guard.eject_rate = RLLB_OFF;
+        site_open(&s, rllb_balancer_create(&d));
+        REQUIRE(s.worker[0] != NULL);
+        s.scale = i ? 1000 : 1;
+        memset(k, 0, sizeof k);
+        for (t = 0; t < 30; t++) {
+            site_interval(&s, k);
+            if (t == 29) {
+                CHECK(send_to(s.worker[0], 0, s.now));
+                CHECK_EQ_I(rllb_balancer_done(s.worker[0], 0, s.now - 0.001, s.now, RLLB_OUTCOME_FAILED), RLLB_OK);
+            }
+            rllb_balancer_tick(s.worker[0], s.now);
+        }
+        o = rllb_balancer_observe(s.worker[0], NULL);
+        news[i] = o[6];
+        rllb_balancer_destroy(s.worker[0]);
+    }
+    NOTE("news of a failed flow: %.2f where flows take tens of ms, %.2f where they take tens of seconds",
+         (double)news[0], (double)news[1]);
+    CHECK(news[0] > 3);
+    CHECK(news[1] < 1);
+}
+
+TEST(relative_features_know_no_order)
+{
+    static const int32_t order[SITE] = { 3, 5, 0, 4, 1, 2 };
+    rllb_balancer_desc d = relative();
+    site a, b;
+    int32_t i;
+
+    site_open(&a, rllb_balancer_create(&d));
+    site_open(&b, rllb_balancer_create(&d));
+    REQUIRE(a.worker[0] && b.worker[0]);
+    memcpy(b.order, order, sizeof order);
+    for (i = 0; i < SITE; i++) {
+        CHECK_EQ_I(rllb_balancer_set_weight(a.worker[0], i, (float)(1 + i), a.now), RLLB_OK);
+        CHECK_EQ_I(rllb_balancer_set_weight(b.worker[0], order[i], (float)(1 + i), b.now), RLLB_OK);
+    }
+    compare_sites(&a, &b, false);
+    rllb_balancer_destroy(a.worker[0]);
+    rllb_balancer_destroy(b.worker[0]);
+}
+
+/* What is rewarded is the fairness of the moving averages, in seconds. */
+TEST(rewards_of_relative_features)
+{
+    rllb_balancer_desc d = relative();
+    known k[SITE];
+    float averages[SITE];
+    int32_t j, n = 0, t;
+    site s;
+
+    memset(k, 0, sizeof k);
+    site_open(&s, rllb_balancer_create(&d));
+    REQUIRE(s.worker[0] != NULL);
+    for (t = 0; t < 10; t++) {
+        site_interval(&s, k);
+        rllb_balancer_tick(s.worker[0], s.now);
+    }
+    for (j = 0; j < SITE; j++) {
+        float average = info_of(s.worker[0], j).duration_s;
+        if (average > 0) averages[n++] = average;
+    }
+    CHECK_EQ_I(n, 4);
+    CHECK_REL(rllb_balancer_reward(s.worker[0]), rllb_fairness(RLLB_FAIRNESS_JAIN, averages, n), 1e-5);
+    rllb_balancer_destroy(s.worker[0]);
+}
+
+/* ---- actions that are steps ---------------------------------------------------------------------------------- */
+
+static void check_weights(const rllb_balancer *b, const double want[4])
+{
+    int32_t i;
+
+    for (i = 0; i < 4; i++) CHECK_REL(info_of(b, i).weight_in_force, want[i], 1e-4);
+}
+
+/* Weights found are multiplied, to a mean of 1; without steps they are replaced. */
+TEST(steps_multiply_the_weights_found)
+{
+    static const float action[4] = { 2, 1, 1, 0.5f }, none[4] = { 3, 3, 3, 3 };
+    static const double told[4] = { 0.4, 0.8, 1.2, 1.6 };
+    static const double once[4] = { 8 / 9.0, 8 / 9.0, 12 / 9.0, 8 / 9.0 };    /* 2 2 3 2 */
+    static const double twice[4] = { 16 / 10.0, 8 / 10.0, 12 / 10.0, 4 / 10.0 }; /* 4 2 3 1 */
+    static const double replaced[4] = { 16 / 9.0, 8 / 9.0, 8 / 9.0, 4 / 9.0 };
+    rllb_balancer_desc d = plain(RLLB_BALANCE_LEARNED, 4);
+    rllb_balancer *b, *c;
+    int32_t i;
+
+    c = rllb_balancer_create(&d);
+    d.control_steps = true;
+    b = rllb_balancer_create(&d);
+    REQUIRE(b && c);
+    for (i = 0; i < 4; i++) {
+        CHECK_EQ_I(rllb_balancer_set_weight(b, i, (float)(i + 1), 0), RLLB_OK);
+        CHECK_EQ_I(rllb_balancer_set_weight(c, i, (float)(i + 1), 0), RLLB_OK);
+    }
+    rllb_balancer_tick(b, 0);
+    CHECK_EQ_I(rllb_balancer_act(b, none, 4, 0.1), RLLB_OK); /* the same step for all is none */
+    check_weights(b, told);
+    CHECK_EQ_I(rllb_balancer_act(b, action, 4, 0.2), RLLB_OK);
+    check_weights(b, once);
+    CHECK_EQ_I(rllb_balancer_act(b, action, 4, 0.3), RLLB_OK);
+    check_weights(b, twice);
+    for (i = 0; i < 2; i++) {
+        CHECK_EQ_I(rllb_balancer_act(c, action, 4, 0.2 + 0.1 * i), RLLB_OK);
+        check_weights(c, replaced);
+    }
+    rllb_balancer_destroy(b);
+    rllb_balancer_destroy(c);
+}
+
+/* The guard is in force for what comes out of them: at most doubled from tick to tick, however often and far they go;
+   and what is refused changes nothing. */
+TEST(steps_are_held_by_the_guard)
+{
+    static const float far[4] = { 1000, 1, 1, 1 }, wrong[4] = { 1, (float)NAN, 1, 1 };
+    rllb_balancer_desc d = plain(RLLB_BALANCE_LEARNED, 4);
+    double before[4] = { 1, 1, 1, 1 };
+    rllb_balancer *b;
+    int32_t t, i, k;
+
+    d.control_steps = true;
+    d.guard.rate = 2;
+    d.guard.ceiling = 3;
+    b = rllb_balancer_create(&d);
+    REQUIRE(b != NULL);
+    for (t = 0; t < 6; t++) {
+        double sum = 0;
+        rllb_balancer_tick(b, t);
+        for (k = 0; k < 3; k++) CHECK_EQ_I(rllb_balancer_act(b, far, 4, t + 0.01 * k), RLLB_OK);
+        for (i = 0; i < 4; i++) {
+            double now = (double)info_of(b, i).weight_in_force;
+            NOTE("tick %d, server %d: %.4f from %.4f", (int)t, (int)i, now, before[i]);
+            CHECK(now <= 2.0001 * before[i] && now >= 0.4999 * before[i] && now <= 3.0001);
+            before[i] = now;
+            sum += now;
+        }
+        CHECK_NEAR(sum, 4, 1e-4);
+        CHECK(rllb_balancer_act(b, wrong, 4, t + 0.1) != RLLB_OK);
+        for (i = 0; i < 4; i++) CHECK_NEAR(info_of(b, i).weight_in_force, before[i], 0);
+        if (t == 0) CHECK_NEAR(before[0], 2, 1e-4);
+    }
+    CHECK_NEAR(before[0], 3, 1e-3);
+    rllb_balancer_destroy(b);
 }
 
 /* ---- rewards ----------------------------------------------------------------------------------------------- */
