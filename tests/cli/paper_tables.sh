@@ -113,34 +113,37 @@ long='--quick --quiet --only tablea --episodes 5 --runs 1'
     forget "$work/killed"
     same "killed or not" "$work/long" "$work/killed"
 
-    $tables $long --jobs 1 --out "$work/stopped" >"$work/log" 2>&1 &
+    # One model, which takes a second: stopped in the middle of it.
+    one='--quick --quiet --only figure11 --episodes 8'
+    check "one model" $tables $one --out "$work/one"
+    $tables $one --out "$work/stopped" >"$work/log" 2>&1 &
     pid=$!
     tries=0
-    while [ "$(models_in "$work/stopped")" -lt 1 ] && [ $tries -lt 600 ]; do
-        sleep 0.05
+    while [ ! -d "$work/stopped/cells" ] && [ $tries -lt 600 ]; do
+        sleep 0.02
         tries=$((tries + 1))
     done
-    sleep 0.1
+    sleep 0.2
     kill -INT $pid
     wait $pid
     status=$?
     output=$(cat "$work/log")
     if [ $status -eq 130 ]; then pass; else fail "Ctrl-C" "exit status $status"; fi
-    says "Ctrl-C" 'go on with the same command'
+    says "Ctrl-C" 'stopped with 0 of 1 models trained; go on with the same command'
     nothing_left "Ctrl-C" "$work/stopped"
     if [ "$(find "$work/stopped/models" -name '*.state' | wc -l)" -eq 1 ]; then pass
     else fail "Ctrl-C" "no model to go on from"; fi
-    check "after Ctrl-C" $tables $long --out "$work/stopped"
-    forget "$work/stopped"
-    same "stopped or not" "$work/long" "$work/stopped"
+    check "after Ctrl-C" $tables $one --out "$work/stopped"
+    same "stopped or not" "$work/one/models" "$work/stopped/models"
+    there "after Ctrl-C" "$work/stopped/figure11.png"
 }
 
 # ---- other parts: pictures, two models -----------------------------------------------------------------------------
 
-check "figures" $tables --quick --only table3,figure11 --episodes 3 --runs 3 --out "$work/small"
-there "figures" "$work/small/figure11.png" "$work/small/cells/picks.txt"
+check "figures" $tables --quick --only table3,figure8,figure11 --episodes 3 --runs 3 --out "$work/small"
+there "figures" "$work/small/figure8.png" "$work/small/figure11.png" "$work/small/cells/picks.txt"
 says "figures" 'RLB-QMIX, us'
-if [ "$(models_in "$work/small")" -eq 3 ]; then pass; else fail "figures" "QMIX was trained twice"; fi
+if [ "$(models_in "$work/small")" -eq 3 ]; then pass; else fail "figures" "models were trained twice"; fi
 check "table A, two models" $tables --quick --only tablea --seeds 2 --episodes 1 --runs 2 --quiet --out "$work/a"
 if [ "$(models_in "$work/a")" -eq 10 ]; then pass; else fail "table A" "$(models_in "$work/a") models, not ten"; fi
 schema paper_tables "$work/a/results.json"
