@@ -1,4 +1,4 @@
-/* test_nn_search.c - policy search: candidates mirrored around the mean, ranks, steps, taken up again bit for bit
+/* test_nn_search.c - policy search: candidates mirrored around the mean, ranks, steps, taken up again bit for bit */
 
 #define RLLB_IMPLEMENTATION
 #include "rllb_nn.h"
