@@ -321,7 +321,7 @@ void ex_marl_settings_default(int32_t algo, int32_t preset, ex_marl_settings *s)
     s->interval = 0.25;
     s->hidden = wide ? 512 : 128;
     s->mixer = 32;
-    s->double_q = true;
+    s->double_q = true; /* the published equation has the plain maximum: over as many heads it promises too much */
     s->gamma = 0.99;
     s->lambda = 0.6;
     s->lr = wide ? 3e-4 : 1e-3;
