@@ -574,8 +574,8 @@ static bool draw_curve(const outcome *o)
     draw_lines(o, numbers, &chart, series);
     snprintf(title, sizeof title, "%s on %s: job completion time while it learns", ex_marl_algo_names[algo],
              settings.randomise ? "random worlds" : ex_preset_names[preset]);
-    snprintf(note, sizeof note, "Mean over %d episode%s, exploration included; updates begin after %s %d.%s", (int)round,
-             round > 1 ? "s, a round of the rates" : "", settings.every_step ? "step" : "episode",
+    snprintf(note, sizeof note, "Mean over %d episode%s, exploration included; updates begin after %s %d.%s",
+             (int)round, round > 1 ? "s, a round of the rates" : "", settings.every_step ? "step" : "episode",
              (int)settings.learn_start, o->classics ? " Dashed: the classics at the same rates." : "");
     draw_marks(o, &chart, marks, labels, note, sizeof note);
     chart.title = title;
