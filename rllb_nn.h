@@ -702,6 +702,8 @@ RLLB_API rllb_nn_episodes *rllb_nn_sac_replay(rllb_nn_sac *s);
    can be what is meant, such as the mean duration of the flows of all balancers over many minutes. */
 typedef struct rllb_nn_search_desc {
     rllb_nn_net_desc net;
+    const char *only;     /* parameters of layers whose name begins so, such as "common", are searched for, the others
+                             stay; NULL: all. Read by init only */
     int32_t pairs;        /* default 16 */
     float sigma;          /* default 0.05 */
     rllb_nn_opt_desc opt; /* lr default here: 0.01 */
@@ -5355,7 +5357,7 @@ struct rllb_nn_search {
     rllb_nn_net *net;
     rllb_nn_opt *opt;
     float *noise, *gradient; /* [floats] */
-    unsigned char *real;     /* [floats] a parameter, not padding */
+    unsigned char *real;     /* [floats] a parameter that is searched for, not padding */
     double *utility;         /* [2 * pairs] */
     int64_t generation[1];   /* an array, so that it can be saved like one */
     void *block;
@@ -5426,12 +5428,13 @@ static void rllb_i_mark(unsigned char *real, int32_t rows, int32_t cols, int32_t
 
 static void rllb_i_search_mark(rllb_nn_search *s)
 {
+    const char *only = s->desc.only;
     const rllb_nn_net *net = s->net;
     int32_t n, o, i;
 
     for (n = 0; n < net->layers; n++) {
         const rllb_i_layer *l = &net->layer[n];
-        if (l->kind == RLLB_I_LAYER_POOL) continue;
+        if (l->kind == RLLB_I_LAYER_POOL || (only && strncmp(l->name, only, strlen(only)) != 0)) continue;
         if (l->kind == RLLB_I_LAYER_GRU) {
             rllb_i_mark(s->real + l->weight, l->in, l->out, 3);
             rllb_i_mark(s->real + l->state_weight, l->out, l->out, 3);
@@ -5465,6 +5468,7 @@ rllb_status rllb_nn_search_init(const rllb_nn_search_desc *desc, void *mem, size
     s = rllb_i_search_layout(&plan, &net, &opt, &c);
     rllb_nn_net_reset(s->net, s->desc.net.seed, s->desc.net.stream);
     rllb_i_search_mark(s);
+    s->desc.only = NULL;
     *out = s;
     return RLLB_OK;
 }
