@@ -327,9 +327,12 @@ static int32_t method_learner(int32_t w, int32_t method)
     static const int32_t algos[] = { EX_MARL_ISAC, EX_MARL_QMIX, EX_MARL_SSAC };
     ex_marl_settings s = settings_of(w, algos[method - EX_PAPER_I_SAC]);
     char name[64];
+    int32_t l;
 
     snprintf(name, sizeof name, "%s-%s", worlds[w].name, ex_marl_algo_names[s.algo]);
-    return ex_lab_learner_of(&lab, name, w, &s);
+    l = ex_lab_learner_of(&lab, name, w, &s);
+    if (w == MODERATE) lab.learners[l].judge_every = 4; /* for Figure 7, whether it is wanted now or later */
+    return l;
 }
 
 /* A row of [1]: ECMP to S-SAC. */
@@ -785,121 +788,125 @@ static bool picture_done(bool ok, const char *name)
 
 /* ---- figure 7 ----- */
 
+/* Of a learner, over its updates: mean, least and greatest of its models. */
 typedef struct taught {
-    double *y, *low, *high; /* [count]: mean, least and greatest of the models */
+    double *x, *y, *low, *high;
     int32_t count;
 } taught;
 
-/* Mean time of so many episodes from each on that every rate is among them once. */
-static bool taught_read(int32_t l, taught *t)
+static bool taught_read(int32_t l, const char *column, taught *t)
 {
-    const ex_marl_settings *s = &lab.learners[l].settings;
-    int32_t k, i, j, window = s->rates.count, all = s->episodes - window + 1;
+    ex_lab_curve c;
+    int32_t k, i;
 
     memset(t, 0, sizeof *t);
-    if (all < 1) return true;
-    t->y = calloc(3 * (size_t)all, sizeof *t->y);
-    if (!t->y) return ex_fail("not enough memory") == EX_OK;
-    t->low = t->y + all;
-    t->high = t->low + all;
-    t->count = all;
     for (k = 0; k < lab.seeds; k++) {
-        const double *jct;
-        ex_lab_curve c;
-        if (!ex_lab_curve_read(&lab, l, k, &c)) return false;
-        jct = ex_lab_curve_column(&c, "jct_mean");
-        for (i = 0; i < all; i++) {
-            double mean = 0;
-            for (j = 0; j < window; j++) mean += i + j < c.count ? 1000 * jct[i + j] / window : (double)NAN;
-            t->y[i] += mean / lab.seeds;
-            t->low[i] = k == 0 ? mean : fmin(t->low[i], mean);
-            t->high[i] = k == 0 ? mean : fmax(t->high[i], mean);
+        const double *updates, *of;
+        if (!ex_lab_curve_read(&lab, l, k, true, &c)) return false;
+        if (k == 0) {
+            t->count = c.count;
+            t->x = calloc(4 * (size_t)c.count, sizeof *t->x);
+            if (!t->x) return ex_fail("not enough memory") == EX_OK;
+            t->y = t->x + c.count;
+            t->low = t->y + c.count;
+            t->high = t->low + c.count;
+        }
+        updates = ex_lab_curve_column(&c, "updates");
+        of = ex_lab_curve_column(&c, column);
+        for (i = 0; i < t->count; i++) {
+            double v = i < c.count ? 1000 * of[i] : (double)NAN; /* it diverged */
+            if (k == 0) t->x[i] = updates[i];
+            t->y[i] += v / lab.seeds;
+            t->low[i] = k == 0 ? v : fmin(t->low[i], v);
+            t->high[i] = k == 0 ? v : fmax(t->high[i], v);
         }
         ex_lab_curve_free(&c);
     }
     return true;
 }
 
-/* Of a rule at the rates of training, ms. */
-static double at_training_rates(const ex_list *rates, int32_t method)
+enum { TAUGHT = 3, TAUGHT_RULES = 2 };
+static const int32_t taught_methods[TAUGHT] = { EX_PAPER_QMIX, EX_PAPER_I_SAC, EX_PAPER_S_SAC };
+
+/* A panel: lines of the learners, marks of the rules in the same worlds. */
+typedef struct taught_panel {
+    ex_line_chart chart;
+    ex_series lines[TAUGHT];
+    ex_reference marks[TAUGHT_RULES];
+    taught of[TAUGHT];
+} taught_panel;
+
+static bool taught_fill(taught_panel *p, const char *column, const char *title, const double rule_s[TAUGHT_RULES])
 {
-    double sum = 0;
+    static const char *const rules[TAUGHT_RULES] = { "SED, told", "LSQ" };
     int32_t i;
 
-    for (i = 0; i < rates->count; i++) {
-        sum += 1000 * estimate(method_row(MODERATE, rates->values[i], method), -1, EX_LAB_MEAN).mean;
+    for (i = 0; i < TAUGHT_RULES; i++) p->marks[i] = (ex_reference){ .label = rules[i], .y = 1000 * rule_s[i] };
+    for (i = 0; i < TAUGHT; i++) {
+        taught *t = &p->of[i];
+        if (!taught_read(method_learner(MODERATE, taught_methods[i]), column, t)) return false;
+        p->lines[i] = (ex_series){ .name = ex_paper_methods[taught_methods[i]], .x = t->x, .y = t->y, .count = t->count,
+                                   .low = lab.seeds > 1 ? t->low : NULL, .high = lab.seeds > 1 ? t->high : NULL,
+                                   .marker = EX_CIRCLE };
     }
-    return sum / rates->count;
+    p->chart = (ex_line_chart){ .title = title, .x = { .label = "updates" }, .y = { .label = "ms" }, .series = p->lines,
+                                .series_count = TAUGHT, .references = p->marks, .reference_count = TAUGHT_RULES };
+    return true;
 }
 
 static bool figure7(void)
 {
-    static const int32_t methods[] = { EX_PAPER_QMIX, EX_PAPER_I_SAC, EX_PAPER_S_SAC };
-    enum { LINES = EX_COUNT(methods) };
-    ex_reference marks[2] = { { .label = "SED, told" }, { .label = "LSQ" } };
-    ex_marl_settings s = settings_of(MODERATE, EX_MARL_QMIX);
-    int32_t i, window = s.rates.count;
-    ex_series lines[LINES];
+    static const char *const rules[TAUGHT_RULES] = { "sed", "lsq" };
+    static taught_panel both[2];
+    ex_panel panels[2] = { { .line = &both[0].chart }, { .line = &both[1].chart } };
+    double mean[TAUGHT_RULES], p90[TAUGHT_RULES];
     char subtitle[300];
-    taught t[LINES];
-    bool ok = true;
-    ex_line_chart chart = { .title = "Figure 7: learning, moderate scale", .subtitle = subtitle, .note = short_form(),
-                            .x = { .label = "first of the episodes", .whole = true },
-                            .y = { .label = "mean time of a request, ms" },
-                            .series = lines, .series_count = LINES, .references = marks, .reference_count = 2 };
+    ex_figure figure = { .title = "Figure 7: learning, moderate scale", .subtitle = subtitle, .note = short_form(),
+                         .panels = panels, .panel_count = 2, .columns = 1 };
+    int32_t i, l = method_learner(MODERATE, EX_PAPER_QMIX);
+    bool ok;
 
-    memset(lines, 0, sizeof lines);
-    marks[0].y = at_training_rates(&s.rates, EX_PAPER_SED);
-    marks[1].y = at_training_rates(&s.rates, EX_PAPER_LSQ);
-    for (i = 0; i < LINES; i++) {
-        int32_t l = method_learner(MODERATE, methods[i]);
-        if (lab.planning) continue;
-        ok = ok && taught_read(l, &t[i]);
-        if (!ok) return false;
-        lines[i].name = ex_paper_methods[methods[i]];
-        lines[i].y = t[i].y;
-        lines[i].low = lab.seeds > 1 ? t[i].low : NULL;
-        lines[i].high = lab.seeds > 1 ? t[i].high : NULL;
-        lines[i].count = t[i].count;
-    }
+    for (i = 0; i < TAUGHT; i++) method_learner(MODERATE, taught_methods[i]);
     if (lab.planning) return true;
+    for (i = 0; i < TAUGHT_RULES; i++) {
+        if (ex_lab_judge_rule(&lab, l, rules[i], &mean[i], &p90[i]) != EX_GO_ON) return false;
+    }
+    memset(both, 0, sizeof both);
+    ok = taught_fill(&both[0], "jct_mean", "mean time of a request", mean) &&
+         taught_fill(&both[1], "jct_p90", "90th percentile", p90);
     snprintf(subtitle, sizeof subtitle,
-             "mean over %d episodes, one of each rate of training, exploration included; %d model%s; %d updates after "
-             "each episode from the %dth on",
-             (int)window, (int)lab.seeds, lab.seeds == 1 ? "" : "s of each, band: least to greatest",
-             (int)s.updates, (int)s.learn_start);
-    ok = ex_line_chart_write(&chart, 0, 0, ex_path_join(lab.out, "figure7.png").text);
-    for (i = 0; i < LINES; i++) free(t[i].y);
-    return picture_done(ok, "figure7.png");
+             "in %d worlds kept for this, one of each rate of training, without exploration; %d model%s",
+             (int)lab.learners[l].settings.rates.count, (int)lab.seeds,
+             lab.seeds == 1 ? "" : "s of each, band: least to greatest");
+    ok = ok && ex_figure_write(&figure, 1200, 1100, ex_path_join(lab.out, "figure7.png").text);
+    for (i = 0; i < TAUGHT; i++) {
+        free(both[0].of[i].x);
+        free(both[1].of[i].x);
+    }
+    return ok && picture_done(true, "figure7.png");
 }
 
-/* What the last round of rates took, over the first: of each model. */
+/* Mean time when all is learnt, over that before anything is: of each model. */
 static ex_estimate learnt(int32_t method)
 {
-    int32_t k, j, l = method_learner(MODERATE, method), window = lab.learners[l].settings.rates.count;
+    int32_t k, l = method_learner(MODERATE, method);
     double ratio[EX_LAB_SEEDS_MAX];
 
     if (lab.planning) return no_estimate;
     for (k = 0; k < lab.seeds; k++) {
-        double first = 0, last = 0;
         const double *jct;
         ex_lab_curve c;
-        if (!ex_lab_curve_read(&lab, l, k, &c)) return no_estimate;
+        if (!ex_lab_curve_read(&lab, l, k, true, &c)) return no_estimate;
         jct = ex_lab_curve_column(&c, "jct_mean");
-        for (j = 0; j < window && j < c.count; j++) {
-            first += jct[j];
-            last += jct[c.count - 1 - j];
-        }
-        ratio[k] = c.count >= 2 * window ? last / first : (double)NAN;
+        ratio[k] = jct[c.count - 1] / jct[0];
         ex_lab_curve_free(&c);
-        if (!isfinite(ratio[k])) return no_estimate;
     }
     return ex_estimate_t(ratio, lab.seeds);
 }
 
 static void claims_learning(void)
 {
-    claim_open("[1] Figure 7", "QMIX and I-SAC improve (last episodes over first, exploration included)");
+    claim_open("[1] Figure 7", "QMIX and I-SAC improve (mean time when learnt over that before learning)");
     claim_test("QMIX", learnt(EX_PAPER_QMIX), -HUGE_VAL, 1);
     claim_test("I-SAC", learnt(EX_PAPER_I_SAC), -HUGE_VAL, 1);
     claim_open("[1] Figure 7", "S-SAC struggles: it does not improve");
@@ -1515,7 +1522,7 @@ static bool add_models(void)
     for (i = 0; !lab.planning && i < lab.learner_count; i++) {
         for (k = 0; k < lab.seeds; k++) {
             ex_lab_curve c;
-            if (!ex_lab_curve_read(&lab, i, k, &c)) return false;
+            if (!ex_lab_curve_read(&lab, i, k, false, &c)) return false;
             grid_cell(&g, lab.learners[i].name);
             snprintf(text, sizeof text, "%llu", (unsigned long long)lab.seed + (unsigned long long)k);
             grid_cell(&g, text);

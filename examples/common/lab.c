@@ -314,19 +314,21 @@ typedef struct school {
 } school;
 
 /* Not the last column, the seconds: files do not tell the time. */
-static bool curve_write(ex_marl *m, const char *path)
+enum { FIELDS = EX_MARL_COLUMNS - 1, JUDGED_MAX = 512 };
+
+static bool rows_write(const ex_marl_row *rows, int32_t count, const char *path)
 {
     ex_text text = { 0 };
     ex_csv csv = { .to = &text };
     int32_t i, k;
     bool ok;
 
-    for (k = 0; k < EX_MARL_COLUMNS - 1; k++) ex_csv_string(&csv, ex_marl_columns[k]);
+    for (k = 0; k < FIELDS; k++) ex_csv_string(&csv, ex_marl_columns[k]);
     ex_csv_row(&csv);
-    for (i = 0; i < ex_marl_episodes(m); i++) {
+    for (i = 0; i < count; i++) {
         double row[EX_MARL_COLUMNS];
-        memcpy(row, &ex_marl_rows(m)[i], sizeof row);
-        for (k = 0; k < EX_MARL_COLUMNS - 1; k++) ex_csv_double(&csv, row[k]);
+        memcpy(row, &rows[i], sizeof row);
+        for (k = 0; k < FIELDS; k++) ex_csv_double(&csv, row[k]);
         ex_csv_row(&csv);
     }
     ok = ex_text_write(&text, path);
@@ -334,8 +336,51 @@ static bool curve_write(ex_marl *m, const char *path)
     return ok;
 }
 
+/* What a lesson has been judged at so far. */
+typedef struct judgement {
+    ex_marl_row rows[JUDGED_MAX];
+    int32_t count;
+} judgement;
+
+static int32_t judge_worlds(const ex_marl_settings *s)
+{
+    return s->rates.count > 0 ? s->rates.count : 1;
+}
+
+static bool judge_due(const ex_lab_learner *l, int32_t done, const judgement *j)
+{
+    const ex_marl_settings *s = &l->settings;
+
+    if (l->judge_every < 1 || j->count >= JUDGED_MAX) return false;
+    if (j->count > 0 && j->rows[j->count - 1].episode > done - 0.5) return false; /* it has been */
+    return done == s->episodes || (done >= s->learn_start && (done - s->learn_start) % l->judge_every == 0);
+}
+
+/* One world of each rate. */
+static bool judge_now(ex_marl *m, judgement *j)
+{
+    int32_t k, n = judge_worlds(ex_marl_query(m));
+    ex_marl_row *to = &j->rows[j->count], row;
+
+    memset(to, 0, sizeof *to);
+    to->episode = ex_marl_episodes(m);
+    if (to->episode > 0) to->updates = ex_marl_rows(m)[ex_marl_episodes(m) - 1].updates;
+    for (k = 0; k < n; k++) {
+        if (ex_marl_judge(m, k, &row) != EX_OK) return false;
+        to->rate += row.rate / n;
+        to->jct_mean += row.jct_mean / n;
+        to->jct_p90 += row.jct_p90 / n;
+        to->jct_p99 += row.jct_p99 / n;
+        to->completed += row.completed / n;
+        to->lost += row.lost / n;
+        to->reward += row.reward / n;
+    }
+    j->count++;
+    return true;
+}
+
 /* The curve first: where there is a model, all of it is there. */
-static bool lesson_end(const ex_lab *lab, const lesson *at, ex_marl *m)
+static bool lesson_end(const ex_lab *lab, const lesson *at, ex_marl *m, const judgement *j)
 {
     char path[1200];
     rllb_nn_policy *policy = NULL;
@@ -343,7 +388,10 @@ static bool lesson_end(const ex_lab *lab, const lesson *at, ex_marl *m)
     bool ok;
 
     ex_lab_model_path(lab, at->learner, at->model, ".csv", path);
-    if (!curve_write(m, path) || !ex_marl_model(m, 0, &policy, &info)) return false;
+    if (!rows_write(ex_marl_rows(m), ex_marl_episodes(m), path)) return false;
+    ex_lab_model_path(lab, at->learner, at->model, ".judged.csv", path);
+    if (j->count > 0 && !rows_write(j->rows, j->count, path)) return false;
+    if (!ex_marl_model(m, 0, &policy, &info)) return false;
     ex_lab_model_path(lab, at->learner, at->model, ".safetensors", path);
     ok = ex_model_save(path, policy, &info);
     rllb_nn_policy_destroy(policy);
@@ -352,30 +400,62 @@ static bool lesson_end(const ex_lab *lab, const lesson *at, ex_marl *m)
     return ok;
 }
 
-/* One that diverges keeps what it was before, and has a shorter curve; that is shown. */
-static int lesson_work(const ex_lab *lab, const lesson *at, ex_marl *m, post *to, pid_t parent)
+/* What was judged first: what it has beyond the state is judged again. */
+static bool lesson_save(const ex_lab *lab, const lesson *at, ex_marl *m, const judgement *j)
 {
-    int32_t episodes = lab->learners[at->learner].settings.episodes;
+    char path[1200];
+
+    ex_lab_model_path(lab, at->learner, at->model, ".judged.csv", path);
+    if (j->count > 0 && !rows_write(j->rows, j->count, path)) return false;
+    ex_lab_model_path(lab, at->learner, at->model, ".state", path);
+    return ex_marl_save(m, path);
+}
+
+/* One that diverges keeps what it was before, and has a shorter curve; that is shown. */
+static int lesson_work(const ex_lab *lab, const lesson *at, ex_marl *m, judgement *j, post *to, pid_t parent)
+{
+    const ex_lab_learner *l = &lab->learners[at->learner];
     double saved_s = ex_clock_s();
-    char state[1200];
     ex_marl_row row;
 
-    ex_lab_model_path(lab, at->learner, at->model, ".state", state);
-    while (ex_marl_episodes(m) < episodes) {
+    for (;;) {
+        if (judge_due(l, ex_marl_episodes(m), j) && !judge_now(m, j)) return EX_FAILED;
+        if (ex_marl_episodes(m) >= l->settings.episodes) break;
         if (getppid() != parent) return EX_FAILED;
-        if (ex_interrupted()) return ex_marl_save(m, state) ? STOPPED : EX_FAILED;
+        if (ex_interrupted()) return lesson_save(lab, at, m, j) ? STOPPED : EX_FAILED;
         if (ex_marl_episode(m, &row) != EX_OK) break;
         to->episodes = ex_marl_episodes(m);
         if (ex_clock_s() - saved_s < SAVE_EVERY_S) continue;
-        if (!ex_marl_save(m, state)) return EX_FAILED;
+        if (!lesson_save(lab, at, m, j)) return EX_FAILED;
         saved_s = ex_clock_s();
     }
-    return ex_marl_episodes(m) > 0 && lesson_end(lab, at, m) ? EX_OK : EX_FAILED;
+    return ex_marl_episodes(m) > 0 && lesson_end(lab, at, m, j) ? EX_OK : EX_FAILED;
+}
+
+/* Up to where the state is. */
+static bool judged_read(const ex_lab *lab, const lesson *at, int32_t done, judgement *j)
+{
+    char path[1200];
+    ex_lab_curve c;
+    int32_t i, k;
+
+    j->count = 0;
+    ex_lab_model_path(lab, at->learner, at->model, ".judged.csv", path);
+    if (!ex_lab_is_there(path)) return true;
+    if (!ex_lab_curve_read(lab, at->learner, at->model, true, &c)) return false;
+    for (i = 0; i < c.count && i < JUDGED_MAX && c.columns[i] < done + 0.5; i++) {
+        double row[EX_MARL_COLUMNS] = { 0 };
+        for (k = 0; k < FIELDS; k++) row[k] = c.columns[k * c.count + i];
+        memcpy(&j->rows[j->count++], row, sizeof row);
+    }
+    ex_lab_curve_free(&c);
+    return true;
 }
 
 static int school_run(void *self, int32_t which, void *mail, pid_t parent)
 {
     school *s = self;
+    static judgement j;
     const lesson *at = &s->lessons[which];
     ex_marl_settings settings = s->lab->learners[at->learner].settings;
     clock_t from = clock();
@@ -390,7 +470,10 @@ static int school_run(void *self, int32_t which, void *mail, pid_t parent)
     if (!m) return EX_FAILED;
     ex_lab_model_path(s->lab, at->learner, at->model, ".state", state);
     status = ex_marl_load(m, state);
-    if (status == EX_OK || status == EX_GO_ON) status = lesson_work(s->lab, at, m, to, parent);
+    if (status == EX_OK || status == EX_GO_ON) {
+        bool ok = judged_read(s->lab, at, ex_marl_episodes(m), &j);
+        status = ok ? lesson_work(s->lab, at, m, &j, to, parent) : EX_FAILED;
+    }
     ex_marl_destroy(m);
     to->cpu_s = (double)(clock() - from) / CLOCKS_PER_SEC;
     return status;
@@ -436,19 +519,27 @@ static void school_show(void *self)
     ex_progress_step(&s->bar, there, "%d of %d models, %s", (int)s->done, (int)s->count, name);
 }
 
+static bool lesson_is_done(const ex_lab *lab, int32_t learner, int32_t model)
+{
+    char path[1200];
+
+    ex_lab_model_path(lab, learner, model, ".judged.csv", path);
+    if (lab->learners[learner].judge_every > 0 && !ex_lab_is_there(path)) return false;
+    ex_lab_model_path(lab, learner, model, ".safetensors", path);
+    return ex_lab_is_there(path);
+}
+
 /* First one model of each, then the second ones. */
 static bool school_fill(school *s)
 {
     ex_lab *lab = s->lab;
     int32_t i, k;
-    char path[1200];
 
     s->lessons = calloc((size_t)(lab->learner_count * lab->seeds) + 1, sizeof *s->lessons);
     if (!s->lessons) return ex_fail("not enough memory") == EX_OK;
     for (k = 0; k < lab->seeds; k++) {
         for (i = 0; i < lab->learner_count; i++) {
-            ex_lab_model_path(lab, i, k, ".safetensors", path);
-            if (ex_lab_is_there(path)) continue;
+            if (lesson_is_done(lab, i, k)) continue;
             s->lessons[s->count].learner = i;
             s->lessons[s->count++].model = k;
             s->episodes += lab->learners[i].settings.episodes;
@@ -738,16 +829,15 @@ void ex_lab_curve_free(ex_lab_curve *c)
     memset(c, 0, sizeof *c);
 }
 
-bool ex_lab_curve_read(const ex_lab *lab, int32_t learner, int32_t model, ex_lab_curve *c)
+bool ex_lab_curve_read(const ex_lab *lab, int32_t learner, int32_t model, bool judged, ex_lab_curve *c)
 {
-    enum { FIELDS = EX_MARL_COLUMNS - 1 };
     ex_text text = { 0 };
     char path[1200], *at, *end;
     int32_t i, rows = 0;
     bool ok = true;
 
     memset(c, 0, sizeof *c);
-    ex_lab_model_path(lab, learner, model, ".csv", path);
+    ex_lab_model_path(lab, learner, model, judged ? ".judged.csv" : ".csv", path);
     if (!ex_file_read(path, (size_t)1 << 26, &text)) return false;
     for (at = text.data; *at; at++) rows += *at == '\n';
     c->count = rows - 1;
@@ -762,6 +852,49 @@ bool ex_lab_curve_read(const ex_lab *lab, int32_t learner, int32_t model, ex_lab
     if (!ok) ex_fail("%s: not the curve of a model", path);
     ex_text_free(&text);
     return ok;
+}
+
+/* ---- rules where learners are judged ------------------------------------------------------------------------- */
+
+static bool judge_cell(const ex_lab *lab, int32_t world, ex_marl *m, int32_t k, const char *policy, ex_pages *pages,
+                       ex_cell *c)
+{
+    ex_balance rule[EX_BALANCES_MAX];
+    rllb_env_flows_desc d;
+    int32_t n = 0;
+
+    if (!ex_marl_world(m, k, pages, &d)) return false;
+    ex_cell_default(c, &d, d.horizon_s);
+    c->warmup = 0; /* as learners are judged */
+    c->desc.servers = lab->told[world].desc.servers;
+    c->desc.balancer.guard = lab->told[world].desc.balancer.guard;
+    snprintf(c->name, sizeof c->name, "%s where learners are judged", policy);
+    return ex_balances_parse("policy", policy, rule, &n) == EX_OK && ex_balance_apply(&rule[0], &c->desc);
+}
+
+int ex_lab_judge_rule(ex_lab *lab, int32_t learner, const char *policy, double *mean, double *p90)
+{
+    const ex_lab_learner *l = &lab->learners[learner];
+    ex_marl *m = ex_marl_create(&l->settings);
+    int32_t k, n = judge_worlds(&l->settings);
+    ex_cell *cells = calloc((size_t)n, sizeof *cells);
+    ex_pages *pages = calloc((size_t)n, sizeof *pages);
+    int status = m && cells && pages ? EX_GO_ON : EX_FAILED;
+
+    for (k = 0; status == EX_GO_ON && k < n; k++) {
+        if (!judge_cell(lab, l->world, m, k, policy, &pages[k], &cells[k])) status = EX_FAILED;
+    }
+    if (status == EX_GO_ON) status = ex_cells_run(cells, n, lab->jobs, "judging rules", lab->quiet);
+    *mean = *p90 = 0;
+    for (k = 0; status == EX_GO_ON && k < n; k++) {
+        *mean += cells[k].value[EX_FLOW_MEAN] / n;
+        *p90 += cells[k].value[EX_FLOW_P90] / n;
+    }
+    for (k = 0; pages && k < n; k++) ex_pages_free(&pages[k]);
+    free(pages);
+    if (cells) ex_cells_free(cells, n);
+    if (m) ex_marl_destroy(m);
+    return status;
 }
 
 /* ---- all of it ----------------------------------------------------------------------------------------------- */

@@ -13,10 +13,11 @@
    A row that was asked for before is the same row: so a report may be made twice, once with lab.planning set, to find
    out what it needs (estimates are NaN then), and once when all is there.
 
-   OUT/models/NAME-SEED-HASH.safetensors is a model, .csv its curve of learning, .state what a stopped training goes on
-   from; the hash is of all its settings. OUT/cells/... are the runs of a cell, by a hash of all that shapes them, the
-   bytes of the model included. What is there is not done again; a run that was stopped, by whatever, goes on with the
-   same call. OUT/seconds.csv tells what training and judging took, and is the one file that depends on the time.
+   OUT/models/NAME-SEED-HASH.safetensors is a model, .csv its curve of learning, .judged.csv how it was judged on the
+   way, .state what a stopped training goes on from; the hash is of all its settings. OUT/cells/... are the runs of a
+   cell, by a hash of all that shapes them, the bytes of the model included. What is there is not done again; a run that
+   was stopped, by whatever, goes on with the same call. OUT/seconds.csv tells what training and judging took: it is the
+   one file that depends on the time.
 
    Rules are told the true capacities, learners nothing: equal weights. No guard rail is in force. Runs have the seeds
    seed, seed + 1, ...: the same arrivals for every row of a rate, and never those of training. */
@@ -84,6 +85,8 @@ typedef struct ex_lab_learner {
     char name[64]; /* of its files */
     int32_t world;
     ex_marl_settings settings; /* but for the seed */
+    int32_t judge_every; /* set it, and while it learns it is judged without exploration: before the first update, after
+                            each so many episodes from there, and after the last */
 } ex_lab_learner;
 
 /* The runs of a setting; of a learner, those of one of its models. */
@@ -117,6 +120,10 @@ typedef struct ex_lab {
 bool ex_lab_open(ex_lab *lab);
 void ex_lab_close(ex_lab *lab);
 
+/* How a rule does, told the true capacities, in the worlds that a learner is judged in: their mean and 90th percentile,
+   means over the worlds. EX_GO_ON, or the status to leave with. */
+int ex_lab_judge_rule(ex_lab *lab, int32_t learner, const char *policy, double *mean, double *p90);
+
 /* Asks for a learner (known by its name) and for a row; answers its number. */
 int32_t ex_lab_learner_of(ex_lab *lab, const char *name, int32_t world, const ex_marl_settings *s);
 int32_t ex_lab_row(ex_lab *lab, ex_lab_setting s);
@@ -135,13 +142,14 @@ double *ex_lab_spreads(const ex_lab *lab, const int32_t *rows, int32_t row_count
 double *ex_lab_ratios(const ex_lab *lab, int32_t row, int32_t over, ex_lab_number number, int32_t *count);
 
 /* The rows of a model's training: [count] for each column of ex_marl_row but the last. One that diverged has fewer
-   episodes than its settings say. False: said. */
+   episodes than its settings say. judged: those of its judging instead, means over one world of each rate. False:
+   said. */
 typedef struct ex_lab_curve {
     int32_t count;
     double *columns;
 } ex_lab_curve;
 
-bool ex_lab_curve_read(const ex_lab *lab, int32_t learner, int32_t model, ex_lab_curve *c);
+bool ex_lab_curve_read(const ex_lab *lab, int32_t learner, int32_t model, bool judged, ex_lab_curve *c);
 /* "jct_mean", ...: NULL if there is no such column. */
 const double *ex_lab_curve_column(const ex_lab_curve *c, const char *name);
 void ex_lab_curve_free(ex_lab_curve *c);

@@ -136,6 +136,8 @@ long='--quick --quiet --only tablea --episodes 5 --runs 1'
     check "after Ctrl-C" $tables $one --out "$work/stopped"
     same "stopped or not" "$work/one/models" "$work/stopped/models"
     there "after Ctrl-C" "$work/stopped/figure11.png"
+    if [ "$(cat "$work"/one/models/*.judged.csv | wc -l)" -eq 3 ]; then pass # a heading, episodes 4 and 8
+    else fail "judged" "$(cat "$work"/one/models/*.judged.csv)"; fi
 }
 
 # ---- other parts: pictures, two models -----------------------------------------------------------------------------
@@ -172,7 +174,7 @@ one_line 1 "$work/file" $tables --quick --only table3 --out "$work/file"
     model=$(find "$work/kept/models" -name 'moderate-qmix-*.safetensors')
     : >"$model"
     one_line 1 "$model" $tables $small --quiet --out "$work/kept"
-    curve=$(find "$work/three/models" -name 'moderate-qmix-*.csv')
+    curve=$(find "$work/three/models" -name 'moderate-qmix-*.csv' ! -name '*.judged.csv')
     echo 'episode,rate' >"$curve"
     one_line 1 "$curve: not the curve of a model" $tables $small --quiet --out "$work/three"
 }
