@@ -76,8 +76,9 @@
               the same layout routine, so they cannot disagree. Nothing is allocated after init. Under
               AddressSanitizer the arrays of a block are kept apart by poisoned gaps; they stay poisoned, so give such
               a block (a local array above all) to ASAN_UNPOISON_MEMORY_REGION before it serves another purpose.
-              A balancer's server takes 288 bytes of the shared block, 68 more for each worker and 8 for each slot (16
-              with the NEURIPS features), and 192 of each handle, 44 more with features; Maglev 4 bytes an entry.
+              A balancer's server takes 344 bytes of the shared block, 68 more for each worker and 8 for each slot (16
+              with the NEURIPS features), and 192 of each handle, 4 more for each number that a controller sees of it
+              (24 to 44; slots of RELATIVE: 1) and 8 for C3 and Maglev; Maglev 4 bytes an entry besides.
    ERRORS     Cold functions return an rllb_status and leave *out alone unless it is RLLB_OK. Hot functions return an
               index or -1. NULL and numbers out of range are refused, not trusted.
    THREADS    "const" below: any number of threads may call it on one object at once. "owner": one thread at a time
