@@ -18,6 +18,7 @@
 
 #include "marl.h"
 #include "pool.h"
+#include "sites.h"
 #include "worlds.h"
 
 #include <math.h>
@@ -43,11 +44,11 @@ static const char *const world_names[] = { "random",   "seed4-a", "seed4-b", "mo
 
 enum { RANDOM_WORLDS = 0, BALANCERS_MOST = 1024, SAVE_EVERY = 10, SMOOTH = 20 };
 
-static int32_t generations = 300, pairs = 16, worlds = 8, hidden = 16, worlds_of = RANDOM_WORLDS, balancers;
+static int32_t generations = 300, pairs = 16, worlds = 8, hidden = 24, worlds_of = RANDOM_WORLDS, balancers;
 static int32_t aim = AIM_ALL, judge = JUDGE_TAIL, jobs;
 static double sigma = 0.08, rate_of_learning = 0.02, flows = 12000, ticks = 15000;
 static uint64_t seed = 1;
-static const char *from, *out = "out/marl_search";
+static const char *from, *only, *out = "out/marl_search";
 static bool resume, quiet;
 
 static ex_option options[] = {
@@ -58,6 +59,8 @@ static ex_option options[] = {
                                             "logarithms; mean, P90, P99 and the mean of the first part, logarithms"),
     EX_INT("hidden", &hidden, 1, 256, "N", "width of both hidden layers"),
     EX_STRING("from", &from, "MODEL", "start at this model, of the same shape"),
+    EX_STRING("only", &only, "LAYERS", "only parameters of layers whose name begins so: common are those that set d, a "
+                                       "and gamma"),
     EX_HEADING("Worlds"),
     EX_CHOICE("worlds-of", &worlds_of, world_names, "where candidates are tried: drawn at random, or a preset, told "
                                                     "no capacities, at 0.9 to 1.1 times its rate"),
@@ -89,100 +92,11 @@ static ex_program program = { .name = "marl_search", .summary = "finds a balanci
 /* All that a search depends on, for its checkpoint. */
 static const char *setup_text(char text[400])
 {
-    snprintf(text, 400, "aim=%s judge=%s hidden=%d worlds-of=%s balancers=%d worlds=%d flows=%.17g ticks=%.17g "
-             "generations=%d pairs=%d sigma=%.17g lr=%.17g seed=%llu", aim_names[aim], judge_names[judge], (int)hidden,
-             world_names[worlds_of], (int)balancers, (int)worlds, flows, ticks, (int)generations, (int)pairs, sigma,
-             rate_of_learning, (unsigned long long)seed);
+    snprintf(text, 400, "aim=%s judge=%s only=%s hidden=%d worlds-of=%s balancers=%d worlds=%d flows=%.17g ticks=%.17g "
+             "generations=%d pairs=%d sigma=%.17g lr=%.17g seed=%llu", aim_names[aim], judge_names[judge],
+             only ? only : "all", (int)hidden, world_names[worlds_of], (int)balancers, (int)worlds, flows, ticks,
+             (int)generations, (int)pairs, sigma, rate_of_learning, (unsigned long long)seed);
     return text;
-}
-
-/* ---- the model ------------------------------------------------------------------------------------------------- */
-
-/* What it sees, what its numbers mean, and how a balancer is set up for it. It sees ratios, and its decisions are steps
-   from the weights there are, so that it is the same to it what the servers' sizes, and a flow's work, are. */
-static void model_shape(rllb_nn_policy_desc *p, ex_model_info *info)
-{
-    static const float common[3][2] = { { 1.5f, 16 }, { 0.7f, 1.5f }, { 0.05f, 1.5f } }; /* d, a, gamma */
-    int32_t k;
-
-    ex_model_info_default(info);
-    info->features = RLLB_FEATURES_RELATIVE;
-    info->form = RLLB_FORM_DRAW;
-    info->d = 5; /* until the first decision */
-    info->gamma = 0.27f;
-    info->control_form = true;
-    info->control_steps = true;
-    info->seed = seed;
-    snprintf(info->algorithm, sizeof info->algorithm, "policy search, %s flows", aim == AIM_ALL ? "all" : "own");
-    snprintf(info->preset, sizeof info->preset, "%s", world_names[worlds_of]);
-
-    rllb_nn_policy_desc_default(p);
-    ex_features_shape(info->features, &p->space.observations, &p->space.item_observations);
-    p->space.items = EX_WORLD_SERVERS;
-    p->space.common = 3;
-    p->net.hidden[0] = hidden;
-    p->net.after[0] = hidden;
-    p->net.activation = RLLB_NN_LEAKY_RELU;
-    p->net.leak = 0.1f;
-    p->net.seed = seed;
-    p->logarithmic = true;
-    p->values[0] = 1 / 1.5f;
-    p->values[1] = 1.5f;
-    for (k = 0; k < 3; k++) memcpy(p->common[k], common[k], sizeof common[k]);
-}
-
-/* A first model that hardly moves a weight: the last layers next to nothing. */
-static void begin_quietly(rllb_nn_net *net)
-{
-    rllb_nn_entry entries[RLLB_NN_NET_ENTRIES_MAX];
-    rllb_nn_archive a = { entries, 0, RLLB_NN_NET_ENTRIES_MAX, 0 };
-    int32_t i;
-
-    rllb_nn_net_entries(net, "", &a);
-    for (i = 0; i < a.count; i++) {
-        const rllb_nn_entry *e = &entries[i];
-        int32_t rows = (int32_t)e->shape[e->transposed ? 1 : 0], cols = (int32_t)e->shape[e->transposed ? 0 : 1];
-        size_t k, floats = e->panels ? rllb_nn_tensor_floats(rows, cols) : (size_t)e->shape[0];
-        bool bias = !strcmp(e->name, "after.1.bias") || !strcmp(e->name, "common.1.bias");
-        float *x = e->data;
-        if (!bias && strcmp(e->name, "after.1.weight") != 0 && strcmp(e->name, "common.1.weight") != 0) continue;
-        for (k = 0; k < floats; k++) x[k] *= bias ? 0 : 0.02f;
-    }
-}
-
-/* Does a model mean by its decisions what those of this search mean? */
-static bool same_meaning(const ex_model *m, const rllb_nn_policy_desc *p, const ex_model_info *info)
-{
-    int32_t k;
-    bool same = m->info.features == info->features && m->info.form == info->form &&
-                m->info.control_form == info->control_form && m->info.control_steps == info->control_steps &&
-                m->policy.logarithmic == p->logarithmic && m->policy.space.choices == p->space.choices &&
-                memcmp(m->policy.values, p->values, 2 * sizeof *p->values) == 0;
-
-    for (k = 0; k < p->space.common; k++) {
-        same = same && memcmp(m->policy.common[k], p->common[k], 2 * sizeof *p->common[k]) == 0;
-    }
-    return same;
-}
-
-/* The parameters of --from into the net. */
-static int begin_from(rllb_nn_net *net, const rllb_nn_policy_desc *p, const ex_model_info *info)
-{
-    rllb_env_flows_desc d;
-    ex_model m;
-    int status = EX_FAILED;
-
-    if (!ex_model_open(from, &m)) return EX_FAILED;
-    rllb_env_flows_preset(RLLB_ENV_PRESET_MODERATE, &d); /* any world: a set serves them all */
-    d.balancers = 1;
-    if (!same_meaning(&m, p, info)) {
-        status = ex_usage("from", "%s sees or decides other things than what is searched for", from);
-    } else if (ex_model_apply(&m, &d)) {
-        status = rllb_nn_net_copy(net, rllb_nn_policy_net(d.controls[0])) == RLLB_OK ? EX_OK :
-                 ex_usage("from", "%s is of another shape than a model with --hidden %d", from, (int)hidden);
-    }
-    ex_model_close(&m);
-    return status;
 }
 
 /* ---- worlds ---------------------------------------------------------------------------------------------------- */
@@ -731,13 +645,16 @@ static int hunt_open(hunt *h)
     rllb_nn_search_desc d;
     int status = EX_GO_ON;
 
-    model_shape(&p, &h->info);
+    ex_site_model(hidden, seed, &p, &h->info);
+    snprintf(h->info.algorithm, sizeof h->info.algorithm, "policy search, %s flows", aim_names[aim]);
+    snprintf(h->info.preset, sizeof h->info.preset, "%s", world_names[worlds_of]);
     rllb_nn_search_desc_default(&d);
     h->candidate = rllb_nn_policy_create(&p);
     h->mean = rllb_nn_policy_create(&p);
     h->rows = calloc((size_t)generations, sizeof *h->rows);
     if (!h->candidate || !h->mean || !h->rows || !board_open(h)) return ex_fail("no memory for the search");
     rllb_nn_net_query(rllb_nn_policy_net(h->mean), &d.net);
+    d.only = only;
     d.pairs = pairs;
     d.sigma = (float)sigma;
     d.opt.lr.curve = RLLB_NN_COSINE;
@@ -748,9 +665,9 @@ static int hunt_open(hunt *h)
     d.seed = seed;
     h->search = rllb_nn_search_create(&d);
     if (!h->search) return ex_fail("no memory for the search");
-    begin_quietly(rllb_nn_search_net(h->search));
+    ex_site_begin(rllb_nn_search_net(h->search));
     if (resume) status = checkpoint_read(h);
-    if (status == EX_GO_ON) status = from ? begin_from(rllb_nn_search_net(h->search), &p, &h->info) : EX_OK;
+    if (status == EX_GO_ON) status = from ? ex_site_load(from, &p, &h->info, rllb_nn_search_net(h->search)) : EX_OK;
     h->before = done_by(h);
     return status;
 }
