@@ -77,8 +77,8 @@
               AddressSanitizer the arrays of a block are kept apart by poisoned gaps; they stay poisoned, so give such
               a block (a local array above all) to ASAN_UNPOISON_MEMORY_REGION before it serves another purpose.
               A balancer's server takes 344 bytes of the shared block, 68 more for each worker and 8 for each slot (16
-              with the NEURIPS features), and 192 of each handle, 4 more for each number that a controller sees of it
-              (24 to 44; slots of RELATIVE: 1) and 8 for C3 and Maglev; Maglev 4 bytes an entry besides.
+              with the NEURIPS features), and 192 of each handle, 8 more for C3 and Maglev and 4 for each number among
+              its features; Maglev 4 bytes an entry.
    ERRORS     Cold functions return an rllb_status and leave *out alone unless it is RLLB_OK. Hot functions return an
               index or -1. NULL and numbers out of range are refused, not trusted.
    THREADS    "const" below: any number of threads may call it on one object at once. "owner": one thread at a time
@@ -531,7 +531,7 @@ typedef enum rllb_form {
                  average, the unloaded duration, the weight found and the averaged q, all as logarithms over their
                  geometric means (q: over the mean); log(1 + ends in the interval); how well it is known, 0 ... 1; and
                  how far the own q tells the duration here: about 0 as long as its CPUs are not all busy
-   Seconds, not normalised, but for RELATIVE; a server without samples, or none at all at that index, has zeros. */
+   Seconds, not normalised, but for RELATIVE. What nothing was heard of is zero, and all of an index without server. */
 typedef enum rllb_features {
     RLLB_FEATURES_CIKM,
     RLLB_FEATURES_NEURIPS,
@@ -3876,6 +3876,16 @@ static rllb_status rllb_i_take_weights(rllb_balancer *b, float *weights, bool sm
     return RLLB_OK;
 }
 
+/* A weight that was found, times a controller's factor: whatever a weight may be is a factor too, and what may not is
+   left for the check to refuse. */
+static float rllb_i_step(float factor, float found)
+{
+    double w = (double)factor * (double)found;
+
+    if (!(factor > 0) || !rllb_i_finite((double)factor)) return factor;
+    return w > (double)FLT_MAX ? FLT_MAX : w < (double)FLT_MIN ? FLT_MIN : (float)w;
+}
+
 static rllb_status rllb_i_take_action(rllb_balancer *b, const float *action, int32_t actions, double now_s)
 {
     rllb_i_head *h = b->head;
@@ -3893,7 +3903,9 @@ static rllb_status rllb_i_take_action(rllb_balancer *b, const float *action, int
     if (status == RLLB_OK) {
         rllb_i_judge(b, &ejected, &counted); /* the means of now */
         memmove(b->action, action, (size_t)n * sizeof(float));
-        for (j = 0; b->desc.control_steps && j < n; j++) b->action[j] *= rllb_i_found(b, &b->server[j]);
+        for (j = 0; b->desc.control_steps && j < n; j++) {
+            b->action[j] = rllb_i_step(b->action[j], rllb_i_found(b, &b->server[j]));
+        }
         status = rllb_i_take_weights(b, b->action, true);
     }
     if (status != RLLB_OK) {

@@ -954,6 +954,7 @@ static void model_check_observation(model *m, const float *observation, int32_t 
     switch (m->desc.features) {
     case RLLB_FEATURES_CIKM: MODEL_SAME(m, -1, observations, 6 * servers); break;
     case RLLB_FEATURES_NEURIPS: MODEL_SAME(m, -1, observations, 16 + 11 * servers); break;
+    case RLLB_FEATURES_RELATIVE: MODEL_SAME(m, -1, observations, 6 + 9 * servers); break;
     default: MODEL_SAME(m, -1, observations, 8 * servers); break;
     }
     for (i = 0; i < observations && !m->failed; i++) MODEL_AT(m, i, model_is_finite((double)observation[i]));
@@ -1712,6 +1713,7 @@ static void model_draw_rules(model *m)
         d->control_self = m;
     }
     d->control_form = model_one_in(m, 3);
+    d->control_steps = model_one_in(m, 3);
     d->choose = model_choose;
     d->choose_self = m;
     d->oracle = m->oracle;
@@ -1732,7 +1734,7 @@ static void model_draw_observation(model *m)
     d->empty_as_zero = model_one_in(m, 2);
     d->features = (rllb_features)model_below(m, RLLB_FEATURES_NUM);
     d->reward = (rllb_reward)model_below(m, RLLB_REWARD_NUM);
-    d->reward_field = model_below(m, 7);
+    d->reward_field = model_below(m, d->features == RLLB_FEATURES_RELATIVE ? 2 : 7);
 }
 
 static void model_lay_out(model *m)

@@ -1390,8 +1390,8 @@ static double bytes_a_server(rllb_balancer_desc d, bool handle)
 }
 
 /* The figures of the header's top comment: a server of the block, a worker, a slot, a slot with the NEURIPS features, a
-   server of a handle, the same with features, an entry of Maglev's table. */
-static bool documented(double figure[7])
+   server of a handle, of C3's and Maglev's, a number among its features, an entry of Maglev's table. */
+static bool documented(double figure[8])
 {
     static char text[8192];
     FILE *f = fopen("rllb.h", "r");
@@ -1407,15 +1407,18 @@ static bool documented(double figure[7])
     at = strstr(text, "A balancer's server takes ");
     return at && sscanf(at,
                         "A balancer's server takes %lf bytes of the shared block, %lf more for each worker and %lf "
-                        "for each slot (%lf with the NEURIPS features), and %lf of each handle, %lf more with "
-                        "features; Maglev %lf bytes an entry.",
-                        &figure[0], &figure[1], &figure[2], &figure[3], &figure[4], &figure[5], &figure[6]) == 7;
+                        "for each slot (%lf with the NEURIPS features), and %lf of each handle, %lf more for C3 "
+                        "and Maglev and %lf for each number among its features; Maglev %lf bytes an entry.",
+                        &figure[0], &figure[1], &figure[2], &figure[3], &figure[4], &figure[5], &figure[6],
+                        &figure[7]) == 8;
 }
 
 TEST(memory_as_documented)
 {
     rllb_balancer_desc d = plain(RLLB_BALANCE_SED, 0);
-    double one, eight, figure[7], table;
+    static const int32_t numbers[RLLB_FEATURES_NUM] = { 6, 11, 8, 9 };
+    double one, eight, figure[8], table;
+    int32_t i;
 
     REQUIRE(documented(figure));
     one = bytes_a_server(d, false);
@@ -1426,19 +1429,23 @@ TEST(memory_as_documented)
     CHECK_NEAR(one - figure[1], figure[0], 0);
     d.slots = 128;
     CHECK_NEAR(bytes_a_server(d, false) - eight, figure[2] * 128, 0);
-    d.features = RLLB_FEATURES_NEURIPS;
-    CHECK_NEAR(bytes_a_server(d, false) - eight, figure[3] * 128, 0);
-    NOTE("a server: %g bytes of each handle with features", bytes_a_server(d, true));
-    CHECK_NEAR(bytes_a_server(d, true), figure[4] + figure[5], 0);
+    for (i = 0; i < RLLB_FEATURES_NUM; i++) {
+        d.features = (rllb_features)i;
+        NOTE("features %d: %g bytes of each handle", (int)i, bytes_a_server(d, true));
+        CHECK_NEAR(bytes_a_server(d, false) - eight, figure[i == RLLB_FEATURES_NEURIPS ? 3 : 2] * 128, 0);
+        CHECK_NEAR(bytes_a_server(d, true), figure[4] + numbers[i] * figure[6], 0);
+    }
     d.slots = 0;
-    NOTE("a server: %g bytes of each handle without", bytes_a_server(d, true));
     CHECK_NEAR(bytes_a_server(d, true), figure[4], 0);
+    d.policy = RLLB_BALANCE_C3;
+    CHECK_NEAR(bytes_a_server(d, true), figure[4] + figure[5], 0);
     d.policy = RLLB_BALANCE_MAGLEV;
+    CHECK_NEAR(bytes_a_server(d, true), figure[4] + figure[5], 0);
     d.capacity = 64;
     d.table = 65537;
     table = (double)rllb_balancer_shared_size(&d);
     d.table = 131101;
-    CHECK_NEAR(((double)rllb_balancer_shared_size(&d) - table) / (131101 - 65537), figure[6], 0.01);
+    CHECK_NEAR(((double)rllb_balancer_shared_size(&d) - table) / (131101 - 65537), figure[7], 0.01);
     d = plain(RLLB_BALANCE_SED, 24);
     NOTE("24 servers, one worker: %d bytes in all", (int)rllb_balancer_size(&d));
     CHECK(rllb_balancer_size(&d) < 32768 + 40 * RLLB_I_GAP);
