@@ -9,7 +9,12 @@
        done, done_bare      the end of a request: sample into a reservoir of 128 slots; without reservoirs
        sample               a flow that is still running: sample into a reservoir of 128 slots
        tick_24, tick_1024   the work of an interval for as many servers of 128 full slots, NEURIPS features (16 + 11 a
-                            server), a controller that only writes its answer; _cikm, _own: with these features
+                            server), a controller that only writes its answer; _cikm, _own, _relative: with these
+                            features, the last without reservoirs
+       control_24           a whole control step: the same with CIKM features, and the network that marl_train trains by
+                            default for as many servers: two layers of 128, a GRU of 128, a layer of 128, six choices
+       control_24_set       the same with RELATIVE features and the network that marl_search finds: for any number of
+                            servers, 24 wide, actions that are steps, and d, a, gamma besides
        clock                shifts and exclusive ors that wait for each other, per nanosecond: the GHz that the figures
                             were made at
 
@@ -20,10 +25,27 @@
    Reading the ring and counting keys count as part of the pick: about one nanosecond. What one request needs besides
    counts with the ends: three probe replies for prequal, as published, and the simulator's queue lengths for oracles.
    A handle for each worker, in turn on one thread: that is the cost of adding up; memory that travels between cores is
-   not in it. */
+   not in it.
 
+   Ticks and control steps, and the requests between them, allocate nothing: the program fails if the headers ask for
+   memory there, or if a balancer refuses what its network answers. The networks' parameters are fresh, which costs as
+   much as trained ones, or more: steps that nobody taught end at the rails, and to hold weights there takes longer. */
+
+#include <stdint.h>
+#include <stdlib.h>
+
+static int64_t blocks_asked_for;
+
+static void *counted_malloc(size_t bytes)
+{
+    blocks_asked_for++;
+    return malloc(bytes);
+}
+
+#define RLLB_MALLOC(bytes) counted_malloc(bytes)
+#define RLLB_FREE(pointer) free(pointer)
 #define RLLB_IMPLEMENTATION
-#include "rllb.h"
+#include "rllb_nn.h"
 
 #include "bench.h"
 
@@ -428,21 +450,92 @@ static double time_ticks(rig *r, int32_t count)
     return sum_s / count;
 }
 
+static void tick_row(bench *b, rig *r, const char *name, const rllb_balancer_desc *d, int32_t servers, double limit_us)
+{
+    double tick_s[BENCH_SAMPLES_MAX];
+    int32_t count = servers < 100 ? 32 : 2;
+    int64_t blocks;
+    int i;
+
+    rig_open(r, d, servers, 1, b->seed);
+    blocks = blocks_asked_for;
+    time_ticks(r, 40); /* fills the slots: 320 samples a server */
+    for (i = 0; i < b->samples; i++) tick_s[i] = time_ticks(r, count);
+    if (blocks_asked_for != blocks) {
+        fprintf(stderr, "bench_balancer: %s allocates\n", name);
+        exit(1);
+    }
+    bench_row(b, name, bench_median(tick_s, b->samples) * 1e6, "us", limit_us, BENCH_LESS_IS_BETTER);
+    rig_close(r);
+}
+
 static void tick_job(bench *b, rig *r, const char *name, rllb_features features, int32_t servers, double limit_us)
 {
     rllb_balancer_desc d = desc_of(RLLB_BALANCE_LEARNED);
-    double tick_s[BENCH_SAMPLES_MAX];
-    int32_t count = servers < 100 ? 32 : 2;
-    int i;
+
+    d.features = features;
+    if (bench_wanted(b, name)) tick_row(b, r, name, &d, servers, limit_us);
+}
+
+/* ---- a control step ---------------------------------------------------------------------------------------------- */
+
+enum { CONTROLLED = 24, UNITS = 128, SET_UNITS = 24, SET_MOST = 64 };
+
+/* As marl_train has it by default. */
+static void describe_flat(rllb_nn_policy_desc *p, rllb_balancer_desc *d)
+{
+    p->space.observations = 6 * CONTROLLED;
+    p->space.heads = CONTROLLED;
+    p->space.choices = 6;
+    p->space.last_action = true;
+    rllb_nn_values_linear(1, 2, 6, p->values);
+    p->net.hidden[0] = p->net.hidden[1] = p->net.gru = p->net.after[0] = UNITS;
+    p->net.normalise = true;
+    d->features = RLLB_FEATURES_CIKM;
+}
+
+/* As marl_search has it. */
+static void describe_set(rllb_nn_policy_desc *p, rllb_balancer_desc *d)
+{
+    static const float common[3][2] = { { 1.5f, 16 }, { 0.7f, 1.5f }, { 0.05f, 1.5f } }; /* d, a, gamma */
+    int32_t k;
+
+    p->space.observations = 6;
+    p->space.item_observations = 9;
+    p->space.items = SET_MOST;
+    p->space.common = 3;
+    p->logarithmic = true;
+    p->values[0] = 1 / 1.5f;
+    p->values[1] = 1.5f;
+    for (k = 0; k < 3; k++) memcpy(p->common[k], common[k], sizeof common[k]);
+    p->net.hidden[0] = p->net.after[0] = SET_UNITS;
+    p->net.activation = RLLB_NN_LEAKY_RELU;
+    p->net.leak = 0.1f;
+    d->features = RLLB_FEATURES_RELATIVE;
+    d->form = RLLB_FORM_DRAW;
+    d->d = 5;
+    d->gamma = 0.27f;
+    d->control_form = true;
+    d->control_steps = true;
+}
+
+static void control_job(bench *b, rig *r, const char *name, bool set)
+{
+    rllb_balancer_desc d = desc_of(RLLB_BALANCE_LEARNED);
+    rllb_nn_policy_desc p;
+    rllb_nn_policy *policy;
 
     if (!bench_wanted(b, name)) return;
-    d.slots = 128;
-    d.features = features;
-    rig_open(r, &d, servers, 1, b->seed);
-    time_ticks(r, 40); /* fills the slots: 320 samples a server */
-    for (i = 0; i < b->samples; i++) tick_s[i] = time_ticks(r, count);
-    bench_row(b, name, bench_median(tick_s, b->samples) * 1e6, "us", limit_us, BENCH_LESS_IS_BETTER);
-    rig_close(r);
+    rllb_nn_policy_desc_default(&p);
+    p.net.seed = b->seed;
+    if (set) describe_set(&p, &d);
+    else describe_flat(&p, &d);
+    policy = rllb_nn_policy_create(&p);
+    if (!policy) out_of_memory();
+    d.control = rllb_nn_policy_control;
+    d.control_self = policy;
+    tick_row(b, r, name, &d, CONTROLLED, 60);
+    rllb_nn_policy_destroy(policy);
 }
 
 /* ---- main -------------------------------------------------------------------------------------------------------- */
@@ -479,6 +572,9 @@ int main(int argc, char **argv)
     tick_job(&b, &r, "tick_24", RLLB_FEATURES_NEURIPS, 24, 30);
     tick_job(&b, &r, "tick_24_cikm", RLLB_FEATURES_CIKM, 24, 30);
     tick_job(&b, &r, "tick_24_own", RLLB_FEATURES_OWN, 24, 30);
+    tick_job(&b, &r, "tick_24_relative", RLLB_FEATURES_RELATIVE, 24, 30);
     tick_job(&b, &r, "tick_1024", RLLB_FEATURES_NEURIPS, 1024, 0);
+    control_job(&b, &r, "control_24", false);
+    control_job(&b, &r, "control_24_set", true);
     return bench_close(&b);
 }
