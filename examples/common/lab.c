@@ -491,7 +491,7 @@ static bool school_take(void *self, int32_t which, const void *mail, int status,
     const post *from = mail;
     const ex_lab_learner *l = &s->lab->learners[s->lessons[which].learner];
 
-    if (status == STOPPED) return true;
+    if (status == STOPPED || (killer == SIGTERM && ex_interrupted())) return true; /* told twice, it ends at once */
     if (status == EX_OK) {
         s->done++;
         s->episodes_done += l->settings.episodes;
