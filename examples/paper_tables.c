@@ -6,9 +6,9 @@
    and an ablation of the learners: with and without memory, each reward, each set of actions, each algorithm,
    smoothing.
 
-   Shows how to train many learners (marl.h, pool.h), to serve them as models (models.h) and to judge them beside the
-   classical rules, run by run with the same arrivals. What is trained and what is judged is kept in the folder, file by
-   file: a run that was stopped, by whatever, goes on with the same command.
+   Shows how to train many learners and to judge them beside the classical rules, run by run with the same arrivals
+   (lab.h, on marl.h and models.h). What is trained and what is judged is kept in the folder, file by file: a run that
+   was stopped, by whatever, goes on with the same command.
 
    Build:   make build/paper_tables
    Run:     build/paper_tables --quick                        five minutes on two cores: shows that it works
@@ -16,7 +16,8 @@
             build/paper_tables --only table3,figure9 --seeds 5 --out out/paper
    Prints:  each table beside the published figures, and in words which claims of the papers hold here
    Writes:  report.md, results.json, figure7.png ... figure12.png, ablation.png; models/ (each with its learning curve)
-            and cells/ (the runs of each cell); seconds.csv: what training and judging took
+            and cells/ (the runs of each cell; picks.txt and steps.txt: what figures 11 and 12 measured); seconds.csv:
+            what training and judging took
 
    Classical rules are told the true capacities, as in the papers. What is learned is told nothing: equal weights. No
    guard rail is in force. Models never meet in training what they are judged on: arrivals of training come from another
@@ -161,9 +162,8 @@ static void heading(const char *title, const char *words)
     char form[200] = "";
 
     if (quick) {
-        snprintf(form, sizeof form, "SHORT FORM: few and short episodes, %d model%s of each, %d runs of %g s: shows "
-                 "that it works, proves nothing.", (int)lab.seeds, lab.seeds == 1 ? "" : "s", (int)lab.runs,
-                 worlds[MODERATE].duration_s);
+        snprintf(form, sizeof form, "SHORT FORM: few and short episodes, %d model%s of each, %d short runs: shows "
+                 "that it works, proves nothing.", (int)lab.seeds, lab.seeds == 1 ? "" : "s", (int)lab.runs);
     }
     ex_text_printf(&report, "\n## %s\n\n%s\n%s%s", title, words, form, quick ? "\n" : "");
     if (!aloud()) return;
@@ -687,7 +687,7 @@ typedef struct variant {
 #define QMIX_BUT(name, key, reward, actions, rnn, smoothing) \
     { name, key, EX_MARL_QMIX, reward, actions, rnn, smoothing }
 static const variant variants[] = {
-    QMIX_BUT("as published", NULL, -1, -1, -1, -1),
+    QMIX_BUT("QMIX", NULL, -1, -1, -1, -1),
     QMIX_BUT("no memory (no GRU)", "no-gru", -1, -1, EX_MARL_NO_RNN, -1),
     QMIX_BUT("reward jain", "jain", RLLB_REWARD_JAIN, -1, -1, -1),
     QMIX_BUT("reward sine", "sine", RLLB_REWARD_SINE, -1, -1, -1),
