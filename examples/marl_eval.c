@@ -10,8 +10,9 @@
             build/marl_eval --preset fleet --events heal.csv --series      (the model that ships with rllb)
    Prints:  a table for each rate and number of balancers: job completion times with their intervals, and how far each
             policy is from the best of those that did not learn; with --told how much of the gap each model closes
-   Writes:  results.json (rows as simulate has them, policy "learned:NAME"), marl_eval.csv, series.csv, boxes.png; with
-            --series weights.csv and weights.png: who is sent how much, and what becomes of it, over time */
+   Writes:  results.json (rows as simulate has them, policy "learned:NAME"), marl_eval.csv, series.csv, boxes.png, for
+            several settings sweep.png; with --series weights.csv and weights.png: who is sent how much, and what
+            becomes of it, over time */
 
 #include "contest.h"
 
@@ -920,7 +921,7 @@ static bool draw(const ex_contest *c)
     for (s = 0; s < c->setting_count && series; s++) {
         if (!draw_weights(c, s)) return false;
     }
-    return draw_all_boxes(c);
+    return draw_all_boxes(c) && (c->setting_count == 1 || ex_contest_sweep(c));
 }
 
 /* ---- main -------------------------------------------------------------------------------------------------- */

@@ -35,16 +35,17 @@
 /* ---- settings ------------------------------------------------------------------------------------------------ */
 
 enum { AIM_ALL, AIM_OWN };
-enum { JUDGE_MEAN, JUDGE_MEAN_LOG, JUDGE_TAIL };
+enum { JUDGE_MEAN, JUDGE_MEAN_LOG, JUDGE_TAIL, JUDGE_JAIN, JUDGE_PRODUCT, JUDGE_VARIANCE };
 
 static const char *const aim_names[] = { "all", "own", NULL };
-static const char *const judge_names[] = { "mean", "mean-log", "tail", NULL };
+static const char *const judge_names[] = { "mean", "mean-log", "tail", "jain", "product", "var-log", NULL };
 static const char *const world_names[] = { "random",   "seed4-a", "seed4-b", "moderate",
                                            "large",    "degraded", "fleet",  NULL };
 
 enum { RANDOM_WORLDS = 0, BALANCERS_MOST = 1024, SAVE_EVERY = 10, SMOOTH = 20 };
 
-static int32_t generations = 300, pairs = 16, worlds = 8, hidden = 24, worlds_of = RANDOM_WORLDS, balancers;
+static int32_t generations = 300, pairs = 16, worlds = 8, hidden = 24, worlds_of = RANDOM_WORLDS;
+static int32_t balancers, servers;
 static int32_t aim = AIM_ALL, judge = JUDGE_TAIL, jobs;
 static double sigma = 0.08, rate_of_learning = 0.02, flows = 12000, ticks = 15000;
 static uint64_t seed = 1;
@@ -56,7 +57,8 @@ static ex_option options[] = {
     EX_CHOICE("aim", &aim, aim_names, "all: every balancer is the candidate, judged by the flows of all; own: one is, "
                                       "among balancers that are the present mean, judged by its own flows"),
     EX_CHOICE("judge", &judge, judge_names, "a world's durations: the logarithm of their mean; the mean of their "
-                                            "logarithms; mean, P90, P99 and the mean of the first part, logarithms"),
+                                            "logarithms; mean, P90, P99 and the mean of the first part, logarithms; or "
+                                            "how fair the servers' mean durations are"),
     EX_INT("hidden", &hidden, 1, 256, "N", "width of both hidden layers"),
     EX_STRING("from", &from, "MODEL", "start at this model, of the same shape"),
     EX_STRING("only", &only, "LAYERS", "only parameters of layers whose name begins so: common are those that set d, a "
@@ -65,6 +67,8 @@ static ex_option options[] = {
     EX_CHOICE("worlds-of", &worlds_of, world_names, "where candidates are tried: drawn at random, or a preset, told "
                                                     "no capacities, at 0.9 to 1.1 times its rate"),
     EX_INT("balancers", &balancers, 0, BALANCERS_MOST, "N", "of a preset's world; 0: as many as it has"),
+    EX_INT("servers", &servers, 0, EX_WORLD_SERVERS, "N", "of a preset's world, its own over and over, at its load; 0: "
+                                                          "as many as it has"),
     EX_INT("worlds", &worlds, 1, 256, "N", "a generation, the same for all candidates"),
     EX_DOUBLE("flows", &flows, 100, 3e5, "X", "of a world; each is 1 to 4 times that long"),
     EX_DOUBLE("ticks", &ticks, 100, 1e8, "X", "decisions of a world, of all balancers for all servers, at most; 1 to "
@@ -92,10 +96,10 @@ static ex_program program = { .name = "marl_search", .summary = "finds a balanci
 /* All that a search depends on, for its checkpoint. */
 static const char *setup_text(char text[400])
 {
-    snprintf(text, 400, "aim=%s judge=%s only=%s hidden=%d worlds-of=%s balancers=%d worlds=%d flows=%.17g ticks=%.17g "
-             "generations=%d pairs=%d sigma=%.17g lr=%.17g seed=%llu", aim_names[aim], judge_names[judge],
-             only ? only : "all", (int)hidden, world_names[worlds_of], (int)balancers, (int)worlds, flows, ticks,
-             (int)generations, (int)pairs, sigma, rate_of_learning, (unsigned long long)seed);
+    snprintf(text, 400, "aim=%s judge=%s only=%s hidden=%d worlds-of=%s balancers=%d servers=%d worlds=%d flows=%.17g "
+             "ticks=%.17g generations=%d pairs=%d sigma=%.17g lr=%.17g seed=%llu", aim_names[aim], judge_names[judge],
+             only ? only : "all", (int)hidden, world_names[worlds_of], (int)balancers, (int)servers, (int)worlds,
+             flows, ticks, (int)generations, (int)pairs, sigma, rate_of_learning, (unsigned long long)seed);
     return text;
 }
 
@@ -109,13 +113,20 @@ enum { WORLD_FLOWS_MOST = 16384 }; /* at once: a world's memory is cleared befor
 static void preset_world(const ex_world_limits *l, rllb_rng *rng, ex_world_drawn *w)
 {
     rllb_env_flows_desc *d = &w->desc;
-    double ticks_a_second;
-    int32_t i;
+    double ticks_a_second, load;
+    int32_t i, n = servers;
 
     memset(w, 0, sizeof *w);
     rllb_env_flows_preset((rllb_env_preset)(worlds_of - 1), d);
-    memcpy(w->servers, d->servers, (size_t)d->count * sizeof *w->servers);
-    for (i = 0; i < d->count; i++) w->servers[i].weight = 1;
+    load = d->rate / rllb_env_flows_capacity(d);
+    if (servers == 0) n = d->count;
+    for (i = 0; i < n; i++) {
+        w->servers[i] = d->servers[i % d->count];
+        w->servers[i].weight = 1;
+    }
+    d->count = n;
+    d->servers = w->servers;
+    if (servers > 0) d->rate = load * rllb_env_flows_capacity(d);
     if (balancers > 0) d->balancers = balancers;
     if (!(d->step_s > 0)) d->step_s = 0.25;
     d->rate *= 0.9 + 0.2 * rllb_rng_double(rng);
@@ -150,6 +161,7 @@ static void make_world(int64_t generation, int32_t which, ex_world_drawn *w)
 typedef struct tally {
     double apart_s, sum[2], logs; /* flows that arrive before apart_s: [0] */
     int64_t count[2], lost;
+    double by_server[EX_WORLD_SERVERS], flows_of[EX_WORLD_SERVERS]; /* of [1] */
     float *late; /* durations of [1] */
     size_t room;
     bool no_memory;
@@ -189,6 +201,10 @@ static void hear(void *user, const rllb_env_flow *f)
         }
         t->late[t->count[1]] = (float)duration_s;
     }
+    if (part == 1 && f->server >= 0 && f->server < EX_WORLD_SERVERS) {
+        t->by_server[f->server] += duration_s;
+        t->flows_of[f->server] += 1;
+    }
     t->sum[part] += duration_s;
     t->logs += log(fmax(1e-9, duration_s));
     t->count[part]++;
@@ -218,6 +234,19 @@ static float select_least(float *x, int64_t low, int64_t high, int64_t k)
     return x[k];
 }
 
+/* The fairness of the mean durations of the servers that had flows: what the papers reward. */
+static double fairness(const tally *t)
+{
+    static const rllb_fairness_kind kinds[] = { RLLB_FAIRNESS_JAIN, RLLB_FAIRNESS_PRODUCT, RLLB_FAIRNESS_LOG_VARIANCE };
+    float means[EX_WORLD_SERVERS];
+    int32_t i, n = 0;
+
+    for (i = 0; i < EX_WORLD_SERVERS; i++) {
+        if (t->flows_of[i] > 0) means[n++] = (float)(t->by_server[i] / t->flows_of[i]);
+    }
+    return n ? rllb_fairness(kinds[judge - JUDGE_JAIN], means, n) : (double)NAN;
+}
+
 /* More is better, and a difference is a relative one. NaN: nothing was heard. */
 static double verdict(tally *t)
 {
@@ -225,6 +254,7 @@ static double verdict(tally *t)
     int64_t at90 = t->count[1] * 9 / 10, at99 = t->count[1] * 99 / 100;
 
     if (t->count[1] == 0) return (double)NAN;
+    if (judge >= JUDGE_JAIN) return fairness(t);
     if (judge == JUDGE_MEAN) return -log((t->sum[0] + t->sum[1]) / (n0 + n1));
     if (judge == JUDGE_MEAN_LOG) return -t->logs / (n0 + n1);
     late = t->sum[1] / n1;
@@ -316,6 +346,8 @@ static bool run_task(hunt *h, int32_t task, tally *t)
     world = rllb_env_flows_create(&w.desc);
     if (!world) return ex_fail("no memory for a world of %d servers", (int)w.desc.count) == EX_OK;
     t->apart_s = FIRST_PART * w.duration_s;
+    memset(t->by_server, 0, sizeof t->by_server);
+    memset(t->flows_of, 0, sizeof t->flows_of);
     t->sum[0] = t->sum[1] = t->logs = 0;
     t->count[0] = t->count[1] = t->lost = 0;
     rllb_env_flows_listen(world, hear, t);
@@ -725,8 +757,9 @@ int main(int argc, char **argv)
     int status = ex_options_parse(&program, argc, argv);
 
     if (status != EX_GO_ON) return status;
-    if (worlds_of == RANDOM_WORLDS && balancers > 0) {
-        return ex_usage("balancers", "random worlds have numbers of their own; it goes with --worlds-of PRESET");
+    if (worlds_of == RANDOM_WORLDS && (balancers > 0 || servers > 0)) {
+        return ex_usage(servers > 0 ? "servers" : "balancers",
+                        "random worlds have numbers of their own; it goes with --worlds-of PRESET");
     }
     memset(&h, 0, sizeof h);
     h.lock = &lock;

@@ -527,3 +527,114 @@ double ex_contest_point(const ex_contest *c, int32_t s, int32_t p, int32_t which
     }
     return weights > 0 ? sum / weights : (double)NAN;
 }
+
+int32_t ex_contest_lines(const ex_contest *c, int32_t s, int32_t lines[EX_LINES_MOST])
+{
+    int32_t order[EX_BALANCES_MAX], count = 0, i;
+
+    if (c->policy_count <= EX_LINES_MOST) { /* then each has its colour in all pictures */
+        for (i = 0; i < c->policy_count; i++) lines[i] = i;
+        return c->policy_count;
+    }
+    ex_contest_order(c, s, order);
+    lines[count++] = 0;
+    for (i = 0; i < c->policy_count && count < EX_LINES_MOST; i++) {
+        if (order[i] != 0) lines[count++] = order[i];
+    }
+    return count;
+}
+
+void ex_contest_lines_note(const ex_contest *c, char *text, size_t size)
+{
+    text[0] = '\0';
+    if (c->policy_count > EX_LINES_MOST) {
+        snprintf(text, size, " Of %d policies the first and the seven others with the least means.",
+                 (int)c->policy_count);
+    }
+}
+
+/* Mean job completion time against the rate, a panel for each number of balancers; or against that number. */
+typedef struct sweep {
+    double x[EX_LIST_MAX], mean[EX_LINES_MOST][EX_LIST_MAX];
+    double low[EX_LINES_MOST][EX_LIST_MAX], high[EX_LINES_MOST][EX_LIST_MAX];
+    ex_series series[EX_LINES_MOST];
+    ex_line_chart chart;
+    char title[64];
+} sweep;
+
+/* first and every: which settings lie on the x axis. */
+static void fill_sweep(const ex_contest *c, sweep *to, int32_t first, int32_t every, int32_t points, bool over_rate)
+{
+    int32_t lines[EX_LINES_MOST], count = ex_contest_lines(c, c->setting_count - 1, lines), i, k;
+    double least = HUGE_VAL, most = 0;
+
+    for (i = 0; i < points; i++) {
+        const ex_setting *s = &c->settings[first + i * every];
+        to->x[i] = over_rate ? s->rate : s->balancers;
+    }
+    for (k = 0; k < count; k++) {
+        for (i = 0; i < points; i++) {
+            ex_estimate e = ex_contest_figure(c, first + i * every, lines[k], EX_FLOW_MEAN);
+            to->mean[k][i] = 1000 * e.mean;
+            to->low[k][i] = isfinite(e.low) ? fmax(1000 * e.low, 1e-6) : 1000 * e.mean;
+            to->high[k][i] = isfinite(e.high) ? 1000 * e.high : 1000 * e.mean;
+            if (to->mean[k][i] < least) least = to->mean[k][i];
+            if (to->mean[k][i] > most) most = to->mean[k][i];
+        }
+        to->series[k].name = c->policies[lines[k]].name;
+        to->series[k].x = to->x;
+        to->series[k].y = to->mean[k];
+        to->series[k].low = to->low[k];
+        to->series[k].high = to->high[k];
+        to->series[k].count = points;
+        to->series[k].color = ex_palette(k);
+        to->series[k].marker = EX_CIRCLE;
+    }
+    to->chart.series = to->series;
+    to->chart.series_count = count;
+    to->chart.x.label = over_rate ? "flows per second" : "balancers";
+    to->chart.x.logarithmic = !over_rate;
+    to->chart.y.label = "job completion time, ms";
+    ex_axis_settle(&to->chart.y, least, most, 8);
+}
+
+bool ex_contest_sweep(const ex_contest *c)
+{
+    static sweep panels_of[EX_LIST_MAX];
+    int32_t many = c->balancers.count > 0 ? c->balancers.count : 1, rate_count = c->setting_count / many, i;
+    int32_t panel_count = rate_count > 1 ? (many < 6 ? many : 6) : 1;
+    ex_panel panels[6];
+    ex_figure figure;
+    char subtitle[240], note[240], more[120];
+    int used;
+
+    memset(panels, 0, sizeof panels);
+    memset(&figure, 0, sizeof figure);
+    memset(panels_of, 0, sizeof panels_of);
+    for (i = 0; i < panel_count; i++) {
+        sweep *p = &panels_of[i];
+        if (rate_count > 1) {
+            int32_t m = c->settings[i].balancers;
+            fill_sweep(c, p, i, many, rate_count, true);
+            snprintf(p->title, sizeof p->title, "%d balancer%s", (int)m, m == 1 ? "" : "s");
+        } else {
+            fill_sweep(c, p, 0, 1, many, false);
+            snprintf(p->title, sizeof p->title, "%.6g flows/s (load %.2f)", c->settings[0].rate,
+                     c->settings[0].rate / c->world.capacity);
+        }
+        if (panel_count > 1) p->chart.title = p->title;
+        panels[i].line = &p->chart;
+    }
+    used = snprintf(subtitle, sizeof subtitle, "%s: %d servers that can do %.1f flows/s",
+                    ex_preset_names[c->how.preset], (int)c->world.desc.count, c->world.capacity);
+    if (panel_count == 1) snprintf(subtitle + used, sizeof subtitle - (size_t)used, "; %s", panels_of[0].title);
+    ex_contest_lines_note(c, more, sizeof more);
+    snprintf(note, sizeof note, "Shaded: 95 %% interval over %d seeds.%s", (int)c->seeds, more);
+    figure.title = "Mean job completion time";
+    figure.subtitle = subtitle;
+    figure.note = note;
+    figure.panels = panels;
+    figure.panel_count = panel_count;
+    return ex_figure_write(&figure, panel_count > 1 ? 1440 : 1200, panel_count > 2 ? 1000 : 720,
+                           ex_path_join(c->out, "sweep.png").text);
+}

@@ -103,6 +103,11 @@ double ex_contest_series(const ex_contest *c, int32_t s, int32_t p, int32_t colu
 enum { EX_POINTS_MOST = 100 };
 int32_t ex_contest_points(const ex_contest *c, int32_t s, double *seconds);
 double ex_contest_point(const ex_contest *c, int32_t s, int32_t p, int32_t column, int32_t point);
+/* As many policies as colours can tell apart: all, or the first and those with the least means; a sentence of that. */
+int32_t ex_contest_lines(const ex_contest *c, int32_t s, int32_t lines[EX_LINES_MOST]);
+void ex_contest_lines_note(const ex_contest *c, char *text, size_t size);
+/* sweep.png: mean job completion time against the rate, a panel for each number of balancers; or against that. */
+bool ex_contest_sweep(const ex_contest *c);
 /* Powers of ten where values lie `apart` times apart; of few decades whole ones, for the sake of round ticks. */
 void ex_axis_settle(ex_axis *y, double least, double most, double apart);
 
