@@ -465,8 +465,8 @@ static void tick_row(bench *b, rig *r, const char *name, const rllb_balancer_des
         fprintf(stderr, "bench_balancer: %s allocates\n", name);
         exit(1);
     }
+    rig_close(r); /* no row of work that was not done */
     bench_row(b, name, bench_median(tick_s, b->samples) * 1e6, "us", limit_us, BENCH_LESS_IS_BETTER);
-    rig_close(r);
 }
 
 static void tick_job(bench *b, rig *r, const char *name, rllb_features features, int32_t servers, double limit_us)
