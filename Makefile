@@ -88,6 +88,13 @@ demo: build/train build/stress_test ## train a balancer, measure it against the 
 experiments: $(examples) ## every experiment in short form, FULL=1 in full: out/experiments/index.md
 	@REFERENCE='$(REFERENCE)' SIMULATED='$(SIMULATED)' sh examples/experiments.sh $(if $(FULL),full,short)
 
+model: build/marl_teach build/marl_search ## make models/rllb-balancer.safetensors anew in half an hour: out/model
+	build/marl_teach --rounds 30 --out out/model/1
+	build/marl_search --from out/model/1/model.safetensors --only common --generations 100 --out out/model/2
+	build/marl_teach --from out/model/2/model.safetensors --rounds 15 --out out/model/3
+	@mkdir -p models
+	cp out/model/3/model.safetensors models/rllb-balancer.safetensors
+
 fuzz: ## fuzz the readers at length with clang's libFuzzer
 	@FUZZ_SECONDS='$(FUZZ_SECONDS)' STB_DIR='$(STB_DIR)' sh tests/fuzz/run.sh
 
@@ -103,7 +110,7 @@ deps: ## install what is missing through the system's package manager
 clean: ## remove build/; results in out/ stay
 	rm -rf build
 
-.PHONY: all help test bench demo experiments fuzz analyze golden deps clean test-programs FORCE
+.PHONY: all help test bench demo experiments model fuzz analyze golden deps clean test-programs FORCE
 
 # Internal: all that tests/run.sh runs.
 test-programs: $(test_programs) $(examples)
