@@ -88,12 +88,12 @@ demo: build/train build/stress_test ## train a balancer, measure it against the 
 experiments: $(examples) ## every experiment in short form, FULL=1 in full: out/experiments/index.md
 	@REFERENCE='$(REFERENCE)' SIMULATED='$(SIMULATED)' sh examples/experiments.sh $(if $(FULL),full,short)
 
-model: build/marl_teach build/marl_search ## make models/rllb-balancer.safetensors anew in half an hour: out/model
-	build/marl_teach --rounds 30 --out out/model/1
-	build/marl_search --from out/model/1/model.safetensors --only common --generations 100 --out out/model/2
-	build/marl_teach --from out/model/2/model.safetensors --rounds 15 --out out/model/3
+model: build/marl_teach build/marl_search ## make models/rllb-balancer.safetensors anew in a quarter of an hour: out/model
+	build/marl_teach --out out/model/1
+	build/marl_search --from out/model/1/model.safetensors --only common --balancers 128 --flows 20000 --ticks 30000 \
+	    --pairs 12 --generations 100 --out out/model/2
 	@mkdir -p models
-	cp out/model/3/model.safetensors models/rllb-balancer.safetensors
+	cp out/model/2/model.safetensors models/rllb-balancer.safetensors
 
 fuzz: ## fuzz the readers at length with clang's libFuzzer
 	@FUZZ_SECONDS='$(FUZZ_SECONDS)' STB_DIR='$(STB_DIR)' sh tests/fuzz/run.sh

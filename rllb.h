@@ -3536,7 +3536,7 @@ static float rllb_i_tame(double v)
 /* Takes in what ended at a server since the last tick, and how that went with what was in flight before. */
 static void rllb_i_hear_of(rllb_balancer *b, int32_t j, float *raw)
 {
-    const double memory = 100; /* of the slow average, in ends */
+    const double memory = 40; /* of the slow average, in ends */
     rllb_i_server *s = &b->server[j];
     double fresh, lived, mean, own = (double)(s->flows_at_tick - s->flows), xx, xy;
     rllb_i_ends ends;

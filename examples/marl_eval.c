@@ -295,7 +295,7 @@ static double gap_closed(const ex_contest *c, int32_t s, int32_t model, ex_flow_
     if (*from < 0) return (double)NAN;
     far = ex_contest_figure(c, s, *from, figure).mean;
     near = ex_contest_figure(c, s, to, figure).mean;
-    return far > near ? (far - ex_contest_figure(c, s, model, figure).mean) / (far - near) : (double)NAN;
+    return far > 1.02 * near ? (far - ex_contest_figure(c, s, model, figure).mean) / (far - near) : (double)NAN;
 }
 
 /* ---- after an event ---------------------------------------------------------------------------------------- */

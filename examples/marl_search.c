@@ -66,7 +66,8 @@ static ex_option options[] = {
     EX_HEADING("Worlds"),
     EX_CHOICE("worlds-of", &worlds_of, world_names, "where candidates are tried: drawn at random, or a preset, told "
                                                     "no capacities, at 0.9 to 1.1 times its rate"),
-    EX_INT("balancers", &balancers, 0, BALANCERS_MOST, "N", "of a preset's world; 0: as many as it has"),
+    EX_INT("balancers", &balancers, 0, BALANCERS_MOST, "N", "of a preset's world, 0: as many as it has; of random ones at "
+                                                            "most, 0: 32"),
     EX_INT("servers", &servers, 0, EX_WORLD_SERVERS, "N", "of a preset's world, its own over and over, at its load; 0: "
                                                           "as many as it has"),
     EX_INT("worlds", &worlds, 1, 256, "N", "a generation, the same for all candidates"),
@@ -148,6 +149,7 @@ static void make_world(int64_t generation, int32_t which, ex_world_drawn *w)
     longer = pow(4, rllb_rng_double(&rng));
     l.flows_max = flows * longer;
     l.ticks_max = ticks * longer;
+    if (balancers > 0) l.balancers[1] = balancers;
     if (worlds_of == RANDOM_WORLDS) ex_world_draw(&l, rllb_rng_u64(&rng), w);
     else preset_world(&l, &rng, w);
     w->desc.flows_max = WORLD_FLOWS_MOST;
@@ -757,9 +759,8 @@ int main(int argc, char **argv)
     int status = ex_options_parse(&program, argc, argv);
 
     if (status != EX_GO_ON) return status;
-    if (worlds_of == RANDOM_WORLDS && (balancers > 0 || servers > 0)) {
-        return ex_usage(servers > 0 ? "servers" : "balancers",
-                        "random worlds have numbers of their own; it goes with --worlds-of PRESET");
+    if (worlds_of == RANDOM_WORLDS && servers > 0) {
+        return ex_usage("servers", "random worlds have numbers of their own; it goes with --worlds-of PRESET");
     }
     memset(&h, 0, sizeof h);
     h.lock = &lock;

@@ -37,7 +37,7 @@
 enum { SERVERS_MOST = 24, GLOBALS = 6, PER_SERVER = 9, COMMON = 3, NOTES_MOST = 400, ROUNDS_KEPT = 4, BATCH = 64 };
 
 static int32_t rounds = 30, worlds = 64, updates = 600, hidden = 24, jobs;
-static double gain = 0.1, rate_of_learning = 0.002, flows = 15000, ticks = 15000;
+static double gain = 0.3, rate_of_learning = 0.002, flows = 15000, ticks = 15000, eventful = 0.7;
 static uint64_t seed = 1;
 static const char *from, *out = "out/marl_teach";
 static bool quiet;
@@ -53,6 +53,8 @@ static ex_option options[] = {
     EX_DOUBLE("flows", &flows, 100, 3e5, "X", "of a world; each is 1 to 6 times that long"),
     EX_DOUBLE("ticks", &ticks, 100, 1e8, "X", "decisions of a world, of all balancers for all servers, at most; 1 to "
                                               "6 times that"),
+    EX_DOUBLE("eventful", &eventful, 0, 1, "X", "share of the worlds in which a server slows down, fails or heals, or the "
+                                                "rate changes"),
     EX_HEADING("Learning"),
     EX_INT("updates", &updates, 1, 1000000, "N", "of 64 notes each, after each round, from those of the last four"),
     EX_DOUBLE("lr", &rate_of_learning, 1e-7, 1, "X", "Adam's step"),
@@ -203,6 +205,7 @@ static void draw_world(const school *h, int32_t which, ex_world_drawn *w)
     alone = rllb_rng_double(&rng);
     beginning = rllb_rng_double(&rng);
     l.servers[1] = SERVERS_MOST;
+    l.eventful = eventful;
     l.flows_max = flows * longer;
     l.ticks_max = ticks * longer;
     if (alone < 0.35) l.balancers[1] = 1;
@@ -564,8 +567,8 @@ static int school_run(school *h)
     if (status == EX_OK && !worked && !ex_interrupted()) status = EX_FAILED;
     if (status == EX_OK && h->round > 0 && !save(h)) status = EX_FAILED;
     if (status != EX_OK || worked) return status;
-    fprintf(stderr, "marl_teach: stopped after %d of %d rounds; --from its model goes on\n", (int)h->round,
-            (int)rounds);
+    fprintf(stderr, "marl_teach: stopped after %d of %d rounds; %s\n", (int)h->round, (int)rounds,
+            h->round ? "--from its model goes on" : "nothing was learnt yet");
     return ex_interrupt_status();
 }
 

@@ -413,7 +413,7 @@ static void plain_hear(const rllb_balancer *b, known k[SITE], const bool *gone, 
         if (gone[j]) continue;
         s->xx *= 0.998;
         s->xy *= 0.998;
-        s->lived = fmin(100, s->lived + s->ended);
+        s->lived = fmin(40, s->lived + s->ended);
         if (s->ended > 0 && s->slow > 0) {
             double xx = s->ended * own * own, xy = s->ended * own * (mean / s->slow - 1);
             s->xx += xx;

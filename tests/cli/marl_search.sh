@@ -12,7 +12,7 @@ search=build/marl_search
 small='--quiet --pairs 2 --worlds 2 --flows 300 --ticks 600 --hidden 4'
 
 check "--help" $search --help
-for word in --generations --pairs --worlds --sigma --lr --hidden --from --worlds-of --balancers --flows --ticks --aim \
+for word in --generations --pairs --worlds --sigma --lr --hidden --from --worlds-of --balancers --servers --only --flows --ticks --aim \
     --judge --seed --out --jobs --resume --quiet random,seed4-a,seed4-b,moderate,large,degraded,fleet; do
     says "--help" "$(echo "$word" | cut -d, -f1)"
 done
@@ -20,9 +20,9 @@ done
 # ---- wrong usage: 2 ----------------------------------------------------------------------------------------------
 
 one_line 2 'one of: all, own' $search --aim most
-one_line 2 'one of: mean, mean-log, tail' $search --judge median
+one_line 2 'one of: mean, mean-log, tail, jain, product, var-log' $search --judge median
 one_line 2 'one of: random, seed4-a, seed4-b, moderate, large, degraded, fleet' $search --worlds-of huge
-one_line 2 '--balancers' $search --balancers 2
+one_line 2 '--servers' $search --servers 5
 one_line 2 '--pairs' $search --pairs 0
 one_line 2 '--sigma' $search --sigma nan
 one_line 2 '--generations' $search --generations 0
@@ -58,7 +58,7 @@ one_line 2 'not an option' $search out
     again "each for its own" --aim own
     again "by the mean" --judge mean
     again "by the mean logarithm" --judge mean-log
-    again "a preset" --worlds-of fleet --balancers 3
+    again "a preset" --worlds-of fleet --balancers 3 --servers 5 --judge jain
     again "a preset, each for its own" --worlds-of seed4-b --aim own
 
     # Killed without a word, by Ctrl-C, and taken up again: after a save of its own accord, and before.
