@@ -88,10 +88,13 @@ demo: build/train build/stress_test ## train a balancer, measure it against the 
 experiments: $(examples) ## every experiment in short form, FULL=1 in full: out/experiments/index.md
 	@REFERENCE='$(REFERENCE)' SIMULATED='$(SIMULATED)' sh examples/experiments.sh $(if $(FULL),full,short)
 
+learning: $(examples) ## what a balancer can learn, in short form, FULL=1 in full: out/learning/index.md
+	@MODEL='$(MODEL)' sh examples/learning.sh $(if $(FULL),full,short)
+
 model: build/marl_teach build/marl_search ## make models/rllb-balancer.safetensors anew in a quarter of an hour: out/model
 	build/marl_teach --out out/model/1
-	build/marl_search --from out/model/1/model.safetensors --only common --balancers 128 --flows 20000 --ticks 30000 \
-	    --pairs 12 --generations 100 --out out/model/2
+	build/marl_search --from out/model/1/model.safetensors --only common --balancers 128 --flows 20000 --ticks 40000 \
+	    --pairs 12 --generations 80 --out out/model/2
 	@mkdir -p models
 	cp out/model/2/model.safetensors models/rllb-balancer.safetensors
 
@@ -110,7 +113,7 @@ deps: ## install what is missing through the system's package manager
 clean: ## remove build/; results in out/ stay
 	rm -rf build
 
-.PHONY: all help test bench demo experiments model fuzz analyze golden deps clean test-programs FORCE
+.PHONY: all help test bench demo experiments learning model fuzz analyze golden deps clean test-programs FORCE
 
 # Internal: all that tests/run.sh runs.
 test-programs: $(test_programs) $(examples)

@@ -603,7 +603,8 @@ typedef struct rllb_balancer_desc {
     rllb_control_fn control;/* LEARNED: called by tick. NULL: you call rllb_balancer_act */
     void *control_self;
     bool control_form;      /* LEARNED: three more actions after the weights: d, a, gamma of the DRAW form */
-    bool control_steps;     /* LEARNED: actions multiply the weights found so far instead of replacing them */
+    bool control_steps;     /* LEARNED: actions multiply the weights found so far instead of replacing them, each to the
+                               power n / (n + 8) after n durations heard of there: who was not heard of stays */
     rllb_choose_fn choose;  /* CHOOSE */
     void *choose_self;
     const float *oracle;    /* GSQ, SRT, SED_ORACLE: [capacity], read at every pick. Simulators only */
@@ -1630,7 +1631,7 @@ typedef struct rllb_i_server {
     double until_s, since_s, calm_since_s;
     uint64_t ejections, samples_at_start, heard; /* heard: samples that `unloaded` knows of */
     double told_sum;        /* RELATIVE: of durations, and how many, up to the last tick */
-    uint64_t told;
+    uint64_t told, stepped; /* stepped: samples that control_steps knows of */
     float slow, flows;      /* RELATIVE: slow average of durations, averaged in flight ... */
     float flows_at_tick;    /* ... and in flight at the last tick */
     double view_xy, view_xx; /* RELATIVE: own flows against durations */
@@ -2169,7 +2170,7 @@ static void rllb_i_server_start(rllb_balancer *b, int32_t index, const rllb_serv
     s->seen_picks = ends.picks;
     s->seen_done = ends.done;
     s->seen_failed = ends.failed;
-    s->seen_samples = s->samples_at_start = s->heard = s->told = ends.samples;
+    s->seen_samples = s->samples_at_start = s->heard = s->told = s->stepped = ends.samples;
     s->told_sum = ends.duration_sum;
     s->field = s->smoothed = -1;
     s->state = RLLB_SERVER_UP;
@@ -3876,14 +3877,21 @@ static rllb_status rllb_i_take_weights(rllb_balancer *b, float *weights, bool sm
     return RLLB_OK;
 }
 
-/* A weight that was found, times a controller's factor: whatever a weight may be is a factor too, and what may not is
-   left for the check to refuse. */
-static float rllb_i_step(float factor, float found)
+/* A weight after a step, by as much as was heard of its server since the last: what one average says is not to count
+   anew at every tick. What is no number, or negative, stays so and is refused. */
+static float rllb_i_step(rllb_balancer *b, int32_t j, float factor)
 {
-    double w = (double)factor * (double)found;
+    const double half = 8; /* ends that let half of a step count */
+    rllb_i_server *s = &b->server[j];
+    double fresh, w;
+    rllb_i_ends ends;
 
-    if (!(factor > 0) || !rllb_i_finite((double)factor)) return factor;
-    return w > (double)FLT_MAX ? FLT_MAX : w < (double)FLT_MIN ? FLT_MIN : (float)w;
+    rllb_i_ends_of(b, j, &ends);
+    fresh = ends.samples > s->stepped ? (double)(ends.samples - s->stepped) : 0;
+    s->stepped = ends.samples;
+    if (!rllb_i_finite((double)factor) || factor < 0) return factor;
+    w = (double)rllb_i_found(b, s) * pow((double)factor, fresh / (fresh + half));
+    return w < (double)FLT_MAX ? (float)w : FLT_MAX; /* then held as any */
 }
 
 static rllb_status rllb_i_take_action(rllb_balancer *b, const float *action, int32_t actions, double now_s)
@@ -3904,7 +3912,7 @@ static rllb_status rllb_i_take_action(rllb_balancer *b, const float *action, int
         rllb_i_judge(b, &ejected, &counted); /* the means of now */
         memmove(b->action, action, (size_t)n * sizeof(float));
         for (j = 0; b->desc.control_steps && j < n; j++) {
-            b->action[j] = rllb_i_step(b->action[j], rllb_i_found(b, &b->server[j]));
+            b->action[j] = rllb_i_step(b, j, b->action[j]);
         }
         status = rllb_i_take_weights(b, b->action, true);
     }

@@ -37,7 +37,7 @@
 enum { SERVERS_MOST = 24, GLOBALS = 6, PER_SERVER = 9, COMMON = 3, NOTES_MOST = 400, ROUNDS_KEPT = 4, BATCH = 64 };
 
 static int32_t rounds = 30, worlds = 64, updates = 600, hidden = 24, jobs;
-static double gain = 0.3, rate_of_learning = 0.002, flows = 15000, ticks = 15000, eventful = 0.7;
+static double gain = 0.4, rate_of_learning = 0.002, flows = 30000, ticks = 60000, eventful = 0.7;
 static uint64_t seed = 1;
 static const char *from, *out = "out/marl_teach";
 static bool quiet;
@@ -208,7 +208,7 @@ static void draw_world(const school *h, int32_t which, ex_world_drawn *w)
     l.eventful = eventful;
     l.flows_max = flows * longer;
     l.ticks_max = ticks * longer;
-    if (alone < 0.35) l.balancers[1] = 1;
+    l.balancers[1] = alone < 0.35 ? 1 : 128;
     ex_world_draw(&l, rllb_rng_u64(&rng), w);
     w->desc.flows_max = 16384;
     w->desc.stream = EX_MARL_STREAM;

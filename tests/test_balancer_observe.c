@@ -793,14 +793,30 @@ static void check_weights(const rllb_balancer *b, const double want[4])
     for (i = 0; i < 4; i++) CHECK_REL(info_of(b, i).weight_in_force, want[i], 1e-4);
 }
 
-/* Weights found are multiplied, to a mean of 1; without steps they are replaced. */
+/* So many durations of servers 0 ... last: each is picked by leaving the others out. */
+static void tell(rllb_balancer *b, int32_t last, int32_t count, double now_s)
+{
+    int32_t i, k, n, others[3];
+
+    for (i = 0; i <= last; i++) {
+        for (n = k = 0; k < 4; k++) {
+            if (k != i) others[n++] = k;
+        }
+        for (k = 0; k < count; k++) {
+            CHECK_EQ_I(rllb_balancer_pick_other(b, others, 3, now_s), i);
+            CHECK_EQ_I(rllb_balancer_done(b, i, now_s, now_s, RLLB_OUTCOME_OK), RLLB_OK);
+        }
+    }
+}
+
+/* Weights found are multiplied, to a mean of 1, by factors to the power n / (n + 8); else they are replaced. */
 TEST(steps_multiply_the_weights_found)
 {
-    static const float action[4] = { 2, 1, 1, 0.5f }, none[4] = { 3, 3, 3, 3 };
+    static const float action[4] = { 4, 1, 1, 0.25f }, none[4] = { 3, 3, 3, 3 }, far[4] = { 1, 1, 1, 100 };
     static const double told[4] = { 0.4, 0.8, 1.2, 1.6 };
     static const double once[4] = { 8 / 9.0, 8 / 9.0, 12 / 9.0, 8 / 9.0 };    /* 2 2 3 2 */
     static const double twice[4] = { 16 / 10.0, 8 / 10.0, 12 / 10.0, 4 / 10.0 }; /* 4 2 3 1 */
-    static const double replaced[4] = { 16 / 9.0, 8 / 9.0, 8 / 9.0, 4 / 9.0 };
+    static const double replaced[4] = { 16 / 6.25, 4 / 6.25, 4 / 6.25, 1 / 6.25 };
     rllb_balancer_desc d = plain(RLLB_BALANCE_LEARNED, 4);
     rllb_balancer *b, *c;
     int32_t i;
@@ -814,11 +830,19 @@ TEST(steps_multiply_the_weights_found)
         CHECK_EQ_I(rllb_balancer_set_weight(c, i, (float)(i + 1), 0), RLLB_OK);
     }
     rllb_balancer_tick(b, 0);
+    CHECK_EQ_I(rllb_balancer_act(b, action, 4, 0.05), RLLB_OK); /* nothing was heard of anybody */
+    check_weights(b, told);
+    tell(b, 3, 8, 0.1);
     CHECK_EQ_I(rllb_balancer_act(b, none, 4, 0.1), RLLB_OK); /* the same step for all is none */
     check_weights(b, told);
+    tell(b, 3, 8, 0.2);
     CHECK_EQ_I(rllb_balancer_act(b, action, 4, 0.2), RLLB_OK);
     check_weights(b, once);
+    tell(b, 3, 8, 0.3);
     CHECK_EQ_I(rllb_balancer_act(b, action, 4, 0.3), RLLB_OK);
+    check_weights(b, twice);
+    tell(b, 2, 8, 0.4);
+    CHECK_EQ_I(rllb_balancer_act(b, far, 4, 0.4), RLLB_OK); /* nothing of the last one */
     check_weights(b, twice);
     for (i = 0; i < 2; i++) {
         CHECK_EQ_I(rllb_balancer_act(c, action, 4, 0.2 + 0.1 * i), RLLB_OK);
@@ -846,7 +870,10 @@ TEST(steps_are_held_by_the_guard)
     for (t = 0; t < 6; t++) {
         double sum = 0;
         rllb_balancer_tick(b, t);
-        for (k = 0; k < 3; k++) CHECK_EQ_I(rllb_balancer_act(b, far, 4, t + 0.01 * k), RLLB_OK);
+        for (k = 0; k < 3; k++) {
+            tell(b, 3, 100, t + 0.01 * k);
+            CHECK_EQ_I(rllb_balancer_act(b, far, 4, t + 0.01 * k), RLLB_OK);
+        }
         for (i = 0; i < 4; i++) {
             double now = (double)info_of(b, i).weight_in_force;
             NOTE("tick %d, server %d: %.4f from %.4f", (int)t, (int)i, now, before[i]);

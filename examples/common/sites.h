@@ -9,7 +9,7 @@
 
 #include "models.h"
 
-#define EX_SITE_STEP 1.2f /* a weight changes by at most this factor at a time */
+#define EX_SITE_STEP 1.25f /* a weight changes by at most this factor at a time */
 
 /* hidden: width of the encoder of servers, and of what decides. */
 void ex_site_model(int32_t hidden, uint64_t seed, rllb_nn_policy_desc *p, ex_model_info *info);
