@@ -91,7 +91,7 @@ experiments: $(examples) ## every experiment in short form, FULL=1 in full: out/
 learning: $(examples) ## what a balancer can learn, in short form, FULL=1 in full: out/learning/index.md
 	@MODEL='$(MODEL)' sh examples/learning.sh $(if $(FULL),full,short)
 
-model: build/marl_teach build/marl_search ## make models/rllb-balancer.safetensors anew in a quarter of an hour: out/model
+model: build/marl_teach build/marl_search ## make the shipped model anew, in a quarter of an hour: out/model
 	build/marl_teach --out out/model/1
 	build/marl_search --from out/model/1/model.safetensors --only common --balancers 128 --flows 20000 --ticks 40000 \
 	    --pairs 12 --generations 80 --out out/model/2

@@ -69,8 +69,8 @@ judged fleet-many 'Unknown speeds, many balancers.' --preset fleet --balancers 3
 
 printf 'time_s,event,server,value\n100,speed,4,0.3\n200,back,4,\n' >"$out/heal.csv"
 printf 'time_s,event,server,value\n100,fail,4,1\n200,back,4,\n' >"$out/fail.csv"
-judged heal 'A server is slow from 100 s to 200 s.' --preset moderate --loads 0.7 --policies sed,lsq --duration 300 \
-    --events "$out/heal.csv" --series
+judged heal 'A server is slow from 100 s to 200 s.' --preset moderate --loads 0.7 --policies sed,lsq \
+    --duration 300 --events "$out/heal.csv" --series
 judged fail 'A server fails whatever it gets from 100 s to 200 s.' --preset moderate --loads 0.7 --policies sed,lsq \
     --duration 300 --events "$out/fail.csv" --series
 
@@ -86,7 +86,7 @@ for aim in own all; do
         found=$found,$out/$aim-$judge/model.safetensors names=$names,$aim-$judge
     done
 done
-experiment selfish 'Selfish and cooperative balancers side by side, where they learnt and with fewer and more of them.' \
+experiment selfish 'Selfish and cooperative balancers, as many as learnt together, fewer and more.' \
     build/marl_eval --model "${found#,}" --name "${names#,}" --preset fleet --balancers 1,6,32 --duration $s \
     --warmup 0.3 --seeds $seeds --told --policies 'equalise,draw(6,1.2,0.25)'
 

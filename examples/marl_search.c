@@ -66,8 +66,8 @@ static ex_option options[] = {
     EX_HEADING("Worlds"),
     EX_CHOICE("worlds-of", &worlds_of, world_names, "where candidates are tried: drawn at random, or a preset, told "
                                                     "no capacities, at 0.9 to 1.1 times its rate"),
-    EX_INT("balancers", &balancers, 0, BALANCERS_MOST, "N", "of a preset's world, 0: as many as it has; of random ones at "
-                                                            "most, 0: 32"),
+    EX_INT("balancers", &balancers, 0, BALANCERS_MOST, "N", "of a preset's world, 0: as many as it has; of random ones "
+                                                            "at most, 0: 32"),
     EX_INT("servers", &servers, 0, EX_WORLD_SERVERS, "N", "of a preset's world, its own over and over, at its load; 0: "
                                                           "as many as it has"),
     EX_INT("worlds", &worlds, 1, 256, "N", "a generation, the same for all candidates"),

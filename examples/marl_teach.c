@@ -53,8 +53,8 @@ static ex_option options[] = {
     EX_DOUBLE("flows", &flows, 100, 3e5, "X", "of a world; each is 1 to 6 times that long"),
     EX_DOUBLE("ticks", &ticks, 100, 1e8, "X", "decisions of a world, of all balancers for all servers, at most; 1 to "
                                               "6 times that"),
-    EX_DOUBLE("eventful", &eventful, 0, 1, "X", "share of the worlds in which a server slows down, fails or heals, or the "
-                                                "rate changes"),
+    EX_DOUBLE("eventful", &eventful, 0, 1, "X", "share of the worlds in which a server slows down, fails or heals, or "
+                                                "the rate changes"),
     EX_HEADING("Learning"),
     EX_INT("updates", &updates, 1, 1000000, "N", "of 64 notes each, after each round, from those of the last four"),
     EX_DOUBLE("lr", &rate_of_learning, 1e-7, 1, "X", "Adam's step"),

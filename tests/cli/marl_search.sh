@@ -12,8 +12,9 @@ search=build/marl_search
 small='--quiet --pairs 2 --worlds 2 --flows 300 --ticks 600 --hidden 4'
 
 check "--help" $search --help
-for word in --generations --pairs --worlds --sigma --lr --hidden --from --worlds-of --balancers --servers --only --flows --ticks --aim \
-    --judge --seed --out --jobs --resume --quiet random,seed4-a,seed4-b,moderate,large,degraded,fleet; do
+for word in --generations --pairs --worlds --sigma --lr --hidden --from --worlds-of --balancers --servers --only \
+    --flows --ticks --aim --judge --seed --out --jobs --resume --quiet \
+    random,seed4-a,seed4-b,moderate,large,degraded,fleet; do
     says "--help" "$(echo "$word" | cut -d, -f1)"
 done
 
