@@ -3878,7 +3878,7 @@ static rllb_status rllb_i_take_weights(rllb_balancer *b, float *weights, bool sm
 }
 
 /* A weight after a step, by as much as was heard of its server since the last: what one average says is not to count
-   anew at every tick. What is no number, or negative, stays so and is refused. */
+   anew at every tick. What a weight may not be is left for the check to refuse. */
 static float rllb_i_step(rllb_balancer *b, int32_t j, float factor)
 {
     const double half = 8; /* ends that let half of a step count */
@@ -3889,9 +3889,9 @@ static float rllb_i_step(rllb_balancer *b, int32_t j, float factor)
     rllb_i_ends_of(b, j, &ends);
     fresh = ends.samples > s->stepped ? (double)(ends.samples - s->stepped) : 0;
     s->stepped = ends.samples;
-    if (!rllb_i_finite((double)factor) || factor < 0) return factor;
+    if (!(factor > 0) || !rllb_i_finite((double)factor)) return factor;
     w = (double)rllb_i_found(b, s) * pow((double)factor, fresh / (fresh + half));
-    return w < (double)FLT_MAX ? (float)w : FLT_MAX; /* then held as any */
+    return w > (double)FLT_MAX ? FLT_MAX : w < (double)FLT_MIN ? FLT_MIN : (float)w; /* then held as any */
 }
 
 static rllb_status rllb_i_take_action(rllb_balancer *b, const float *action, int32_t actions, double now_s)
