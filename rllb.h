@@ -76,7 +76,7 @@
               the same layout routine, so they cannot disagree. Nothing is allocated after init. Under
               AddressSanitizer the arrays of a block are kept apart by poisoned gaps; they stay poisoned, so give such
               a block (a local array above all) to ASAN_UNPOISON_MEMORY_REGION before it serves another purpose.
-              A balancer's server takes 344 bytes of the shared block, 68 more for each worker and 8 for each slot (16
+              A balancer's server takes 352 bytes of the shared block, 68 more for each worker and 8 for each slot (16
               with the NEURIPS features), and 192 of each handle, 8 more for C3 and Maglev and 4 for each number among
               its features; Maglev 4 bytes an entry.
    ERRORS     Cold functions return an rllb_status and leave *out alone unless it is RLLB_OK. Hot functions return an
