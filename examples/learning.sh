@@ -74,15 +74,16 @@ judged heal 'A server is slow from 100 s to 200 s.' --preset moderate --loads 0.
 judged fail 'A server fails whatever it gets from 100 s to 200 s.' --preset moderate --loads 0.7 --policies sed,lsq \
     --duration 300 --events "$out/fail.csv" --series
 
-# Balancers that learn from nothing, six of them over the fleet: each for its own flows, or for those of all, by several
+# Six balancers over the fleet go on learning from the model, each for its own flows or for those of all, by several
 # aims.
-small='--worlds-of fleet --balancers 6 --hidden 12 --pairs 8 --worlds 4 --flows 20000 --ticks 30000'
+more="--worlds-of fleet --balancers 6 --from $model --sigma 0.05 --lr 0.02 --pairs 8 --worlds 4 --flows 50000"
+more="$more --ticks 60000"
 found='' names=''
 for aim in own all; do
     for judge in mean mean-log jain; do
         # shellcheck disable=SC2086
-        experiment "$aim-$judge" "Search: flows of $aim, judged by $judge." build/marl_search $small --aim $aim \
-            --judge $judge --generations $generations --resume
+        experiment "$aim-$judge" "Search: flows of $aim, judged by $judge." build/marl_search $more --aim $aim \
+            --judge $judge --generations "$((generations / 2))" --resume
         found=$found,$out/$aim-$judge/model.safetensors names=$names,$aim-$judge
     done
 done
