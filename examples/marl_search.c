@@ -269,7 +269,7 @@ static double verdict(tally *t)
 /* ---- the search ------------------------------------------------------------------------------------------------ */
 
 /* A generation of the curve. Differences to the judgement of SED that is told the true capacities, in the same worlds:
-   0 is as good, 0.1 about 10 % better. */
+   0 is as good, more is better; a tail judgement adds up four logarithms. */
 typedef struct row {
     double generation;       /* from 1 */
     double mean;             /* the model itself, before the generation moved it */
@@ -500,18 +500,6 @@ static bool checkpoint_write(hunt *h)
     return ok;
 }
 
-/* The first word in which two setups differ: "lr=0.02, not lr=0.01". */
-static void setup_differ(const char *was, const char *is, char words[200])
-{
-    while (*was && *is && strcspn(was, " ") == strcspn(is, " ") && strncmp(was, is, strcspn(was, " ")) == 0) {
-        was += strcspn(was, " ");
-        is += strcspn(is, " ");
-        was += *was == ' ';
-        is += *is == ' ';
-    }
-    snprintf(words, 200, "%.*s, not %.*s", (int)strcspn(was, " "), was, (int)strcspn(is, " "), is);
-}
-
 /* Numbers out of a damaged file must not lead anywhere. */
 static bool loaded_ok(hunt *h, int64_t rows)
 {
@@ -547,7 +535,7 @@ static int checkpoint_load(hunt *h, const char *path, const ex_text *file)
         return ex_fail("%s: not a checkpoint of a policy search", path);
     }
     if (strcmp(was, setup_text(is)) != 0) {
-        setup_differ(was, is, words);
+        ex_setup_differ(was, is, words);
         return ex_usage("resume", "%s began with %s; a search goes on with the settings it began with", path, words);
     }
     if (rllb_nn_file_query(file->data, file->size, "curve", &type, &rows, &columns, &at) != RLLB_OK) rows = 0;

@@ -1165,8 +1165,7 @@ bool ex_marl_save(ex_marl *m, const char *path)
     return ok;
 }
 
-/* The first word in which two setups differ, as "lr=0.001, not lr=0.01". */
-static void setup_differ(const char *was, const char *is, char words[200])
+void ex_setup_differ(const char *was, const char *is, char words[200])
 {
     while (*was && *is && strcspn(was, " ") == strcspn(is, " ") && strncmp(was, is, strcspn(was, " ")) == 0) {
         was += strcspn(was, " ");
@@ -1213,7 +1212,7 @@ static int checkpoint_read(ex_marl *m, const ex_text *file, const char *path)
         return ex_fail("%s: not a checkpoint of a balancing learner", path);
     }
     if (strcmp(was, setup_text(&m->s, is)) != 0) {
-        setup_differ(was, is, words);
+        ex_setup_differ(was, is, words);
         return ex_usage("resume", "%s began with %s; a run goes on with the settings it began with", path, words);
     }
     if (rllb_nn_file_query(file->data, file->size, "marl.rows", &dtype, &rows, &columns, &offset) != RLLB_OK) rows = 0;
