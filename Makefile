@@ -57,13 +57,21 @@ endif
 units := $(patsubst tests/%.c,%,$(wildcard tests/test_*.c))
 threaded := $(foreach u,$(units),$(if $(findstring thread,$(u)),$(u)))
 fuzzers := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
+# What speaks HTTP is linked with libuv and http-parser. Without them all else is built, and one line says so.
+HTTP_LIBS := -luv -lhttp_parser
+http_probe := \#include <uv.h>\n\#include <http_parser.h>\nint main(void) { return !http_parser_version(); }\n
+http_found := $(shell printf '$(http_probe)' | $(CC) $(CPPFLAGS) -x c - -o /dev/null $(LDFLAGS) $(HTTP_LIBS) \
+                2>/dev/null && echo yes)
+http_programs := $(patsubst examples/%.c,build/%,$(shell grep -l '^int main' examples/http/*.c 2>/dev/null))
+http_all := $(if $(http_programs),$(if $(http_found),$(http_programs),http-missing))
+proxy_parts := proxy client upstream message config policy health watch admin
 # What takes longest to compile comes first.
 long := $(filter %_kernels,$(units))
 test_programs := $(if $(NO_ASAN),,$(long:%=build/test/%.asan)) $(units:%=build/test/%) \
                  $(if $(NO_ASAN),,$(instrumented:%=build/test/%.asan) $(fuzzers:%=build/test/%)) \
                  $(if $(NO_TSAN),,$(threaded:%=build/test/%.tsan))
 
-all: $(examples) ## build every example into build/NAME (the default)
+all: $(examples) $(http_all) ## build every example into build/NAME (the default)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "    make %-15s%s\n", $$1, $$2 }'
@@ -116,7 +124,13 @@ clean: ## remove build/; results in out/ stay
 .PHONY: all help test bench demo experiments learning model fuzz analyze golden deps clean test-programs FORCE
 
 # Internal: all that tests/run.sh runs.
-test-programs: $(test_programs) $(examples)
+test-programs: $(test_programs) $(examples) $(http_all)
+
+# Internal: what `make` says where the libraries of HTTP are not.
+.PHONY: http-missing
+http-missing:
+	@echo "not built, for want of libuv and http-parser (libuv1-dev, libhttp-parser-dev):" \
+	    "$(notdir $(http_programs))" >&2
 
 # ---- how things are built ----------------------------------------------------------------------------------------
 
@@ -158,6 +172,18 @@ $(eval $(call library,common-tsan,$(TSAN) $(GENERIC),$(headers)))
 
 $(examples): build/%: examples/%.c build/flags build/common/lib.a
 	$(COMPILE) -MF build/$*.d $(WARN) $(CFLAGS) $(LINKED) $< build/common/lib.a -o $@ $(LINK)
+
+build/http/%.o: examples/http/%.c build/flags
+	@mkdir -p $(@D)
+	$(COMPILE) $(WARN) $(CFLAGS) $(LINKED) -c $< -o $@
+
+# $(1) program of HTTP, $(2) what it is made of, as far as it is there
+define http_program
+build/http/$(1): $$(patsubst examples/%.c,build/%.o,$$(wildcard $(2:%=examples/http/%.c))) build/common/lib.a
+	$$(CC) $$^ -o $$@ $$(HTTP_LIBS) $$(LINK)
+endef
+parts_of = $(if $(filter proxy,$(1)),$(proxy_parts),$(1) wire)
+$(foreach p,$(notdir $(http_programs)),$(eval $(call http_program,$(p),$(call parts_of,$(p)))))
 
 $(filter-out build/bench_nn_nosimd,$(benches)): build/%: bench/%.c build/flags build/common/lib.a
 	$(COMPILE) -MF build/$*.d $(WARN) $(CFLAGS) $< build/common/lib.a -o $@ $(LINK)

@@ -2,6 +2,7 @@
 # Sets up a machine for rllb and, if told, goes on to a make target:
 #
 #     sh setup.sh                install what `make` needs: a C compiler, make, stb_image_write.h
+#     sh setup.sh all            besides, what the programs of examples/http are linked with, then `make`
 #     sh setup.sh demo [VAR=x]   the same, then `make demo`; any other target likewise
 #     sh setup.sh test           besides, what the tests like to have, then `make test`; tests that miss a tool are
 #                                skipped and say so
@@ -22,9 +23,10 @@ have() { command -v "$1" >/dev/null 2>&1; }
 case $target in
 -h | --help | help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
 deps | install) target=deps ;;
-all | demo | experiments | test | bench | fuzz | analyze | golden) ;;
+all | demo | experiments | http-experiment | test | bench | fuzz | analyze | golden) ;;
 *)
-    echo "setup: $target: no such target; deps, all, demo, experiments, test, bench, fuzz, analyze, golden" >&2
+    echo "setup: $target: no such target; deps, all, demo, experiments, http-experiment, test, bench, fuzz, analyze," \
+        "golden" >&2
     exit 2
     ;;
 esac
@@ -67,12 +69,20 @@ compiles_fuzzer()
     have clang && clang -fsanitize=fuzzer,address "$scratch/fuzz.c" -o "$scratch/fuzz" >/dev/null 2>&1
 }
 
+links_http()
+{
+    printf '#include <uv.h>\n#include <http_parser.h>\nint main(void) { return !http_parser_version(); }\n' \
+        >"$scratch/http.c"
+    have "$CC" && "$CC" "$scratch/http.c" -o "$scratch/http" -luv -lhttp_parser >/dev/null 2>&1
+}
+
 there()
 {
     case $1 in
     cc) compiles c "$CC" ;;
     make) have make ;;
     stb) [ -f "$STB_DIR/stb_image_write.h" ] ;;
+    http) links_http ;;
     sanitizers) compiles c "$CC" -fsanitize=address,undefined ;;
     c++) compiles cc g++ ;;
     clang) compiles_fuzzer && compiles cc clang++ ;;
@@ -97,6 +107,10 @@ package()
     apt:stb) echo libstb-dev ;;
     dnf:stb | zypper:stb) echo stb-devel ;;
     pacman:stb) echo stb ;;
+    apt:http) echo libuv1-dev libhttp-parser-dev ;;
+    dnf:http | zypper:http) echo libuv-devel http-parser-devel ;;
+    pacman:http) echo libuv http-parser ;;
+    apk:http) echo libuv-dev http-parser-dev ;;
     dnf:sanitizers) echo libasan libubsan libtsan ;;
     apt:c++ | apk:c++) echo g++ ;;
     dnf:c++ | zypper:c++) echo gcc-c++ ;;
@@ -118,7 +132,9 @@ package()
 
 needed="cc make stb" wanted=
 case $target in
-test) wanted="sanitizers c++ clang python aarch64" ;;
+all) wanted=http ;;
+http-experiment) needed="$needed http" ;;
+test) wanted="http sanitizers c++ clang python aarch64" ;;
 fuzz) needed="$needed c++ clang" ;;
 analyze) wanted="clang clang-tools cppcheck" ;;
 golden) needed="$needed python torch" ;;
@@ -218,6 +234,7 @@ for tool in $missing_needed; do
     stb)
         say "stb_image_write.h is not in $STB_DIR; it is one file of the stb collection: put it into a folder and" \
             "run this again with STB_DIR=folder" ;;
+    http) say "libuv and http-parser (with their headers) are missing and could not be installed" ;;
     *) say "$tool is missing and could not be installed; please install it by hand" ;;
     esac
 done 3>&2
