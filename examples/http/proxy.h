@@ -3,6 +3,7 @@
    proxy.c     main: options, listeners, signals
    client.c    clients' connections: a request is taken in, answered, logged; limits and time-outs of this side
    upstream.c  servers' connections: pools, an attempt to have a request answered, time-outs of that side
+   relay.c     what these two share (relay.h): the exchange, buffers, sending, deadlines
    message.c   HTTP itself (message.h)
    config.c    settings: a file, then flags
    policy.c    which server: the balancer of rllb.h, a Q-table or a model behind it; what was learned, saved and found
@@ -124,16 +125,20 @@ px_upstream *px_upstream_create(px_proxy *proxy);
 void px_upstream_reload(px_upstream *u); /* after policy_reload: idle connections to servers that are gone are closed */
 void px_upstream_close(px_upstream *u, bool at_once); /* idle ones now, busy ones when they are done or at once */
 typedef struct px_pool_info { int32_t busy, idle; uint64_t opened, reused, failed; } px_pool_info;
-void px_upstream_info(const px_upstream *u, int32_t server, px_pool_info *out);
+void px_upstream_info(const px_upstream *u, int32_t server, px_pool_info *out); /* zeros for what is none */
+void px_upstream_destroy(px_upstream *u); /* closed, and the loop has run since */
 
 /* ---- clients: client.c -------------------------------------------------------------------------------------- */
 
 typedef struct px_clients px_clients;
 px_clients *px_clients_create(px_proxy *proxy);
 void px_clients_accept(px_clients *c, uv_stream_t *listener);
-/* No new requests: idle connections are closed, others after the answer they wait for. */
+void px_clients_forget(px_clients *c, uv_stream_t *listener); /* before a listener is closed */
+/* No new connections: each is closed after its next answer, idle ones after a moment. */
 void px_clients_drain(px_clients *c);
+void px_clients_close(px_clients *c); /* all at once; requests under way are given up */
 int32_t px_clients_open(const px_clients *c);
+void px_clients_destroy(px_clients *c); /* closed, and the loop has run since */
 
 /* ---- checks: health.c --------------------------------------------------------------------------------------- */
 
@@ -183,6 +188,7 @@ struct px_proxy {
     uv_loop_t *loop;
     px_config config; /* in force */
     px_policy *policy;
+    struct px_relay *relay;
     px_upstream *upstream;
     px_clients *clients;
     px_health *health;
