@@ -58,6 +58,7 @@
        >>control   weights found by controllers and rules, and what they are held to
        >>keeper    the tick, the guard, changes by the operator
        >>metrics   Prometheus text and InfluxDB lines
+       >>qlearn    tabular Q-learning: levels to states, the table, its saved form
 
    CONFIGURATION
        RLLB_IMPLEMENTATION   implementation file    emit the functions
@@ -78,7 +79,8 @@
               a block (a local array above all) to ASAN_UNPOISON_MEMORY_REGION before it serves another purpose.
               A balancer's server takes 352 bytes of the shared block, 68 more for each worker and 8 for each slot (16
               with the NEURIPS features), and 192 of each handle, 8 more for C3 and Maglev and 4 for each number among
-              its features; Maglev 4 bytes an entry.
+              its features; Maglev 4 bytes an entry. A table of Q-learning takes 8 bytes a state (16 if it is
+              hashed) and 4 for each of its servers.
    ERRORS     Cold functions return an rllb_status and leave *out alone unless it is RLLB_OK. Hot functions return an
               index or -1. NULL and numbers out of range are refused, not trusted.
    THREADS    "const" below: any number of threads may call it on one object at once. "owner": one thread at a time
@@ -93,6 +95,9 @@
                   rllb_balancer_pick, _pick_other, _done, _sample, _report, _probe, _expect    worker
                   rllb_balancer_tick, _observe, _act, _reward*, _add, _remove, _set_*,
                   _resync, _query, _server, _servers, _counters, _metrics               keeper
+                  rllb_qlearn_desc_default, _size                                       const (no object)
+                  rllb_qlearn_init, _create, _destroy                                   setup
+                  rllb_qlearn_* else, all of them, since choose and update go together  owner
               "worker": one thread at a time per handle; handles that share a block are used at once by as many threads
               and processes as there are handles. "keeper": one thread at a time per block. A handle may do both.
    DETERMINISM  The same seed and stream give the same numbers on every machine; functions that call libm
@@ -758,6 +763,139 @@ typedef enum rllb_metrics_format {
    Prometheus: one page; serve two balancers on two. Influx: now_s is Unix time; NaN leaves the stamp out. */
 RLLB_API size_t rllb_balancer_metrics(const rllb_balancer *b, rllb_metrics_format format, double now_s, char *text,
                                       size_t size);
+
+/* ---- Q-learning -------------------------------------------------------------------------------------------- */
+
+/* Tabular Q-learning (Watkins 1989) that picks servers: the state is how loaded each server looks, cut into a few
+   levels; the action is the server; what a request brought moves one number of a table. Defaults are those of the
+   published smart load balancer: 27 states for three servers.
+
+       rllb_qlearn_observe(q, server, metrics);         whenever something of a server is new: the state at hand
+       server = rllb_qlearn_choose(q, cost, n);         epsilon-greedy; or rllb_balancer_pick with policy CHOOSE,
+                                                        desc.choose = rllb_qlearn_choose, desc.choose_self = q
+       step = rllb_qlearn_begin(q, server);             16 bytes that travel with the request
+       rllb_qlearn_done(q, &step, elapsed_s, outcome);  its reward, one update
+
+   Requests overlap, so each carries its own state and action, and updates come in the order of the ends. (Where one
+   place holds "the latest" state and action for all, as in the published code, a request's reward is booked on another
+   one's server.) A cancelled request is no experience: nothing is learned. `begin` takes the server that the request
+   really went to, which may be another than was chosen: a guard may overrule, a retry goes elsewhere. Q-learning may
+   learn from any action.
+
+   What it cannot do. As long as the levels stay the same, so does the answer: all requests that arrive meanwhile go to
+   one server, until its count or its times cross a threshold. At low load that is right, and the fastest server gets
+   everything; where servers queue, least connections does better, for it sees every single request
+   (tests/test_qlearn.c measures both). A level is a max over metrics, so the worst metric hides the others. A metric
+   that is the same for all servers, such as the CPU of the one host they all run on, tells the state nothing of which
+   server to take, and once it is high it hides the rest: leave it NaN there. And a table of N servers has levels^N
+   states, each learned apart: beyond five or six servers most are never met twice. */
+
+#define RLLB_QLEARN_SERVERS_MAX 64
+#define RLLB_QLEARN_METRICS_MAX 8
+#define RLLB_QLEARN_THRESHOLDS_MAX 7
+#define RLLB_QLEARN_DENSE_MAX 1048576   /* states * servers up to which the table is a plain array: 4 MB */
+#define RLLB_QLEARN_ENTRIES_MAX 4194304 /* states that a hashed table can hold at most */
+
+typedef struct rllb_qlearn_metric {
+    float threshold[RLLB_QLEARN_THRESHOLDS_MAX]; /* ascending; the level is how many of them the value has reached */
+    int32_t thresholds;                          /* 1 ... RLLB_QLEARN_THRESHOLDS_MAX */
+} rllb_qlearn_metric;
+
+typedef struct rllb_qlearn_desc {
+    int32_t servers;             /* 1 ... RLLB_QLEARN_SERVERS_MAX, and levels^servers at most 2^62; no default */
+    rllb_qlearn_metric metric[RLLB_QLEARN_METRICS_MAX];
+    int32_t metrics;             /* default, published, three: CPU percent from 50 and 80, active requests from 5 and
+                                    10, mean response ms from 100 and 200 */
+    bool each;                   /* a server's level has a digit for each of its metrics; default: their worst level */
+    uint64_t states;             /* your own states 0 ... states - 1 (rllb_qlearn_set_state) in place of metrics */
+    int32_t entries;             /* a hashed table for so many states (16 and more, rounded up to a power of two);
+                                    default: dense up to RLLB_QLEARN_DENSE_MAX numbers, beyond that 65,536 entries */
+    float alpha;                 /* step size, up to 1; default 0.1 */
+    float gamma;                 /* discount, below 1; default 0.9, negative: 0 */
+    float epsilon, epsilon_min;  /* chance to explore, at first and at least; default 0.1, 0.01; negative: 0 */
+    float decay;                 /* of epsilon, each episode; default 0.995, 1: none */
+    int32_t episode;             /* a proxy's work never ends: an episode is so many updates. Default 10, a second of
+                                    the published traffic: epsilon is at its least after 4,600 requests */
+    float initial;               /* value of what was never tried. Default 0, as published. Rewards here are negative,
+                                    so 0 is optimistic: each server is tried in each state until its value has sunk to
+                                    what it is worth, some hundred requests in a state. The mean reward / (1 - gamma) is
+                                    neutral: quicker to settle, and what else is tried is left to epsilon */
+    bool ties_by_cost;           /* of equal values the least cost wins; default: any of them with the same chance. In
+                                    a state never met all are equal: that is where least connections takes over */
+    float cost_per_ms, failure_cost; /* reward: minus cost_per_ms * ms, minus failure_cost; default 0.1 and 1000 */
+    uint64_t seed, stream;
+} rllb_qlearn_desc;
+
+/* What a request carries. Plain data; action -1: none. */
+typedef struct rllb_qlearn_step {
+    uint64_t state;
+    int32_t action;
+} rllb_qlearn_step;
+
+typedef struct rllb_qlearn rllb_qlearn;
+
+RLLB_API void rllb_qlearn_desc_default(rllb_qlearn_desc *desc); /* all zero; servers must be set */
+RLLB_API size_t rllb_qlearn_size(const rllb_qlearn_desc *desc); /* bytes; 0 if the descriptor is wrong */
+RLLB_API rllb_status rllb_qlearn_init(const rllb_qlearn_desc *desc, void *mem, size_t size, rllb_qlearn **out);
+RLLB_API rllb_qlearn *rllb_qlearn_create(const rllb_qlearn_desc *desc);
+RLLB_API void rllb_qlearn_destroy(rllb_qlearn *q);
+RLLB_API void rllb_qlearn_reset(rllb_qlearn *q); /* back to the state after init, the random sequence included */
+
+/* The state encoder. metrics[desc.metrics] of one server: NaN is not known and does not count, infinite is the worst
+   level (say so of a server that cannot be reached); nothing known is level 0, so that it is tried. The state at hand
+   is the sum of level * levels^server. At first all levels are 0. */
+RLLB_API rllb_status rllb_qlearn_observe(rllb_qlearn *q, int32_t server, const float *metrics);
+RLLB_API rllb_status rllb_qlearn_set_state(rllb_qlearn *q, uint64_t state); /* only with states of your own */
+RLLB_API uint64_t rllb_qlearn_state(const rllb_qlearn *q);                 /* the state at hand */
+RLLB_API int32_t rllb_qlearn_level(const rllb_qlearn *q, int32_t server);  /* and its part for one server; -1: none */
+
+/* The server for one request in the state at hand: with chance epsilon any usable one, else the one of most value. Has
+   the shape of rllb_choose_fn. cost[n]: what is finite is usable; NULL: all are. Servers that the table does not know
+   are taken, by least cost, only if none of those it knows is usable; -1: none at all is. */
+RLLB_API int32_t rllb_qlearn_choose(void *q, const float *cost, int32_t n);
+/* The step of a request that goes to `server` now. */
+RLLB_API rllb_qlearn_step rllb_qlearn_begin(const rllb_qlearn *q, int32_t server);
+/* Its end: the reward of rllb_qlearn_reward, and the state at hand as the one it led to. Cancelled: RLLB_OK, and
+   nothing changes. A step that is none, a time that is negative or not finite: refused and counted. */
+RLLB_API rllb_status rllb_qlearn_done(rllb_qlearn *q, const rllb_qlearn_step *step, double elapsed_s,
+                                      rllb_outcome outcome);
+/* One update by a reward and a next state of your own:
+       Q(state, action) <- Q + alpha (reward + gamma max Q(next, any) - Q)
+   The maximum is over the servers that were usable at the last choice: one that is down and was never tried must not
+   promise its initial value. Rewards beyond 1e12 either way are refused. */
+RLLB_API rllb_status rllb_qlearn_update(rllb_qlearn *q, const rllb_qlearn_step *step, float reward, uint64_t next);
+/* -cost_per_ms * milliseconds, or -failure_cost, whatever it took; NaN for what is neither. */
+RLLB_API float rllb_qlearn_reward(const rllb_qlearn *q, double elapsed_s, rllb_outcome outcome);
+/* Exploring by hand, 0 ... 1. What is below epsilon_min stays as it is: 0 ends exploring for good. */
+RLLB_API rllb_status rllb_qlearn_set_epsilon(rllb_qlearn *q, float epsilon);
+/* What is known of a state: values[servers] (NULL: not wanted), and how many updates it had; 0: never met, or given up
+   for others. */
+RLLB_API uint32_t rllb_qlearn_values(const rllb_qlearn *q, uint64_t state, float *values);
+
+typedef struct rllb_qlearn_info {
+    uint64_t states;               /* that there can be */
+    uint64_t rows, capacity;       /* that were met, and that there is room for */
+    bool dense;
+    int32_t levels;                /* of one server; 0 with states of your own */
+    double epsilon;                /* now */
+    uint64_t choices, explored;    /* explored: taken at random for epsilon's sake */
+    uint64_t unseen;               /* choices by value in states never met: all were equal */
+    uint64_t no_server;            /* choices that found none usable */
+    uint64_t updates, refused;     /* refused: wrong steps, rewards and times */
+    uint64_t replaced;             /* hashed: states given up for others */
+} rllb_qlearn_info;
+
+/* The descriptor with its defaults filled in, and what was counted; either may be NULL. */
+RLLB_API void rllb_qlearn_query(const rllb_qlearn *q, rllb_qlearn_desc *resolved, rllb_qlearn_info *info);
+
+/* The table as bytes, the same on every machine: what was met, epsilon, the counts of info, random numbers; not the
+   state at hand. Put them into a file, or take them from one. load refuses as a whole, and changes nothing, what ends
+   too early (ERROR_TRUNCATED), is no table or was damaged (ERROR_FORMAT), is of another version (ERROR_VERSION), of
+   other servers, states, metrics or kind of table (ERROR_SHAPE), holds what is no number (ERROR_NOT_FINITE), or more
+   states than fit in a hashed table of fewer entries (ERROR_LIMIT). */
+RLLB_API size_t rllb_qlearn_saved_size(const rllb_qlearn *q);
+RLLB_API rllb_status rllb_qlearn_save(const rllb_qlearn *q, void *bytes, size_t size);
+RLLB_API rllb_status rllb_qlearn_load(rllb_qlearn *q, const void *bytes, size_t size);
 
 #ifdef __cplusplus
 }
@@ -4694,6 +4832,765 @@ size_t rllb_balancer_metrics(const rllb_balancer *b, rllb_metrics_format format,
     rllb_i_tell_all(&t, b, 0, rllb_balancer_servers(b));
     if (t.size) text[t.whole] = 0;
     return t.used + 1;
+}
+
+/* ---- >>qlearn ----------------------------------------------------------------------------------------------
+   One object: the table, the state encoder with what it last heard of each server, the counts. A dense table has a row
+   for every state, in order. A hashed one has buckets of eight; the high bits of a state's hash say which, so that the
+   order of buckets is the order of hashes, whatever the size. A state is looked for in its bucket alone: one cache line
+   of keys. Nothing is ever taken out; in a full bucket a new state takes the row of the one updated least recently. A
+   step carries its state and not a place in the table, so rows may change hands while requests are in flight. */
+
+enum {
+    RLLB_I_Q_BUCKET = 8,
+    RLLB_I_Q_ENTRIES = 65536,
+    RLLB_I_Q_HEAD = 144, /* bytes of a saved table before its rows ... */
+    RLLB_I_Q_TAIL = 8,   /* ... and after them */
+    RLLB_I_Q_VERSION = 1
+};
+#define RLLB_I_Q_REWARD_MAX 1e12f /* either way, initial values too; values then stay far from the end of floats */
+#define RLLB_I_Q_VALUE_MAX 1e30f  /* what a saved table may hold */
+#define RLLB_I_Q_STATES_MAX ((uint64_t)1 << 62)
+
+typedef struct rllb_i_q_row {
+    uint32_t seen, visits; /* the low bits of the update that was the last here; how many: 0: none */
+} rllb_i_q_row;
+
+struct rllb_qlearn {
+    rllb_qlearn_desc desc; /* resolved */
+    rllb_qlearn_info info;
+    uint64_t state, usable; /* at hand; a bit for each server that was usable at the last choice */
+    uint64_t encoder;       /* hash of what metrics mean; 0: states of the user's own */
+    int32_t shift;          /* from hash to bucket */
+    int32_t *level;         /* [servers] */
+    uint64_t *unit;         /* [servers] what a level counts in the state */
+    uint64_t *key;          /* [capacity] hashed: state + 1; 0: free */
+    rllb_i_q_row *row;      /* [capacity] */
+    float *value;           /* [capacity][servers] */
+    rllb_rng rng, rng_at_start;
+    void *block; /* what create allocated, NULL if the memory is the caller's */
+};
+
+static rllb_qlearn *rllb_i_q_layout(const rllb_qlearn_desc *d, const rllb_qlearn_info *plan, rllb_carver *c)
+{
+    rllb_qlearn *q = (rllb_qlearn *)rllb_carve(c, 1, sizeof *q);
+    size_t servers = (size_t)d->servers, rows = (size_t)plan->capacity;
+    int32_t *level = (int32_t *)rllb_carve(c, servers, sizeof *level);
+    uint64_t *unit = (uint64_t *)rllb_carve(c, servers, sizeof *unit);
+    uint64_t *key = (uint64_t *)rllb_carve(c, plan->dense ? 0 : rows, sizeof *key);
+    rllb_i_q_row *row = (rllb_i_q_row *)rllb_carve(c, rows, sizeof *row);
+    float *value = (float *)rllb_carve(c, rows, servers * sizeof *value);
+    if (q) {
+        q->level = level;
+        q->unit = unit;
+        q->key = key;
+        q->row = row;
+        q->value = value;
+    }
+    return q;
+}
+
+static bool rllb_i_q_metric_ok(const rllb_qlearn_metric *m)
+{
+    int32_t k;
+
+    if (m->thresholds < 1 || m->thresholds > RLLB_QLEARN_THRESHOLDS_MAX) return false;
+    for (k = 0; k < m->thresholds; k++) {
+        if (!rllb_i_finite((double)m->threshold[k])) return false;
+        if (k && m->threshold[k] <= m->threshold[k - 1]) return false;
+    }
+    return true;
+}
+
+/* Metrics as published, unless there are others. */
+static void rllb_i_q_default_metrics(rllb_qlearn_desc *d)
+{
+    static const float published[3][2] = { { 50, 80 }, { 5, 10 }, { 100, 200 } };
+    int32_t m;
+
+    if (d->metrics || d->states) return;
+    d->metrics = 3;
+    for (m = 0; m < 3; m++) {
+        memcpy(d->metric[m].threshold, published[m], sizeof published[m]);
+        d->metric[m].thresholds = 2;
+    }
+}
+
+/* How many levels a server has; 0: the metrics are wrong. */
+static int32_t rllb_i_q_levels(const rllb_qlearn_desc *d)
+{
+    int32_t m, levels = 1;
+
+    if (d->metrics < 1 || d->metrics > RLLB_QLEARN_METRICS_MAX) return 0;
+    for (m = 0; m < d->metrics; m++) {
+        int32_t own = d->metric[m].thresholds + 1;
+        if (!rllb_i_q_metric_ok(&d->metric[m])) return 0;
+        if (d->each) levels *= own; /* at most 8^8 */
+        else if (own > levels) levels = own;
+    }
+    return levels;
+}
+
+/* How many states there are, and what kind of table that takes. */
+static rllb_status rllb_i_q_plan(const rllb_qlearn_desc *d, rllb_qlearn_info *plan)
+{
+    uint64_t servers = (uint64_t)d->servers;
+    int32_t i;
+
+    memset(plan, 0, sizeof *plan);
+    plan->states = d->states ? d->states : 1;
+    if (d->states > RLLB_I_Q_STATES_MAX) return RLLB_ERROR_LIMIT;
+    if (!d->states) {
+        plan->levels = rllb_i_q_levels(d);
+        if (plan->levels < 1) return RLLB_ERROR_ARGUMENT;
+        for (i = 0; i < d->servers; i++) {
+            if (plan->states > RLLB_I_Q_STATES_MAX / (uint64_t)plan->levels) return RLLB_ERROR_LIMIT;
+            plan->states *= (uint64_t)plan->levels;
+        }
+    }
+    plan->dense = !d->entries && plan->states <= RLLB_QLEARN_DENSE_MAX / servers;
+    plan->capacity = plan->dense ? plan->states : 2 * RLLB_I_Q_BUCKET;
+    while (!plan->dense && plan->capacity < (uint64_t)(d->entries ? d->entries : RLLB_I_Q_ENTRIES)) plan->capacity *= 2;
+    return RLLB_OK;
+}
+
+static rllb_status rllb_i_q_resolve(const rllb_qlearn_desc *desc, rllb_qlearn_desc *d, rllb_qlearn_info *plan)
+{
+    if (!desc) return RLLB_ERROR_ARGUMENT;
+    *d = *desc;
+    if (d->alpha == 0) d->alpha = 0.1f;
+    if (d->gamma == 0) d->gamma = 0.9f;
+    if (d->epsilon == 0) d->epsilon = 0.1f;
+    if (d->epsilon_min == 0) d->epsilon_min = 0.01f;
+    if (d->gamma < 0) d->gamma = 0;
+    if (d->epsilon < 0) d->epsilon = 0;
+    if (d->epsilon_min < 0) d->epsilon_min = 0;
+    if (d->decay == 0) d->decay = 0.995f;
+    if (d->episode == 0) d->episode = 10;
+    if (d->cost_per_ms == 0) d->cost_per_ms = 0.1f;
+    if (d->failure_cost == 0) d->failure_cost = 1000;
+    rllb_i_q_default_metrics(d);
+    if (d->servers < 1 || d->servers > RLLB_QLEARN_SERVERS_MAX || d->episode < 1) return RLLB_ERROR_ARGUMENT;
+    if (d->entries < 0 || d->entries > RLLB_QLEARN_ENTRIES_MAX) return RLLB_ERROR_ARGUMENT;
+    if (!(d->alpha > 0 && d->alpha <= 1) || !(d->gamma < 1)) return RLLB_ERROR_ARGUMENT;
+    if (!(d->epsilon <= 1) || !(d->epsilon_min <= 1)) return RLLB_ERROR_ARGUMENT;
+    if (!(d->decay > 0 && d->decay <= 1)) return RLLB_ERROR_ARGUMENT;
+    if (!(d->initial <= RLLB_I_Q_REWARD_MAX && d->initial >= -RLLB_I_Q_REWARD_MAX)) return RLLB_ERROR_ARGUMENT;
+    if (!(d->cost_per_ms > 0 && d->cost_per_ms <= RLLB_I_Q_REWARD_MAX)) return RLLB_ERROR_ARGUMENT;
+    if (!(d->failure_cost > 0 && d->failure_cost <= RLLB_I_Q_REWARD_MAX)) return RLLB_ERROR_ARGUMENT;
+    return rllb_i_q_plan(d, plan);
+}
+
+void rllb_qlearn_desc_default(rllb_qlearn_desc *desc)
+{
+    memset(desc, 0, sizeof *desc);
+}
+
+size_t rllb_qlearn_size(const rllb_qlearn_desc *desc)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_qlearn_desc d;
+    rllb_qlearn_info plan;
+
+    if (rllb_i_q_resolve(desc, &d, &plan) != RLLB_OK) return 0;
+    rllb_i_q_layout(&d, &plan, &c);
+    return rllb_carver_size(&c);
+}
+
+/* Fowler, Noll and Vo's hash, 1a: goes on from `hash`. */
+static uint64_t rllb_i_q_fnv(uint64_t hash, const unsigned char *bytes, size_t count)
+{
+    size_t i;
+
+    for (i = 0; i < count; i++) hash = (hash ^ bytes[i]) * 0x100000001b3u;
+    return hash;
+}
+#define RLLB_I_Q_FNV 0xcbf29ce484222325u
+
+/* Little-endian, whatever the machine. */
+static void rllb_i_q_put(unsigned char *at, uint64_t v, int32_t bytes)
+{
+    int32_t i;
+
+    for (i = 0; i < bytes; i++) at[i] = (unsigned char)(v >> (8 * i) & 255);
+}
+
+static uint64_t rllb_i_q_get(const unsigned char *at, int32_t bytes)
+{
+    uint64_t v = 0;
+    int32_t i;
+
+    for (i = 0; i < bytes; i++) v |= (uint64_t)at[i] << (8 * i);
+    return v;
+}
+
+static void rllb_i_q_put_float(unsigned char *at, float f)
+{
+    uint32_t bits;
+
+    memcpy(&bits, &f, sizeof bits);
+    rllb_i_q_put(at, bits, 4);
+}
+
+static float rllb_i_q_get_float(const unsigned char *at)
+{
+    uint32_t bits = (uint32_t)rllb_i_q_get(at, 4);
+    float f;
+
+    memcpy(&f, &bits, sizeof f);
+    return f;
+}
+
+/* The same levels from the same metrics: the same number. */
+static uint64_t rllb_i_q_encoder(const rllb_qlearn_desc *d)
+{
+    unsigned char word[4];
+    uint64_t hash = RLLB_I_Q_FNV;
+    int32_t m, k;
+
+    if (d->states) return 0;
+    rllb_i_q_put(word, d->each, 4);
+    hash = rllb_i_q_fnv(hash, word, 4);
+    for (m = 0; m < d->metrics; m++) {
+        rllb_i_q_put(word, (uint64_t)d->metric[m].thresholds, 4);
+        hash = rllb_i_q_fnv(hash, word, 4);
+        for (k = 0; k < d->metric[m].thresholds; k++) {
+            rllb_i_q_put_float(word, d->metric[m].threshold[k] + 0.0f); /* no negative zero */
+            hash = rllb_i_q_fnv(hash, word, 4);
+        }
+    }
+    return hash;
+}
+
+/* Nothing learned. What a hashed table's rows hold counts only once they are claimed. */
+static void rllb_i_q_clear(rllb_qlearn *q)
+{
+    size_t i, rows = (size_t)q->info.capacity, values = q->info.dense ? rows * (size_t)q->desc.servers : 0;
+
+    memset(q->row, 0, rows * sizeof *q->row);
+    if (!q->info.dense) memset(q->key, 0, rows * sizeof *q->key);
+    for (i = 0; i < values; i++) q->value[i] = q->desc.initial;
+    q->info.rows = 0;
+}
+
+rllb_status rllb_qlearn_init(const rllb_qlearn_desc *desc, void *mem, size_t size, rllb_qlearn **out)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_qlearn_desc d;
+    rllb_qlearn_info plan;
+    rllb_qlearn *q;
+    rllb_status status = rllb_i_q_resolve(desc, &d, &plan);
+    uint64_t unit = 1, buckets;
+    int32_t i;
+
+    if (!out || status != RLLB_OK) return out ? status : RLLB_ERROR_ARGUMENT;
+    status = rllb_carver_open(&c, mem, size, rllb_qlearn_size(desc));
+    if (status != RLLB_OK) return status;
+    q = rllb_i_q_layout(&d, &plan, &c);
+    q->desc = d;
+    if (!plan.dense) q->desc.entries = (int32_t)plan.capacity;
+    q->info = plan;
+    q->encoder = rllb_i_q_encoder(&d);
+    for (i = 0; i < d.servers; i++) {
+        q->unit[i] = unit;
+        unit *= (uint64_t)(plan.levels ? plan.levels : 1);
+    }
+    for (q->shift = 64, buckets = plan.capacity / RLLB_I_Q_BUCKET; buckets > 1; buckets /= 2) q->shift--;
+    rllb_rng_init(&q->rng_at_start, d.seed, d.stream);
+    rllb_qlearn_reset(q);
+    *out = q;
+    return RLLB_OK;
+}
+
+rllb_qlearn *rllb_qlearn_create(const rllb_qlearn_desc *desc)
+{
+    size_t size = rllb_qlearn_size(desc);
+    void *block = rllb_block_alloc(size);
+    rllb_qlearn *q = NULL;
+
+    if (block && rllb_qlearn_init(desc, block, size, &q) == RLLB_OK) {
+        q->block = block;
+        return q;
+    }
+    rllb_block_free(block);
+    return NULL;
+}
+
+void rllb_qlearn_destroy(rllb_qlearn *q)
+{
+    if (q) rllb_block_free(q->block);
+}
+
+static uint64_t rllb_i_q_all(const rllb_qlearn *q)
+{
+    return ~(uint64_t)0 >> (64 - q->desc.servers);
+}
+
+void rllb_qlearn_reset(rllb_qlearn *q)
+{
+    rllb_qlearn_info plan = q->info;
+
+    memset(&q->info, 0, sizeof q->info);
+    q->info.states = plan.states;
+    q->info.capacity = plan.capacity;
+    q->info.dense = plan.dense;
+    q->info.levels = plan.levels;
+    q->info.epsilon = (double)q->desc.epsilon;
+    q->rng = q->rng_at_start;
+    q->state = 0;
+    q->usable = rllb_i_q_all(q);
+    memset(q->level, 0, (size_t)q->desc.servers * sizeof *q->level);
+    rllb_i_q_clear(q);
+}
+
+/* NaN reaches no threshold. */
+static int32_t rllb_i_q_level(const rllb_qlearn_desc *d, const float *metrics)
+{
+    int32_t m, k, level = 0, unit = 1;
+
+    for (m = 0; m < d->metrics; m++) {
+        const rllb_qlearn_metric *of = &d->metric[m];
+        int32_t reached = 0;
+        for (k = 0; k < of->thresholds; k++) reached += metrics[m] >= of->threshold[k];
+        if (d->each) {
+            level += reached * unit;
+            unit *= of->thresholds + 1;
+        } else if (reached > level) {
+            level = reached;
+        }
+    }
+    return level;
+}
+
+rllb_status rllb_qlearn_observe(rllb_qlearn *q, int32_t server, const float *metrics)
+{
+    int32_t level;
+
+    if (!q || !metrics || server < 0 || server >= q->desc.servers) return RLLB_ERROR_ARGUMENT;
+    if (q->desc.states) return RLLB_ERROR_STATE;
+    level = rllb_i_q_level(&q->desc, metrics);
+    q->state += q->unit[server] * (uint64_t)level - q->unit[server] * (uint64_t)q->level[server];
+    q->level[server] = level;
+    return RLLB_OK;
+}
+
+rllb_status rllb_qlearn_set_state(rllb_qlearn *q, uint64_t state)
+{
+    if (!q || state >= q->info.states) return RLLB_ERROR_ARGUMENT;
+    if (!q->desc.states) return RLLB_ERROR_STATE;
+    q->state = state;
+    return RLLB_OK;
+}
+
+uint64_t rllb_qlearn_state(const rllb_qlearn *q)
+{
+    return q ? q->state : 0;
+}
+
+int32_t rllb_qlearn_level(const rllb_qlearn *q, int32_t server)
+{
+    return q && server >= 0 && server < q->desc.servers && !q->desc.states ? q->level[server] : -1;
+}
+
+static uint64_t rllb_i_q_hash(uint64_t state)
+{
+    return rllb_i_splitmix64(&state); /* one to one */
+}
+
+/* Where the values of a state are, or -1. A dense table has them all. */
+static int64_t rllb_i_q_find(const rllb_qlearn *q, uint64_t state)
+{
+    const uint64_t *key;
+    int64_t first, i;
+
+    if (q->info.dense) return (int64_t)state;
+    first = (int64_t)(rllb_i_q_hash(state) >> q->shift) * RLLB_I_Q_BUCKET;
+    key = q->key + first;
+    for (i = 0; i < RLLB_I_Q_BUCKET; i++) {
+        if (key[i] == state + 1) return first + i;
+    }
+    return -1;
+}
+
+/* A row for a state that a hashed table does not know: a free one, or the one updated least recently. */
+static int64_t rllb_i_q_claim(rllb_qlearn *q, uint64_t state)
+{
+    int64_t first = (int64_t)(rllb_i_q_hash(state) >> q->shift) * RLLB_I_Q_BUCKET, i, at = first;
+    uint32_t now = (uint32_t)q->info.updates, oldest = 0;
+    int32_t k;
+
+    for (i = first; i < first + RLLB_I_Q_BUCKET && q->key[at]; i++) {
+        uint32_t age = now - q->row[i].seen;
+        if (!q->key[i] || age > oldest) {
+            at = i;
+            oldest = age;
+        }
+    }
+    if (q->key[at]) q->info.replaced++;
+    else q->info.rows++;
+    q->key[at] = state + 1;
+    q->row[at].visits = 0;
+    for (k = 0; k < q->desc.servers; k++) q->value[at * q->desc.servers + k] = q->desc.initial;
+    return at;
+}
+
+/* The k-th set bit, from 0; there are more than k. */
+static int32_t rllb_i_q_bit(uint64_t mask, int32_t k)
+{
+    for (; k > 0; k--) mask &= mask - 1;
+    return rllb_i_lowest(mask);
+}
+
+static int32_t rllb_i_q_any(rllb_qlearn *q, uint64_t mask)
+{
+    int32_t count = 0;
+    uint64_t rest = mask;
+
+    for (; rest; rest &= rest - 1) count++;
+    return rllb_i_q_bit(mask, rllb_rng_below(&q->rng, count));
+}
+
+/* Those of the mask with the most `sign` times a value; numbers only, so that at least one is left. */
+static uint64_t rllb_i_q_most(const float *value, float sign, uint64_t mask, int32_t n)
+{
+    float most = -INFINITY;
+    uint64_t ties = 0;
+    int32_t i;
+
+    for (i = 0; i < n; i++) {
+        float v = sign * value[i];
+        if (!(mask >> i & 1)) continue;
+        if (v > most) ties = 0;
+        if (!(v < most)) {
+            most = v;
+            ties |= (uint64_t)1 << i;
+        }
+    }
+    return ties;
+}
+
+/* None of the table's servers is usable: the cheapest of the others, or none. */
+static int32_t rllb_i_q_outside(rllb_qlearn *q, const float *cost, int32_t n)
+{
+    int32_t i, best = -1;
+
+    for (i = q->desc.servers; cost && i < n; i++) {
+        if (cost[i] < (best < 0 ? INFINITY : cost[best])) best = i;
+    }
+    if (best < 0) q->info.no_server++;
+    return best;
+}
+
+int32_t rllb_qlearn_choose(void *self, const float *cost, int32_t n)
+{
+    rllb_qlearn *q = (rllb_qlearn *)self;
+    int32_t i, known;
+    uint64_t usable = 0;
+    int64_t row;
+
+    if (!q) return -1;
+    known = n < q->desc.servers ? n : q->desc.servers;
+    for (i = 0; i < known; i++) usable |= (uint64_t)(!cost || (cost[i] < INFINITY && cost[i] > -INFINITY)) << i;
+    q->info.choices++;
+    if (!usable) return rllb_i_q_outside(q, cost, n);
+    q->usable = usable;
+    if (q->info.epsilon > 0 && rllb_rng_double(&q->rng) < q->info.epsilon) {
+        q->info.explored++;
+        return rllb_i_q_any(q, usable);
+    }
+    row = rllb_i_q_find(q, q->state);
+    if (row < 0 || !q->row[row].visits) q->info.unseen++;
+    if (row >= 0) usable = rllb_i_q_most(q->value + row * q->desc.servers, 1, usable, known);
+    if (cost && q->desc.ties_by_cost && (usable & (usable - 1))) usable = rllb_i_q_most(cost, -1, usable, known);
+    return usable & (usable - 1) ? rllb_i_q_any(q, usable) : rllb_i_q_bit(usable, 0);
+}
+
+rllb_qlearn_step rllb_qlearn_begin(const rllb_qlearn *q, int32_t server)
+{
+    rllb_qlearn_step step;
+
+    step.state = q ? q->state : 0;
+    step.action = q && server >= 0 && server < q->desc.servers ? server : -1;
+    return step;
+}
+
+float rllb_qlearn_reward(const rllb_qlearn *q, double elapsed_s, rllb_outcome outcome)
+{
+    if (q && outcome == RLLB_OUTCOME_FAILED) return -q->desc.failure_cost;
+    if (!q || outcome != RLLB_OUTCOME_OK || !(elapsed_s >= 0)) return NAN;
+    return (float)(-(double)q->desc.cost_per_ms * 1000 * elapsed_s);
+}
+
+rllb_status rllb_qlearn_done(rllb_qlearn *q, const rllb_qlearn_step *step, double elapsed_s, rllb_outcome outcome)
+{
+    if (!q) return RLLB_ERROR_ARGUMENT;
+    if (outcome == RLLB_OUTCOME_CANCELLED) return RLLB_OK;
+    return rllb_qlearn_update(q, step, rllb_qlearn_reward(q, elapsed_s, outcome), q->state);
+}
+
+/* The best that a state promises to the servers that can be had. */
+static float rllb_i_q_best(const rllb_qlearn *q, uint64_t state)
+{
+    int64_t row = rllb_i_q_find(q, state);
+    const float *value = q->value;
+    float best = -INFINITY;
+    int32_t i;
+
+    if (row < 0) return q->desc.initial;
+    value += row * q->desc.servers;
+    for (i = 0; i < q->desc.servers; i++) {
+        if ((q->usable >> i & 1) && value[i] > best) best = value[i];
+    }
+    return best;
+}
+
+rllb_status rllb_qlearn_update(rllb_qlearn *q, const rllb_qlearn_step *step, float reward, uint64_t next)
+{
+    double target;
+    float *value, error;
+    int64_t row;
+
+    if (!q) return RLLB_ERROR_ARGUMENT;
+    if (!step || step->action < 0 || step->action >= q->desc.servers || step->state >= q->info.states ||
+        next >= q->info.states || !(reward >= -RLLB_I_Q_REWARD_MAX && reward <= RLLB_I_Q_REWARD_MAX)) {
+        q->info.refused++;
+        return RLLB_ERROR_ARGUMENT;
+    }
+    /* Products of two floats are exact in a double, so the same bits come out whether or not they are fused. */
+    target = (double)reward + (double)q->desc.gamma * (double)rllb_i_q_best(q, next); /* before a row is replaced */
+    row = rllb_i_q_find(q, step->state);
+    if (row < 0) row = rllb_i_q_claim(q, step->state);
+    else if (!q->row[row].visits) q->info.rows++;
+    value = &q->value[row * q->desc.servers + step->action];
+    error = (float)(target - (double)*value);
+    *value = (float)((double)*value + (double)q->desc.alpha * (double)error);
+    q->info.updates++;
+    q->row[row].seen = (uint32_t)q->info.updates;
+    if (q->row[row].visits < UINT32_MAX) q->row[row].visits++;
+    if (q->info.updates % (uint64_t)q->desc.episode == 0 && q->info.epsilon > (double)q->desc.epsilon_min) {
+        q->info.epsilon *= (double)q->desc.decay;
+        if (q->info.epsilon < (double)q->desc.epsilon_min) q->info.epsilon = (double)q->desc.epsilon_min;
+    }
+    return RLLB_OK;
+}
+
+rllb_status rllb_qlearn_set_epsilon(rllb_qlearn *q, float epsilon)
+{
+    if (!q || !(epsilon >= 0 && epsilon <= 1)) return RLLB_ERROR_ARGUMENT;
+    q->info.epsilon = (double)epsilon;
+    return RLLB_OK;
+}
+
+uint32_t rllb_qlearn_values(const rllb_qlearn *q, uint64_t state, float *values)
+{
+    int64_t row = q && state < q->info.states ? rllb_i_q_find(q, state) : -1;
+    int32_t i;
+
+    for (i = 0; q && values && i < q->desc.servers; i++) {
+        values[i] = row < 0 ? q->desc.initial : q->value[row * q->desc.servers + i];
+    }
+    return row < 0 ? 0 : q->row[row].visits;
+}
+
+void rllb_qlearn_query(const rllb_qlearn *q, rllb_qlearn_desc *resolved, rllb_qlearn_info *info)
+{
+    if (q && resolved) *resolved = q->desc;
+    if (q && info) *info = q->info;
+}
+
+/* The saved form, all little-endian: 8 bytes of magic, u32 version, u32 servers, u64 states, u64 encoder, u32 kind (1:
+   hashed), u32 0, u64 rows, epsilon (a double's bits), 4 u64 of random numbers, the 7 counts below; a row for each
+   state that was met: u64 state, u32 updates since its last, u32 visits, a float for each server; u64 FNV-1a of all
+   before. Rows ascend, by state or by the state's hash, so that none is there twice. */
+static const unsigned char rllb_i_q_magic[8] = { 'r', 'l', 'l', 'b', 'q', 't', 'a', 'b' };
+
+/* The counts, in the order in which they are saved. */
+static uint64_t *rllb_i_q_count(rllb_qlearn_info *i, int32_t k)
+{
+    uint64_t *of[7];
+
+    of[0] = &i->updates;
+    of[1] = &i->choices;
+    of[2] = &i->explored;
+    of[3] = &i->unseen;
+    of[4] = &i->no_server;
+    of[5] = &i->refused;
+    of[6] = &i->replaced;
+    return of[k];
+}
+
+static size_t rllb_i_q_row_bytes(uint64_t servers)
+{
+    return (size_t)(16 + 4 * servers);
+}
+
+size_t rllb_qlearn_saved_size(const rllb_qlearn *q)
+{
+    if (!q) return 0;
+    return RLLB_I_Q_HEAD + (size_t)q->info.rows * rllb_i_q_row_bytes((uint64_t)q->desc.servers) + RLLB_I_Q_TAIL;
+}
+
+static void rllb_i_q_put_head(const rllb_qlearn *q, unsigned char *at)
+{
+    rllb_qlearn_info info = q->info;
+    uint64_t bits;
+    int32_t k;
+
+    memcpy(at, rllb_i_q_magic, sizeof rllb_i_q_magic);
+    rllb_i_q_put(at + 8, RLLB_I_Q_VERSION, 4);
+    rllb_i_q_put(at + 12, (uint64_t)q->desc.servers, 4);
+    rllb_i_q_put(at + 16, info.states, 8);
+    rllb_i_q_put(at + 24, q->encoder, 8);
+    rllb_i_q_put(at + 32, !info.dense, 4);
+    rllb_i_q_put(at + 36, 0, 4);
+    rllb_i_q_put(at + 40, info.rows, 8);
+    memcpy(&bits, &info.epsilon, sizeof bits);
+    rllb_i_q_put(at + 48, bits, 8);
+    for (k = 0; k < 4; k++) rllb_i_q_put(at + 56 + 8 * k, q->rng.s[k], 8);
+    for (k = 0; k < 7; k++) rllb_i_q_put(at + 88 + 8 * k, *rllb_i_q_count(&info, k), 8);
+}
+
+static unsigned char *rllb_i_q_put_row(const rllb_qlearn *q, int64_t row, unsigned char *at)
+{
+    int32_t k;
+
+    rllb_i_q_put(at, q->info.dense ? (uint64_t)row : q->key[row] - 1, 8);
+    rllb_i_q_put(at + 8, (uint32_t)q->info.updates - q->row[row].seen, 4);
+    rllb_i_q_put(at + 12, q->row[row].visits, 4);
+    for (k = 0; k < q->desc.servers; k++) rllb_i_q_put_float(at + 16 + 4 * k, q->value[row * q->desc.servers + k]);
+    return at + rllb_i_q_row_bytes((uint64_t)q->desc.servers);
+}
+
+/* The rows of a bucket, by hash. */
+static unsigned char *rllb_i_q_put_bucket(const rllb_qlearn *q, int64_t first, unsigned char *at)
+{
+    int64_t order[RLLB_I_Q_BUCKET];
+    int32_t i, k, used = 0;
+
+    for (i = 0; i < RLLB_I_Q_BUCKET; i++) {
+        uint64_t key = q->key[first + i];
+        if (!key) continue;
+        for (k = used++; k > 0 && rllb_i_q_hash(q->key[order[k - 1]] - 1) > rllb_i_q_hash(key - 1); k--) {
+            order[k] = order[k - 1];
+        }
+        order[k] = first + i;
+    }
+    for (i = 0; i < used; i++) at = rllb_i_q_put_row(q, order[i], at);
+    return at;
+}
+
+rllb_status rllb_qlearn_save(const rllb_qlearn *q, void *bytes, size_t size)
+{
+    unsigned char *start = (unsigned char *)bytes, *at;
+    int64_t i, rows;
+
+    if (!q || !bytes) return RLLB_ERROR_ARGUMENT;
+    if (size < rllb_qlearn_saved_size(q)) return RLLB_ERROR_MEMORY_SIZE;
+    rllb_i_q_put_head(q, start);
+    at = start + RLLB_I_Q_HEAD;
+    rows = (int64_t)q->info.capacity;
+    for (i = 0; q->info.dense && i < rows; i++) {
+        if (q->row[i].visits) at = rllb_i_q_put_row(q, i, at);
+    }
+    for (i = 0; !q->info.dense && i < rows; i += RLLB_I_Q_BUCKET) at = rllb_i_q_put_bucket(q, i, at);
+    rllb_i_q_put(at, rllb_i_q_fnv(RLLB_I_Q_FNV, start, (size_t)(at - start)), 8);
+    return RLLB_OK;
+}
+
+/* Whole and undamaged, whatever it is about. */
+static rllb_status rllb_i_q_check_form(const unsigned char *bytes, size_t size)
+{
+    size_t magic = sizeof rllb_i_q_magic, rows_size, row;
+    uint64_t rows, servers;
+
+    if (size && memcmp(bytes, rllb_i_q_magic, size < magic ? size : magic) != 0) return RLLB_ERROR_FORMAT;
+    if (size < 12) return RLLB_ERROR_TRUNCATED;
+    if (rllb_i_q_get(bytes + 8, 4) != RLLB_I_Q_VERSION) return RLLB_ERROR_VERSION;
+    if (size < RLLB_I_Q_HEAD + RLLB_I_Q_TAIL) return RLLB_ERROR_TRUNCATED;
+    servers = rllb_i_q_get(bytes + 12, 4);
+    rows = rllb_i_q_get(bytes + 40, 8);
+    if (servers < 1 || servers > RLLB_QLEARN_SERVERS_MAX) return RLLB_ERROR_FORMAT;
+    row = rllb_i_q_row_bytes(servers);
+    rows_size = size - RLLB_I_Q_HEAD - RLLB_I_Q_TAIL;
+    if (rows > rows_size / row) return RLLB_ERROR_TRUNCATED;
+    if (rows * row != rows_size) return RLLB_ERROR_FORMAT;
+    if (rllb_i_q_get(bytes + size - RLLB_I_Q_TAIL, 8) !=
+        rllb_i_q_fnv(RLLB_I_Q_FNV, bytes, size - RLLB_I_Q_TAIL)) {
+        return RLLB_ERROR_FORMAT;
+    }
+    return RLLB_OK;
+}
+
+/* About the same servers, states and metrics, and numbers that a table can have. */
+static rllb_status rllb_i_q_check_head(const rllb_qlearn *q, const unsigned char *bytes)
+{
+    uint64_t bits = rllb_i_q_get(bytes + 48, 8), random = 0;
+    double epsilon;
+    int32_t k;
+
+    if (rllb_i_q_get(bytes + 12, 4) != (uint64_t)q->desc.servers || rllb_i_q_get(bytes + 16, 8) != q->info.states ||
+        rllb_i_q_get(bytes + 24, 8) != q->encoder || rllb_i_q_get(bytes + 32, 4) != (uint64_t)!q->info.dense) {
+        return RLLB_ERROR_SHAPE;
+    }
+    memcpy(&epsilon, &bits, sizeof epsilon);
+    if (!rllb_i_finite(epsilon)) return RLLB_ERROR_NOT_FINITE;
+    for (k = 0; k < 4; k++) random |= rllb_i_q_get(bytes + 56 + 8 * k, 8);
+    return rllb_i_q_get(bytes + 36, 4) || !random || epsilon < 0 || epsilon > 1 ? RLLB_ERROR_FORMAT : RLLB_OK;
+}
+
+static rllb_status rllb_i_q_check_rows(const rllb_qlearn *q, const unsigned char *bytes)
+{
+    uint64_t rows = rllb_i_q_get(bytes + 40, 8), i, bucket = 0, last = 0;
+    const unsigned char *at = bytes + RLLB_I_Q_HEAD;
+    int32_t k, in_bucket = 0;
+
+    for (i = 0; i < rows; i++, at += rllb_i_q_row_bytes((uint64_t)q->desc.servers)) {
+        uint64_t state = rllb_i_q_get(at, 8), rank = q->info.dense ? state : rllb_i_q_hash(state);
+        if (state >= q->info.states || (i && rank <= last) || !rllb_i_q_get(at + 12, 4)) return RLLB_ERROR_FORMAT;
+        last = rank;
+        for (k = 0; k < q->desc.servers; k++) {
+            float v = rllb_i_q_get_float(at + 16 + 4 * k);
+            if (!(v >= -RLLB_I_Q_VALUE_MAX && v <= RLLB_I_Q_VALUE_MAX)) return RLLB_ERROR_NOT_FINITE;
+        }
+        if (q->info.dense) continue;
+        in_bucket = i && rank >> q->shift == bucket ? in_bucket + 1 : 1;
+        bucket = rank >> q->shift;
+        if (in_bucket > RLLB_I_Q_BUCKET) return RLLB_ERROR_LIMIT;
+    }
+    return RLLB_OK;
+}
+
+rllb_status rllb_qlearn_load(rllb_qlearn *q, const void *bytes, size_t size)
+{
+    const unsigned char *from = (const unsigned char *)bytes, *at;
+    rllb_status status;
+    uint64_t rows, i, bits;
+    int32_t k;
+
+    if (!q || !bytes) return RLLB_ERROR_ARGUMENT;
+    status = rllb_i_q_check_form(from, size);
+    if (status == RLLB_OK) status = rllb_i_q_check_head(q, from);
+    if (status == RLLB_OK) status = rllb_i_q_check_rows(q, from);
+    if (status != RLLB_OK) return status;
+    rllb_i_q_clear(q);
+    bits = rllb_i_q_get(from + 48, 8);
+    memcpy(&q->info.epsilon, &bits, sizeof bits);
+    for (k = 0; k < 4; k++) q->rng.s[k] = rllb_i_q_get(from + 56 + 8 * k, 8);
+    for (k = 0; k < 7; k++) *rllb_i_q_count(&q->info, k) = rllb_i_q_get(from + 88 + 8 * k, 8);
+    rows = rllb_i_q_get(from + 40, 8);
+    at = from + RLLB_I_Q_HEAD;
+    for (i = 0; i < rows; i++, at += rllb_i_q_row_bytes((uint64_t)q->desc.servers)) {
+        uint64_t state = rllb_i_q_get(at, 8), replaced = q->info.replaced;
+        int64_t row = q->info.dense ? (int64_t)state : rllb_i_q_claim(q, state);
+        q->info.replaced = replaced;
+        q->row[row].seen = (uint32_t)(q->info.updates - rllb_i_q_get(at + 8, 4));
+        q->row[row].visits = (uint32_t)rllb_i_q_get(at + 12, 4);
+        for (k = 0; k < q->desc.servers; k++) {
+            q->value[row * q->desc.servers + k] = rllb_i_q_get_float(at + 16 + 4 * k);
+        }
+    }
+    q->info.rows = rows;
+    return RLLB_OK;
 }
 
 #ifdef __cplusplus
