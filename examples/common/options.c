@@ -325,6 +325,7 @@ static int set_value(ex_option *o, const char *text)
     case EX_KIND_CHOICES: return set_choices(o, text);
     case EX_KIND_LIST:
     case EX_KIND_INT_LIST: return set_list(o, text);
+    case EX_KIND_CALL: return o->call(o->self, text);
     case EX_KIND_HEADING: break;
     }
     return EX_GO_ON;
@@ -359,6 +360,7 @@ static void default_text(const ex_option *o, char *out, size_t size)
             used += (size_t)snprintf(out + used, size - used, "%s%.10g", used ? "," : "", o->to.list->values[i]);
         }
         break;
+    case EX_KIND_CALL:
     case EX_KIND_HEADING: break;
     }
 }

@@ -61,7 +61,8 @@ typedef enum ex_option_kind {
     EX_KIND_CHOICE,  /* one name of several: its index */
     EX_KIND_CHOICES, /* several names, by comma: bit i for name i; "all" is all of them */
     EX_KIND_LIST,    /* numbers, by comma */
-    EX_KIND_INT_LIST /* whole numbers, by comma */
+    EX_KIND_INT_LIST, /* whole numbers, by comma */
+    EX_KIND_CALL     /* a function of yours takes the value, as often as it is given */
 } ex_option_kind;
 
 typedef struct ex_option {
@@ -78,6 +79,8 @@ typedef struct ex_option {
         const char **string;
         ex_list *list;
     } to;
+    int (*call)(void *self, const char *text); /* answers EX_GO_ON, or has said what is wrong: EX_USAGE */
+    void *self;
     double low, high; /* both 0: any */
     const char *const *names; /* choices, NULL at the end */
     const char *value; /* how --help calls the value */
@@ -103,6 +106,7 @@ typedef struct ex_option {
     { .kind = EX_KIND_LIST, .name = n, .to = { .list = p }, .low = lo, .high = hi, .value = v, .help = h }
 #define EX_INT_LIST(n, p, lo, hi, v, h) \
     { .kind = EX_KIND_INT_LIST, .name = n, .to = { .list = p }, .low = lo, .high = hi, .value = v, .help = h }
+#define EX_CALL(n, f, s, v, h) { .kind = EX_KIND_CALL, .name = n, .call = f, .self = s, .value = v, .help = h }
 
 typedef struct ex_program {
     const char *name;    /* "train" */
