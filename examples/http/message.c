@@ -132,7 +132,7 @@ static bool next_part(px_slice *list, char mark, px_slice *part)
     return true;
 }
 
-/* ---- beginning and failing ---------------------------------------------------------------------------------------- */
+/* ---- beginning and failing --------------------------------------------------------------------------------------- */
 
 void px_limits_default(px_limits *limits)
 {
@@ -189,7 +189,7 @@ static bool parser_broken(px_message *m)
     return broken(m, error == HPE_INVALID_METHOD ? 501 : 400, http_errno_description(error));
 }
 
-/* ---- the first line ----------------------------------------------------------------------------------------------- */
+/* ---- the first line ---------------------------------------------------------------------------------------------- */
 
 static bool version_check(px_message *m, const char *text) /* 8 bytes */
 {
@@ -293,7 +293,7 @@ static bool first_line(px_message *m, int32_t end)
     return m->kind == PX_REQUEST ? request_line(m, line) : status_line(m, line);
 }
 
-/* ---- lines -------------------------------------------------------------------------------------------------------- */
+/* ---- lines ------------------------------------------------------------------------------------------------------- */
 
 static void name_begin(px_message *m, size_t at)
 {
@@ -384,11 +384,14 @@ static size_t scan_lines(px_message *m, const char *b, size_t at, size_t end)
     return at;
 }
 
-/* ---- headers ------------------------------------------------------------------------------------------------------ */
+/* ---- headers ----------------------------------------------------------------------------------------------------- */
 
 static px_slice name_of(const px_message *m, const px_header *h) { return slice(m->head + h->name_at, h->name_size); }
 
-static px_slice value_of(const px_message *m, const px_header *h) { return slice(m->head + h->value_at, h->value_size); }
+static px_slice value_of(const px_message *m, const px_header *h)
+{
+    return slice(m->head + h->value_at, h->value_size);
+}
 
 static uint16_t what_is(px_slice name)
 {
@@ -487,7 +490,7 @@ static bool headers_read(px_message *m)
     return true;
 }
 
-/* ---- the parser --------------------------------------------------------------------------------------------------- */
+/* ---- the parser -------------------------------------------------------------------------------------------------- */
 
 /* Its reading of the head beside ours. 1: there is no body. */
 static int on_head(http_parser *p)
@@ -516,6 +519,7 @@ static int on_whole(http_parser *p)
 {
     px_message *m = p->data;
 
+    if (m->bodiless) m->keep_alive = http_should_keep_alive(p) != 0; /* it did not know that on_head */
     m->done = true;
     return 0;
 }
@@ -539,7 +543,7 @@ static void whole(px_message *m)
     else parser_broken(m);
 }
 
-/* ---- feeding ------------------------------------------------------------------------------------------------------ */
+/* ---- feeding ----------------------------------------------------------------------------------------------------- */
 
 static bool method_read(px_message *m)
 {
@@ -660,10 +664,14 @@ static size_t scan_chunks(px_message *m, const char *b, size_t size)
 static size_t take_body(px_message *m, const char *bytes, size_t size)
 {
     int64_t left = (m->until_close ? m->limits.body_bytes : m->length) - m->body;
+    size_t read;
 
     if (m->chunked) {
         size = scan_chunks(m, bytes, size);
-        if (parse(m, bytes, size) && m->phase == PX_BODY && m->state == END) whole(m);
+        /* a byte that was refused is not for the parser, and no bytes at all would be the end to it */
+        read = m->phase == PX_BROKEN ? size - 1 : size;
+        if (read && !parse(m, bytes, read)) return size;
+        if (m->phase == PX_BODY && m->state == END) whole(m);
         return size;
     }
     if (m->until_close && left == 0) broken(m, 502, "the body is too large");
@@ -696,7 +704,7 @@ void px_message_close(px_message *m)
     broken(m, 400, m->phase == PX_HEAD && m->used == 0 ? "closed before it began" : "closed in the middle");
 }
 
-/* ---- looking things up -------------------------------------------------------------------------------------------- */
+/* ---- looking things up ------------------------------------------------------------------------------------------- */
 
 px_slice px_message_header(const px_message *m, const char *name)
 {
@@ -729,7 +737,7 @@ px_slice px_message_cookie(const px_message *m, const char *name)
 
 const char *px_status_words(int32_t status) { return http_status_str((enum http_status)status); }
 
-/* ---- writing ------------------------------------------------------------------------------------------------------ */
+/* ---- writing ----------------------------------------------------------------------------------------------------- */
 
 typedef struct out {
     char *to;
@@ -777,7 +785,8 @@ static bool passes_on(const px_message *m, const px_header *h)
     px_slice name = name_of(m, h);
     int32_t i;
 
-    if (m->kind == PX_RESPONSE) return h->what != HOP && h->what != LENGTH && h->what != CODING && h->what != CONNECTION;
+    if (h->what == HOP || h->what == LENGTH || h->what == CODING || h->what == CONNECTION) return false;
+    if (m->kind == PX_RESPONSE) return true;
     if (h->what != PLAIN && h->what != KEPT) return false;
     for (i = 0; i < name.size; i++) {
         if (!is_plain(name.text[i])) return false;
@@ -874,6 +883,7 @@ int32_t px_answer_write(int32_t status, bool head_only, bool close, char *to, in
     if (status >= 200) {
         put_text(&o, "\r\nContent-Type: text/plain\r\nContent-Length: ");
         put_number(&o, (int64_t)strlen(words) + 1);
+        if (status >= 502 && status <= 504) put_text(&o, "\r\nRetry-After: 1");
         if (close) put_text(&o, "\r\nConnection: close");
     }
     put_text(&o, "\r\n\r\n");

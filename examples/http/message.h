@@ -10,9 +10,9 @@
        used = px_message_feed(&m, bytes, size, body, self);       as often as bytes come
        m.phase                                                    PX_HEAD, PX_BODY, PX_WHOLE, PX_BROKEN (m.status why)
 
-   feed stops after the last byte of a message: what follows (a pipelined request) is the caller's to keep. What a server
-   sends after its answer nobody asked for: close. Slices point into the message and are valid until the next begin.
-   Owner: one thread at a time per message.
+   feed stops after the last byte of a message: what follows (a pipelined request) is the caller's to keep. What a
+   server sends after its answer nobody asked for: close. Slices point into the message and are valid until the next
+   begin. Owner: one thread at a time per message.
 
    Decided here, where the standard (RFC 9110, 9112) leaves it open or a proxy must choose:
        HTTP/1.0 and 1.1 only, else 505. Methods: those of http_parser without CONNECT and TRACE, else 501.
@@ -119,8 +119,8 @@ px_slice px_message_cookie(const px_message *m, const char *name);
 /* How the body goes to the next hop, which the heads below announce; http10: to a client that knows no chunks. */
 px_framing px_message_framing(const px_message *m, bool http10);
 /* Heads for the next hop into to[size], hop-by-hop headers left out (RFC 9110 7.6.1, those named by Connection too).
-   Bytes written, or -1 if they do not fit: PX_WRITE_MOST always do, with a client and host of up to 256 bytes. A request
-   gets X-Forwarded-For (client appended), and Via; host is for one of HTTP/1.0 that names none. `close`: with
+   Bytes written, or -1 if they do not fit: PX_WRITE_MOST always do, with a client and host of up to 256 bytes. A
+   request gets X-Forwarded-For (client appended), and Via; host is for one of HTTP/1.0 that names none. `close`: with
    "Connection: close", else as HTTP/1.1 keeps alive; PX_UNTIL_CLOSE says close by itself. */
 enum { PX_WRITE_MOST = PX_HEAD_MOST + 1024 };
 int32_t px_request_write(const px_message *m, const char *client, const char *host, bool close, char *to, int32_t size);
