@@ -29,7 +29,13 @@ typedef struct px_proxy px_proxy;
 
 /* ---- settings: config.c ------------------------------------------------------------------------------------- */
 
-enum { PX_SERVERS_MOST = 1024, PX_NAME_MOST = RLLB_BALANCER_NAME_MAX, PX_TEXT_MOST = 256, PX_TRIES_MOST = 8 };
+enum {
+    PX_SERVERS_MOST = 1024,
+    PX_INDEXES_MOST = 2048, /* a balancer's indices are below: servers that left keep theirs while they finish */
+    PX_NAME_MOST = RLLB_BALANCER_NAME_MAX,
+    PX_TEXT_MOST = 256,
+    PX_TRIES_MOST = 8
+};
 
 typedef struct px_server_config {
     char name[PX_NAME_MOST]; /* unique; its index in the balancer stays with it over reloads */
@@ -114,7 +120,10 @@ bool px_policy_drain(px_policy *p, int32_t server, bool drain, double now_s);
 bool px_policy_save(px_policy *p, const char *path);
 rllb_balancer *px_policy_balancer(px_policy *p); /* for metrics and the page */
 const char *px_policy_name(const px_policy *p);
-double px_policy_reward(const px_policy *p); /* mean over the last ticks, or of Q-learning's rewards; NaN: none */
+/* Mean over about the last second of -milliseconds / 10, and -1000 for a failure: as Q-learning is paid, whatever the
+   policy; NaN: none. */
+double px_policy_reward(const px_policy *p);
+bool px_policy_is_shadow(const px_policy *p);
 int32_t px_policy_server(const px_policy *p, const char *name); /* index in the balancer, -1 */
 
 /* ---- servers: upstream.c ------------------------------------------------------------------------------------ */
