@@ -16,7 +16,13 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { FILE_MOST = 1 << 20, LINE_MOST = 1000, WORDS_MOST = 16, WHY = 200, NAMES_MOST = 48, NAME_SHOWN = 40, HELP = 640 };
+enum {
+    FILE_MOST = 1 << 20,
+    LINE_MOST = 1000,
+    WORDS_MOST = 16, WHY = 200, NAMES_MOST = 48, NAME_SHOWN = 40, HELP = 640
+};
+
+#define LETTERS "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789"
 
 /* ---- one value ------------------------------------------------------------------------------------------------- */
 
@@ -94,8 +100,8 @@ static bool parse_bytes(const char *text, int64_t *out)
 static bool in_range(const field *f, double value, const char *text, char why[WHY])
 {
     if (value >= f->low && value <= f->high) return true;
-    snprintf(why, WHY, "%s%s%.40s is out of range, must be %.10g to %.10g", f->key ? f->key : "", f->key ? "=" : "", text,
-             f->low, f->high);
+    snprintf(why, WHY, "%s%s%.40s is out of range, must be %.10g to %.10g", f->key ? f->key : "", f->key ? "=" : "",
+             text, f->low, f->high);
     return false;
 }
 
@@ -164,6 +170,7 @@ static bool take_address(const char *text, int64_t least, char host[64], int32_t
 {
     const char *colon = strrchr(text, ':'), *digits = colon ? colon + 1 : text, *from = text;
     size_t length = colon ? (size_t)(colon - text) : 0;
+    char name[64] = "127.0.0.1";
     int64_t value;
 
     if (!ex_parse_int64(digits, &value) || value < least || value > 65535) {
@@ -178,14 +185,12 @@ static bool take_address(const char *text, int64_t least, char host[64], int32_t
         snprintf(why, WHY, "'%.60s': an IPv6 address stands in brackets, [::1]:80", text);
         return false;
     }
-    if (length >= 64) length = 63;
-    memcpy(host, from, length);
-    host[length] = '\0';
-    if (!colon) snprintf(host, 64, "127.0.0.1");
-    if (!is_address(host)) {
-        snprintf(why, WHY, "'%.60s' is no numeric address, such as 127.0.0.1; names are not looked up", host);
+    if (colon) snprintf(name, sizeof name, "%.*s", length < sizeof name ? (int)length : (int)sizeof name - 1, from);
+    if (!is_address(name)) {
+        snprintf(why, WHY, "'%.60s' is no numeric address, such as 127.0.0.1; names are not looked up", name);
         return false;
     }
+    memcpy(host, name, sizeof name);
     *port = (int32_t)value;
     return true;
 }
@@ -312,7 +317,7 @@ static bool take_admin(px_config *c, const setting *s, char *text, char why[WHY]
 /* Plain characters: names stand in logs, metrics and on the page. */
 static bool name_ok(const char *name, char why[WHY])
 {
-    size_t length = strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-");
+    size_t length = strspn(name, LETTERS "._-");
 
     if (!name[length] && length < PX_NAME_MOST) return true;
     snprintf(why, WHY, "the name '%.*s' must be at most %d letters, digits, dots, dashes and underscores",
@@ -424,7 +429,7 @@ static bool take_path(px_config *c, const setting *s, char *text, char why[WHY])
 /* RFC 9110 5.6.2: what names of headers and cookies are made of. */
 static bool is_token(const char *text)
 {
-    return *text && !text[strspn(text, "!#$%&'*+-.^_`|~abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789")];
+    return *text && !text[strspn(text, LETTERS "!#$%&'*+-.^_`|~")];
 }
 
 static bool take_key(px_config *c, const setting *s, char *text, char why[WHY])
@@ -517,7 +522,7 @@ static const setting settings[] = {
       take_server, FIELDS(server_fields) },
 
     { NULL, NULL, NULL, "Deciding", NULL, NULL, 0 },
-    { "policy", "NAME", "sed", "which server: a policy of rllb.h, such as sed, lsq, learned, or q_learning",
+    { "policy", "NAME", "sed", "which server",
       take_policy, NULL, 0 },
     { "fallback", "NAME", "sed", "the policy that serves in shadow and where the other one is silent", take_fallback,
       NULL, 0 },
@@ -531,7 +536,8 @@ static const setting settings[] = {
     { "key", "WHAT [NAME]", "none",
       "what ecmp, wcmp, awcmp and maglev go by: none, address, target, header NAME, cookie NAME", take_key, NULL, 0 },
     { "q-learning", "KEY=X ...", "alpha=0.1 gamma=0.9 epsilon=0.1 decay=0.995 least=0.01",
-      "step size, discount, chance to explore, its decay each episode, the least of it", take_fields, FIELDS(q_fields) },
+      "step size, discount, chance to explore, its decay each episode, the least of it", take_fields,
+      FIELDS(q_fields) },
 
     { NULL, NULL, NULL, "Checks", NULL, NULL, 0 },
     { "health", "PATH [KEY=X ...]", "off interval=1 timeout=0.5 rise=2 fall=3 says=none",
@@ -551,7 +557,8 @@ static const setting settings[] = {
       "end", take_fields, FIELDS(time_fields) },
 
     { NULL, NULL, NULL, "Watching", NULL, NULL, 0 },
-    { "access-log", "FILE", "off", "a line for each request, CSV; opened anew at SIGHUP", take_path, FIELDS(log_field) },
+    { "access-log", "FILE", "off", "a line for each request, CSV; opened anew at SIGHUP", take_path,
+      FIELDS(log_field) },
 };
 
 static const setting *setting_of(const char *name)
@@ -777,7 +784,7 @@ static const char details[] =
     "requests are answered.\n";
 
 /* What --help says of a setting. */
-static void describe(const setting *s, char out[HELP])
+static void help_of(const setting *s, char out[HELP])
 {
     const char *names[NAMES_MOST];
     char all[HELP / 2] = "";
@@ -801,7 +808,7 @@ int px_config_parse(px_config *c, int argc, char **argv)
     for (i = 0; i < EX_COUNT(settings); i++) {
         const setting *s = &settings[i];
         ex_option heading = EX_HEADING(s->help), call = EX_CALL(s->name, take_flag, NULL, s->value, helps[i]);
-        describe(s, helps[i]);
+        help_of(s, helps[i]);
         memcpy(&call.self, &s, sizeof s);
         options[program.option_count++] = s->name ? call : heading;
         if (i == 0) options[program.option_count++] = file;
