@@ -215,6 +215,9 @@ TEST(published_levels)
     CHECK_EQ_I(rllb_qlearn_observe(q, 0, NULL), RLLB_ERROR_ARGUMENT);
     CHECK_EQ_I(rllb_qlearn_set_state(q, 1), RLLB_ERROR_STATE);
     CHECK_EQ_I(rllb_qlearn_level(q, 3), -1);
+    rllb_qlearn_reset(q);
+    for (i = 0; i < 3; i++) CHECK_EQ_I(rllb_qlearn_level(q, i), 0);
+    CHECK_EQ_U(rllb_qlearn_state(q), 0);
     rllb_qlearn_destroy(q);
 }
 
@@ -688,15 +691,16 @@ TEST(a_full_table_gives_up_the_least_recent)
     rllb_rng rng;
     int32_t i, s;
 
-    d.gamma = RLLB_OFF;
+    d.gamma = 0.5f;
     d.initial = -3;
     q = rllb_qlearn_create(&d);
     REQUIRE(q != NULL);
     CHECK_EQ_U(info_of(q).capacity, 16);
     rllb_rng_init(&rng, 6, 0);
     for (i = 1; i <= N; i++) {
-        float reward = rllb_rng_range(&rng, -10, 0), v;
+        float reward = rllb_rng_range(&rng, -10, 0), v, ahead;
         rllb_qlearn_step step;
+        uint64_t next = (uint64_t)rllb_rng_below(&rng, 20);
         int32_t older = 0, there = 0, newest = 0, gone = 0;
         s = rllb_rng_below(&rng, i % 3 ? 12 : STATES); /* some often, some hardly ever */
         step = step_of((uint64_t)s, 0);
@@ -705,8 +709,9 @@ TEST(a_full_table_gives_up_the_least_recent)
             value[s] = -3;
             visits[s] = 0;
         }
-        rllb_qlearn_update(q, &step, reward, (uint64_t)s);
-        value[s] += 0.1 * ((double)reward - value[s]);
+        rllb_qlearn_values(q, next, &ahead); /* what it is now, should it be the one that goes */
+        rllb_qlearn_update(q, &step, reward, next);
+        value[s] += 0.1 * ((double)reward + 0.5 * (double)ahead - value[s]);
         at[s] = i;
         visits[s]++;
         CHECK_EQ_U(rllb_qlearn_values(q, (uint64_t)s, &v), (uint64_t)visits[s]);
