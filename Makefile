@@ -7,7 +7,7 @@
 #   ONLY=words          `make test`: only the jobs whose name contains one of the words
 #   TRACE=file.csv      `make demo`: recorded load instead of the bursty traffic
 #   DEMO_ARGS=...       `make demo`: more options for the training
-#   FULL=1              `make experiments`: with the published settings
+#   FULL=1              `make experiments`, `make learning`, `make http-experiment`: in full
 #   REFERENCE=file.csv  `make experiments`: recorded loads to compare with
 #   FUZZ_SECONDS=n      `make fuzz`: for each target (default 60)
 
@@ -60,11 +60,20 @@ fuzzers := $(patsubst tests/fuzz/%.c,%,$(wildcard tests/fuzz/fuzz_*.c))
 # What speaks HTTP is linked with libuv and http-parser. Without them all else is built, and one line says so.
 HTTP_LIBS := -luv -lhttp_parser
 http_probe := \#include <uv.h>\n\#include <http_parser.h>\nint main(void) { return !http_parser_version(); }\n
-http_found := $(shell printf '$(http_probe)' | $(CC) $(CPPFLAGS) -x c - -o /dev/null $(LDFLAGS) $(HTTP_LIBS) \
-                2>/dev/null && echo yes)
-http_programs := $(patsubst examples/%.c,build/%,$(shell grep -l '^int main' examples/http/*.c 2>/dev/null))
+http_found := $(if $(NO_HTTP),,$(shell printf '$(http_probe)' | $(CC) $(CPPFLAGS) -x c - -o /dev/null $(LDFLAGS) \
+                $(HTTP_LIBS) 2>/dev/null && echo yes))
+proxy_parts := proxy client upstream relay message config policy health watch admin
+experiment_parts := experiment cells apache figures report
+parts_of = $(patsubst %,examples/http/%.c,$(or $($(1)_parts),$(1) wire))
+http_programs := $(foreach p,backend load proxy experiment,$(if $(filter-out $(wildcard \
+                   examples/http/*.c),$(call parts_of,$(p))),,build/http/$(p)))
 http_all := $(if $(http_programs),$(if $(http_found),$(http_programs),http-missing))
-proxy_parts := proxy client upstream message config policy health watch admin
+# Tests that include a part of these.
+http_tests := $(basename $(notdir $(shell grep -l '^\#include ".*examples/http/' tests/*.c tests/fuzz/*.c 2>/dev/null)))
+ifeq ($(http_found),)
+units := $(filter-out $(http_tests),$(units))
+fuzzers := $(filter-out $(http_tests),$(fuzzers))
+endif
 # What takes longest to compile comes first.
 long := $(filter %_kernels,$(units))
 test_programs := $(if $(NO_ASAN),,$(long:%=build/test/%.asan)) $(units:%=build/test/%) \
@@ -74,7 +83,7 @@ test_programs := $(if $(NO_ASAN),,$(long:%=build/test/%.asan)) $(units:%=build/t
 all: $(examples) $(http_all) ## build every example into build/NAME (the default)
 
 help: ## list the targets
-	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "    make %-15s%s\n", $$1, $$2 }'
+	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "    make %-16s%s\n", $$1, $$2 }'
 	@echo; sed -n '3,/^$$/s/^#   /    /p' Makefile
 
 test: ## run every check; the last line counts them
@@ -99,6 +108,9 @@ experiments: $(examples) ## every experiment in short form, FULL=1 in full: out/
 learning: $(examples) ## what a balancer can learn, in short form, FULL=1 in full: out/learning/index.md
 	@MODEL='$(MODEL)' sh examples/learning.sh $(if $(FULL),full,short)
 
+http-experiment: $(http_all) ## balancers in HTTP traffic, in short form, FULL=1 in full: out/http/summary_report.md
+	@build/http/experiment $(if $(FULL),,--quick) --out out/http
+
 model: build/marl_teach build/marl_search ## make the shipped model anew, in a quarter of an hour: out/model
 	build/marl_teach --out out/model/1
 	build/marl_search --from out/model/1/model.safetensors --only common --balancers 128 --flows 20000 --ticks 40000 \
@@ -121,13 +133,13 @@ deps: ## install what is missing through the system's package manager
 clean: ## remove build/; results in out/ stay
 	rm -rf build
 
-.PHONY: all help test bench demo experiments learning model fuzz analyze golden deps clean test-programs FORCE
+.PHONY: all help test bench demo experiments learning http-experiment model fuzz analyze golden deps clean
+.PHONY: test-programs http-missing FORCE
 
 # Internal: all that tests/run.sh runs.
 test-programs: $(test_programs) $(examples) $(http_all)
 
 # Internal: what `make` says where the libraries of HTTP are not.
-.PHONY: http-missing
 http-missing:
 	@echo "not built, for want of libuv and http-parser (libuv1-dev, libhttp-parser-dev):" \
 	    "$(notdir $(http_programs))" >&2
@@ -175,14 +187,19 @@ $(examples): build/%: examples/%.c build/flags build/common/lib.a
 
 build/http/%.o: examples/http/%.c build/flags
 	@mkdir -p $(@D)
-	$(COMPILE) $(WARN) $(CFLAGS) $(LINKED) -c $< -o $@
+	$(COMPILE) -Ibuild/http $(WARN) $(CFLAGS) $(LINKED) -c $< -o $@
 
-# $(1) program of HTTP, $(2) what it is made of, as far as it is there
+# The operator's page as the body of a C array.
+build/http/admin.o: build/http/page.inc
+build/http/page.inc: examples/http/page.html
+	@mkdir -p $(@D)
+	od -An -v -tx1 $< | sed 's/ \([0-9a-f][0-9a-f]\)/0x\1,/g' > $@
+
+# $(1) program of HTTP, $(2) what it is made of
 define http_program
-build/http/$(1): $$(patsubst examples/%.c,build/%.o,$$(wildcard $(2:%=examples/http/%.c))) build/common/lib.a
+build/http/$(1): $(2:examples/%.c=build/%.o) build/common/lib.a
 	$$(CC) $$^ -o $$@ $$(HTTP_LIBS) $$(LINK)
 endef
-parts_of = $(if $(filter proxy,$(1)),$(proxy_parts),$(1) wire)
 $(foreach p,$(notdir $(http_programs)),$(eval $(call http_program,$(p),$(call parts_of,$(p)))))
 
 $(filter-out build/bench_nn_nosimd,$(benches)): build/%: bench/%.c build/flags build/common/lib.a
@@ -199,7 +216,7 @@ define unit_tests
 $(5): build/test/%$(1): $(6)/%.c build/flags build/$(4)/lib.a
 	@mkdir -p $$(@D)
 	$$(COMPILE) -Itests -MF $$@.d $$(WARN) $(2) $$(if $$(filter $$*,$$(inside)),$(3),$$(LINKED)) $$< build/$(4)/lib.a \
-	    -o $$@ $$(LINK)
+	    -o $$@ $$(if $$(filter $$*,$$(http_tests)),$$(HTTP_LIBS)) $$(LINK)
 endef
 $(eval $(call unit_tests,,-Werror $$(CFLAGS) $$(OPTIMISED),$$(KERNELS),common,$(units:%=build/test/%),tests))
 OPTIMISED = $(if $(filter test_nn_kernels,$*),,-O1)

@@ -77,6 +77,7 @@ jobs_all()
 wanted()
 {
     while read -r job; do
+        case $job in test_http_* | fuzz_http_*) case $without in *HTTP*) continue ;; esac ;; esac
         case $job in
         *\**) continue ;; # a pattern that matched no file
         test_nn_cartpole.asan | test_balancer_guard.asan) continue ;; # run for long; others instrument the same code
@@ -133,6 +134,11 @@ if ! sanitizer_works -fsanitize=thread; then
         without="$without NO_TSAN=1"
         skip_kind tsan "${CC:-cc} has no working ThreadSanitizer here"
     fi
+fi
+printf '#include <uv.h>\n#include <http_parser.h>\nint main(void) { return !http_parser_version(); }\n' >"$logs/try.c"
+if ! ${CC:-cc} "$logs/try.c" -o "$logs/try" -luv -lhttp_parser >"$logs/try.out" 2>&1; then
+    without="$without NO_HTTP=1"
+    skip_kind http "libuv and http-parser are not installed here (libuv1-dev, libhttp-parser-dev)"
 fi
 rm -f "$logs"/try*
 

@@ -114,14 +114,20 @@ compiler clang++ "clang++ -x c++" c++11 c++20
 # business of what is above, so that only a file that looks inside has it here.
 linked='-DRLLB_I_DONE -DRLLB_NN_I_DONE -DRLLB_ENV_I_DONE'
 stb=${STB_DIR:-/usr/include/stb}
+if printf '#include <uv.h>\n#include <http_parser.h>\n' | ${CC:-cc} -E - >/dev/null 2>&1; then http=yes
+else
+    http=
+    skip "examples/http" "libuv and http-parser are not installed"
+fi
 for name in gcc clang; do
     have $name || continue
-    for f in examples/*.c examples/common/*.c bench/*.c tests/*.c tests/fuzz/*.c; do
+    for f in examples/*.c examples/common/*.c examples/http/*.c bench/*.c tests/*.c tests/fuzz/*.c; do
         case $name:$f in *\** | */stb* | $builds_tests:tests/*) continue ;; esac
+        case $f in *http*) if [ -z "$http" ]; then continue; fi ;; esac
         if grep -q -E 'RLLB_(NN_)?(I_X86|NO_SIMD)' "$f"; then kernels=''; else kernels=$lean; fi
         if ! grep -q '^#define RLLB_STATIC' "$f"; then kernels=$linked; fi
         job "$f, $name" "$name -std=c99 -D_POSIX_C_SOURCE=200809L -I. -Iexamples/common -Itests -Itests/fuzz \
--isystem $stb $warn $kernels -fsyntax-only $f"
+-Ibuild/http -isystem $stb $warn $kernels -fsyntax-only $f"
     done
 done
 # The ground floor's tests are C++ too.

@@ -20,11 +20,12 @@ ar rcs build/fuzz/lib.a "$@" || exit 1
 for f in tests/fuzz/fuzz_*.c; do
     [ -f "$f" ] || continue
     name=$(basename "$f" .c)
-    corpus=out/fuzz/corpus-$name
+    corpus=out/fuzz/corpus-$name libs=-lm
+    if grep -q '^#include ".*examples/http/' "$f"; then libs='-luv -lhttp_parser -lm'; fi
     mkdir -p "$corpus"
     # shellcheck disable=SC2086
     ${MAKE:-make} -s "build/test/$name" && "build/test/$name" --write-seeds "$corpus" &&
-        clang $common $san -DFUZZ_LIBFUZZER -fsanitize=fuzzer "$f" build/fuzz/lib.a -lm -o "build/fuzz/$name" &&
+        clang $common $san -DFUZZ_LIBFUZZER -fsanitize=fuzzer "$f" build/fuzz/lib.a $libs -o "build/fuzz/$name" &&
         "build/fuzz/$name" -max_total_time="$seconds" -timeout=10 -print_final_stats=1 \
             -artifact_prefix="out/fuzz/$name-" "$corpus" || { echo "$name: FAILED" >&2; status=1; }
 done
