@@ -186,6 +186,20 @@ void px_watch_attempt(px_watch *w, int32_t server, double seconds, rllb_outcome 
 bool px_watch_reload(px_watch *w); /* the access log is opened anew */
 void px_watch_close(px_watch *w);  /* what is buffered is written */
 
+/* What admin.c shows. Late: of the last ten seconds, begun ones included. */
+typedef struct px_late { double per_s, failed_per_s, p50_s, p99_s; } px_late; /* quantiles NaN: nothing ended */
+typedef struct px_total {
+    uint64_t ended[PX_ENDINGS], tried_again, bytes_in, bytes_out, log_lines, log_lost;
+    double sum_s, up_s; /* of all requests' durations; since the start */
+    px_late late;       /* failed: all but ok, refused and gone */
+} px_total;
+typedef struct px_server_total { uint64_t ok, failed, cancelled; double sum_s; px_late late; } px_server_total;
+void px_watch_total(const px_watch *w, px_total *out);
+void px_watch_server(const px_watch *w, int32_t server, px_server_total *out);
+/* How many requests took up to each of these bounds, in ascending order: exact to the 5 % of a bucket. */
+void px_watch_below(const px_watch *w, const double *bounds_s, int32_t count, uint64_t *below);
+const char *px_ending_name(px_ending e);
+
 typedef struct px_admin px_admin;
 px_admin *px_admin_create(px_proxy *proxy); /* listens; NULL: said */
 int32_t px_admin_port(const px_admin *a);
