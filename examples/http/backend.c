@@ -8,8 +8,9 @@
    Build:   make build/http/backend   (needs libuv and http-parser)
    Run:     build/http/backend --servers 4x2,3x4 --port 9000
             build/http/backend --base-delay 50,75,100
+            build/http/backend --servers 3x1 --base-delay 100 --delay 50,75,100
    Prints:  a line `server NAME ADDRESS:PORT` for each, `admin ADDRESS:PORT`, and `ready`
-   Serves:  GET /health             JSON: cpu in percent, active, response_time in ms (mean of the last 100), counters
+   Serves:  GET /health             JSON: cpu in percent, active_requests, avg_response_time (ms, of the last 100), counters
             POST /fault?kind=...    slow, stop, fail, hang, reset, none, of this server
             anything else           after its time --bytes bytes, with X-Server and X-Active
             On the admin port /health tells of all, and /fault takes server=NAME (a stopped one cannot be reached). */
@@ -32,7 +33,7 @@
 enum {
     SERVERS_MOST = 1024,
     EVENTS_MOST = 4096,
-    RECENT = 100,                /* answers that response_time is the mean of */
+    RECENT = 100,                /* answers that avg_response_time is the mean of */
     REST_MOST = 256 * 1024,      /* bytes of pipelined requests held until their turn */
     BODY_MOST = 16 * 1024 * 1024, /* of a request; it is read and forgotten */
     BYTES_MOST = 1024 * 1024,
@@ -49,7 +50,7 @@ static const char *const from_names[] = { "request", "start", NULL };
 
 static const char *servers_text, *host = "127.0.0.1", *name_text = "s", *fault_text, *script_path;
 static int32_t port, admin_port, law, faults_from, answer_bytes = 2, active_most, waiting_most;
-static ex_list delays_ms;
+static ex_list delays_ms, after_ms;
 static bool sharing;
 static uint64_t seed = 1;
 
@@ -60,6 +61,7 @@ static ex_option options[] = {
     EX_LIST("base-delay", &delays_ms, 0, 1e6, "MS,...",
             "what requests without X-Work demand of the servers in turn; default: nothing"),
     EX_CHOICE("law", &law, law_names, "how that is distributed"),
+    EX_LIST("delay", &after_ms, 0, 1e6, "MS,...", "and then so long until the answer, in which no slot is held"),
     EX_FLAG("sharing", &sharing, "slots are CPUs that all active requests share, instead of one for each"),
     EX_INT("active", &active_most, 1, 1000000, "N", "--sharing: active at most; default 32, or the slots if more"),
     EX_INT("waiting", &waiting_most, 0, 100000000, "N",
@@ -105,7 +107,7 @@ typedef struct job {
     server *at;
     connection *from; /* NULL: whoever asked has gone; the work is done all the same */
     double work_s, end; /* in virtual time */
-    uint64_t came_ns;
+    uint64_t came_ns, due_ns; /* due: when the answer goes out, once the work is done */
 } job;
 
 typedef struct counters {
@@ -115,7 +117,8 @@ typedef struct counters {
 struct server {
     char name[40];
     int32_t slots, number;
-    double speed, delay_s;
+    double speed, work_s;
+    uint64_t after_ns;
     rllb_rng rng;
 
     uv_tcp_t *listener;
@@ -131,6 +134,8 @@ struct server {
     job **active;       /* heap by end */
     int32_t active_count, active_most, waiting;
     job *first, **last; /* that wait */
+    job *aside, **aside_last; /* whose work is done and that are not due yet, in order */
+    int32_t aside_count;
 
     double busy_s, busy_mark_s[2]; /* slot seconds in use, now and at two marks a second or more apart */
     uint64_t mark_ns[2];
@@ -189,7 +194,7 @@ static double rate_of(const server *s)
     return s->active_count > s->slots ? speed * s->slots / s->active_count : speed;
 }
 
-static uint64_t next_end_ns(const server *s)
+static uint64_t next_end_ns(const server *s) /* of an active request's work */
 {
     double rate = rate_of(s), wait_ns;
 
@@ -197,6 +202,12 @@ static uint64_t next_end_ns(const server *s)
     wait_ns = ceil((s->active[0]->end - s->virtual_s) / rate * 1e9);
     if (!(wait_ns > 0)) return s->at_ns;
     return wait_ns < 1e18 ? s->at_ns + (uint64_t)wait_ns : PX_NEVER;
+}
+
+static uint64_t next_due_ns(const server *s)
+{
+    uint64_t end_ns = next_end_ns(s);
+    return s->aside && s->fault != FAULT_HANG && s->aside->due_ns < end_ns ? s->aside->due_ns : end_ns;
 }
 
 static void heap_put(server *s, int32_t i, job *j)
@@ -236,6 +247,22 @@ static job *waiting_take(server *s)
     return j;
 }
 
+static job *aside_take(server *s)
+{
+    job *j = s->aside;
+
+    s->aside = j->next;
+    if (!s->aside) s->aside_last = &s->aside;
+    s->aside_count--;
+    j->next = NULL;
+    return j;
+}
+
+static int32_t in_flight(const server *s)
+{
+    return s->active_count + s->waiting + s->aside_count;
+}
+
 static void pass(server *s, uint64_t to_ns)
 {
     double seconds = (double)(to_ns - s->at_ns) * 1e-9;
@@ -253,8 +280,8 @@ static void pass(server *s, uint64_t to_ns)
     }
 }
 
-/* Brings a server up to now. Requests that end are set aside (settle answers them); each gives its slot to the next one
-   at the very moment it ends, however late this is called. */
+/* Brings a server up to now. Requests that are done are kept for settle, which answers them; each gives its slot to the
+   next one at the very moment its work ends, however late this is called. */
 static void catch_up(server *s, uint64_t now_ns)
 {
     uint64_t end_ns;
@@ -266,15 +293,22 @@ static void catch_up(server *s, uint64_t now_ns)
         if (s->first) job_start(s, waiting_take(s));
         if (s->active_count == 0) s->virtual_s = 0;
         j->next = NULL;
+        j->due_ns = end_ns + s->after_ns;
+        *s->aside_last = j;
+        s->aside_last = &j->next;
+        s->aside_count++;
+    }
+    if (now_ns > s->at_ns) pass(s, now_ns);
+    while (s->aside && s->aside->due_ns <= now_ns && s->fault != FAULT_HANG) {
+        job *j = aside_take(s);
         *all.done_last = j;
         all.done_last = &j->next;
     }
-    if (now_ns > s->at_ns) pass(s, now_ns);
 }
 
 static double own_work_s(server *s)
 {
-    return law == LAW_FIXED || s->delay_s <= 0 ? s->delay_s : rllb_rng_exponential(&s->rng, s->delay_s);
+    return law == LAW_FIXED || s->work_s <= 0 ? s->work_s : rllb_rng_exponential(&s->rng, s->work_s);
 }
 
 static job *job_new(server *s, connection *from, double work_s, uint64_t now_ns)
@@ -370,7 +404,7 @@ static void answer(connection *c, int status, const char *type, const char *body
                      type ? "Content-Type: " : "", type ? type : "", type ? "\r\n" : "", size);
     if (c->at) {
         wrote += snprintf(text + wrote, sizeof text - (size_t)wrote, "X-Server: %s\r\nX-Active: %ld\r\n", c->at->name,
-                          (long)c->at->active_count + c->at->waiting);
+                          (long)in_flight(c->at));
     }
     if (!c->keep) wrote += snprintf(text + wrote, sizeof text - (size_t)wrote, "Connection: close\r\n");
     else if (c->parser.http_minor == 0) {
@@ -437,7 +471,7 @@ static void settle(void)
             s->count.ok++;
         }
         job_free(j);
-        px_alarm_set(&all.alarm, next_end_ns(s));
+        px_alarm_set(&all.alarm, next_due_ns(s));
     }
     inside = false;
 }
@@ -455,7 +489,7 @@ static void serve_work(connection *c, server *s)
     }
     if (c->work.found) work_s *= 1e-3;
     catch_up(s, now_ns);
-    if (work_s <= 0 && s->active_count < s->slots && s->fault != FAULT_HANG) {
+    if (work_s <= 0 && s->after_ns == 0 && s->active_count < s->slots && s->fault != FAULT_HANG) {
         answer_work(c, s, now_ns, now_ns);
         return;
     }
@@ -478,7 +512,7 @@ static void serve_work(connection *c, server *s)
         s->last = &j->next;
         s->waiting++;
     }
-    px_alarm_set(&all.alarm, next_end_ns(s));
+    px_alarm_set(&all.alarm, next_due_ns(s));
 }
 
 static double response_ms(const server *s)
@@ -498,18 +532,19 @@ static double cpu_percent(const server *s)
 
 static void health_json(ex_json *j, server *s)
 {
-    int32_t active = s->active_count + s->waiting;
     double cpu, ms = response_ms(s);
+    int32_t active;
 
     catch_up(s, uv_hrtime());
+    active = in_flight(s);
     cpu = cpu_percent(s);
     ex_json_row(j, NULL);
     ex_json_string(j, "server", s->name);
     ex_json_string(j, "status", cpu > 80 || active > 20 || ms > 500 ? "unhealthy"
                                 : cpu > 50 || active > 10 || ms > 200 ? "degraded" : "healthy");
     ex_json_double(j, "cpu", round(cpu * 100) / 100);
-    ex_json_int(j, "active", active);
-    ex_json_double(j, "response_time", round(ms * 1000) / 1000);
+    ex_json_int(j, "active_requests", active);
+    ex_json_double(j, "avg_response_time", round(ms * 1000) / 1000);
     ex_json_int(j, "waiting", s->waiting);
     ex_json_int(j, "slots", s->slots);
     ex_json_string(j, "fault", fault_names[s->fault]);
@@ -668,6 +703,7 @@ static void server_stop(server *s, connection *asked)
 
     while (s->active_count > 0) lose(s, s->active[--s->active_count]);
     while (s->first) lose(s, waiting_take(s));
+    while (s->aside) lose(s, aside_take(s));
     s->virtual_s = 0;
     for (c = s->connections; c; c = next) {
         next = c->next;
@@ -696,7 +732,7 @@ static void server_fault(server *s, const event *e, connection *asked, uint64_t 
         if (!c->closing) resume(c);
     }
     px_alarm_set(&all.alarm, s->heals_ns);
-    px_alarm_set(&all.alarm, next_end_ns(s));
+    px_alarm_set(&all.alarm, next_due_ns(s));
 }
 
 static void fault_apply(const event *e, connection *asked)
@@ -967,7 +1003,7 @@ static void on_alarm(void *self)
     events_run(now_ns);
     settle();
     for (i = 0; i < all.count; i++) {
-        px_alarm_set(&all.alarm, next_end_ns(&all.servers[i]));
+        px_alarm_set(&all.alarm, next_due_ns(&all.servers[i]));
         px_alarm_set(&all.alarm, all.servers[i].heals_ns);
     }
 }
@@ -1033,7 +1069,9 @@ static bool server_open(server *s)
     s->heals_ns = PX_NEVER;
     s->at_ns = s->mark_ns[0] = s->mark_ns[1] = uv_hrtime();
     s->last = &s->first;
-    s->delay_s = delays_ms.count > 0 ? delays_ms.values[number % delays_ms.count] * 1e-3 : 0;
+    s->aside_last = &s->aside;
+    s->work_s = delays_ms.count > 0 ? delays_ms.values[number % delays_ms.count] * 1e-3 : 0;
+    s->after_ns = after_ms.count > 0 ? (uint64_t)(after_ms.values[number % after_ms.count] * 1e6) : 0;
     rllb_rng_init(&s->rng, seed, (uint64_t)number);
     s->active_most = s->slots;
     if (sharing) s->active_most = active_most > 0 ? active_most : s->slots > SHARED_ACTIVE ? s->slots : SHARED_ACTIVE;
@@ -1043,12 +1081,6 @@ static bool server_open(server *s)
     s->port = port > 0 ? port + number : 0;
     if (s->port > 65535) return ex_usage("port", "%d and the %d behind it", (int)port, (int)all.count - 1) == EX_OK;
     return server_bind(s);
-}
-
-static int event_order(const void *a, const void *b)
-{
-    const event *x = a, *y = b;
-    return x->at_s < y->at_s ? -1 : x->at_s > y->at_s;
 }
 
 /* One event into all.events; which are in order of time, and of the text where times are equal. */
@@ -1062,7 +1094,7 @@ static bool event_add(const char *text, size_t size, char why[160])
         return false;
     }
     if (!fault_parse(&e, text, size, why)) return false;
-    for (i = all.event_count++; i > 0 && event_order(&all.events[i - 1], &e) > 0; i--) all.events[i] = all.events[i - 1];
+    for (i = all.event_count++; i > 0 && all.events[i - 1].at_s > e.at_s; i--) all.events[i] = all.events[i - 1];
     all.events[i] = e;
     return true;
 }
@@ -1152,6 +1184,7 @@ static void close_server(server *s, connection **connections)
     while (*connections) connection_close(*connections, false);
     while (s->active_count > 0) job_free(s->active[--s->active_count]);
     while (s->first) job_free(waiting_take(s));
+    while (s->aside) job_free(aside_take(s));
     if (s->listener) uv_close((uv_handle_t *)s->listener, on_listener_closed);
     free(s->active);
 }

@@ -53,9 +53,9 @@ static ex_option options[] = {
     EX_INT64("requests", &requests_most, 1, 1000000000, "N", "at most so many; default: as many as come"),
     EX_CHOICE("arrivals", &arrivals, arrivals_names, "at random, evenly, or as recorded"),
     EX_STRING("trace", &trace_path, "FILE",
-              "a table of times and works or amounts, see rllb_env.h; requests come at the file's pace unless --rate is "
-              "given, amounts are spread over --duration"),
-    EX_INT("concurrency", &concurrency, 1, 100000, "N", "a closed loop instead: so many at once, each after its answer"),
+              "times and works of requests, which come at the file's pace or at --rate; or amounts over time, which are "
+              "spread over --duration (see rllb_env.h)"),
+    EX_INT("concurrency", &concurrency, 1, 100000, "N", "a closed loop instead: so many at a time"),
     EX_FLAG("sequential", &sequential, "one after the other, at --rate (default 10) or as its answer allows"),
     EX_STRING("work", &work_text, "MS[:LAW]",
               "demand of a request, its mean, sent as X-Work; exp, fixed, lognormal (deviation = mean) or trace; "

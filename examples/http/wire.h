@@ -24,7 +24,7 @@ typedef struct px_alarm {
 } px_alarm;
 
 bool px_alarm_open(px_alarm *a, uv_loop_t *loop, void (*ring)(void *self), void *self); /* false: said on stderr */
-/* Rings at that time, or earlier if it was set to ring earlier: whoever is rung looks at the clock, and sets it anew. */
+/* Rings at that time, or earlier if it was set so before: whoever is rung looks at the clock, and sets it anew. */
 void px_alarm_set(px_alarm *a, uint64_t at_ns);
 void px_alarm_close(px_alarm *a);
 
