@@ -106,7 +106,8 @@ void px_limits_default(px_limits *limits); /* 16,384 bytes, 8,192, 100, 1 GiB */
 /* asked: for a response, the request it answers (looked at now, not kept); else NULL. */
 void px_message_begin(px_message *m, px_kind kind, const px_limits *limits, const px_message *asked);
 /* How many of the bytes belong to this message; all of them unless it is PX_WHOLE or PX_BROKEN afterwards. Interim
-   responses (1xx) are skipped. body may be NULL; it is called when the head is whole, before feed returns. */
+   responses (1xx) are skipped. body may be NULL; it is called when the head is whole, before feed returns, also with
+   what comes before a byte that breaks the message. */
 size_t px_message_feed(px_message *m, const char *bytes, size_t size, px_body_fn body, void *self);
 /* The peer closed: PX_WHOLE if that is how this message ends, else PX_BROKEN. */
 void px_message_close(px_message *m);
