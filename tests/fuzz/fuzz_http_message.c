@@ -8,7 +8,7 @@
    - every request in a row (pipelined) is found by itself as it is found among others
 
        clang -std=c99 -D_POSIX_C_SOURCE=200809L -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ_LIBFUZZER -I. \
-             -Itests/fuzz tests/fuzz/fuzz_http.c -lhttp_parser -o fuzz_http && ./fuzz_http
+             -Itests/fuzz tests/fuzz/fuzz_http_message.c -lhttp_parser -o fuzz_http_message && ./fuzz_http_message
 
    Without -DFUZZ_LIBFUZZER and fuzzer in -fsanitize any compiler builds the loop of fuzz_main.h. */
 
