@@ -5206,7 +5206,7 @@ static int64_t rllb_i_q_find(const rllb_qlearn *q, uint64_t state)
     if (q->info.dense) return (int64_t)state;
     first = (int64_t)(rllb_i_q_hash(state) >> q->shift) * RLLB_I_Q_BUCKET;
     key = q->key + first;
-    for (i = 0; i < RLLB_I_Q_BUCKET; i++) {
+    for (i = 0; i < RLLB_I_Q_BUCKET; i++) { /* left early: the guess lets the row be fetched beside the keys */
         if (key[i] == state + 1) return first + i;
     }
     return -1;
@@ -5250,7 +5250,8 @@ static int32_t rllb_i_q_any(rllb_qlearn *q, uint64_t mask)
     return rllb_i_q_bit(mask, rllb_rng_below(&q->rng, count));
 }
 
-/* Those of the mask with the most `sign` times a value; numbers only, so that at least one is left. */
+/* Those of the mask with the most `sign` times a value; these are numbers, so that at least one is left. Which one is
+   best is chance to a processor: nothing here branches on it. */
 static uint64_t rllb_i_q_most(const float *value, float sign, uint64_t mask, int32_t n)
 {
     float most = -INFINITY;
@@ -5258,15 +5259,11 @@ static uint64_t rllb_i_q_most(const float *value, float sign, uint64_t mask, int
     int32_t i;
 
     for (i = 0; i < n; i++) {
-        float v = sign * value[i];
-        if (!(mask >> i & 1)) continue;
-        if (v > most) ties = 0;
-        if (!(v < most)) {
-            most = v;
-            ties |= (uint64_t)1 << i;
-        }
+        float v = mask >> i & 1 ? sign * value[i] : -INFINITY;
+        most = v > most ? v : most;
     }
-    return ties;
+    for (i = 0; i < n; i++) ties |= (uint64_t)(sign * value[i] >= most) << i;
+    return ties & mask;
 }
 
 /* None of the table's servers is usable: the cheapest of the others, or none. */
@@ -5299,7 +5296,7 @@ int32_t rllb_qlearn_choose(void *self, const float *cost, int32_t n)
         return rllb_i_q_any(q, usable);
     }
     row = rllb_i_q_find(q, q->state);
-    if (row < 0 || !q->row[row].visits) q->info.unseen++;
+    if (row < 0 || (q->info.dense && !q->row[row].visits)) q->info.unseen++; /* a hashed row is there since a visit */
     if (row >= 0) usable = rllb_i_q_most(q->value + row * q->desc.servers, 1, usable, known);
     if (cost && q->desc.ties_by_cost && (usable & (usable - 1))) usable = rllb_i_q_most(cost, -1, usable, known);
     return usable & (usable - 1) ? rllb_i_q_any(q, usable) : rllb_i_q_bit(usable, 0);
@@ -5339,7 +5336,8 @@ static float rllb_i_q_best(const rllb_qlearn *q, uint64_t state)
     if (row < 0) return q->desc.initial;
     value += row * q->desc.servers;
     for (i = 0; i < q->desc.servers; i++) {
-        if ((q->usable >> i & 1) && value[i] > best) best = value[i];
+        float v = q->usable >> i & 1 ? value[i] : -INFINITY;
+        best = v > best ? v : best;
     }
     return best;
 }

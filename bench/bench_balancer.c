@@ -15,6 +15,10 @@
                             default for as many servers: two layers of 128, a GRU of 128, a layer of 128, six choices
        control_24_set       the same with RELATIVE features and the network that marl_search finds: for any number of
                             servers, 24 wide, actions that are steps, and d, a, gamma besides
+       qlearn_choose_3, qlearn_update_3   tabular Q-learning for three servers: 27 states in a dense table, one of them
+                            at random each time; epsilon 0.1, all usable. _12: twelve servers, 50,000 states met in a
+                            hashed table of 65,536 (4 MB)
+       qlearn_observe       three metrics of a server to its level and the state
        clock                shifts and exclusive ors that wait for each other, per nanosecond: the GHz that the figures
                             were made at
 
@@ -540,6 +544,130 @@ static void control_job(bench *b, rig *r, const char *name, bool set)
     rllb_nn_policy_destroy(policy);
 }
 
+/* ---- Q-learning -------------------------------------------------------------------------------------------------- */
+
+enum { Q_CALLS = 1024 };
+
+typedef struct table {
+    rllb_qlearn *q;
+    uint64_t states[ORDER]; /* at random */
+    uint32_t at;
+    int32_t servers;
+    float cost[RLLB_QLEARN_SERVERS_MAX];
+    int64_t sum; /* of what was chosen */
+} table;
+
+static void q_choose(void *user)
+{
+    table *t = (table *)user;
+    int32_t i;
+
+    for (i = 0; i < Q_CALLS; i++) {
+        rllb_qlearn_set_state(t->q, t->states[t->at++ % ORDER]);
+        t->sum += rllb_qlearn_choose(t->q, t->cost, t->servers);
+    }
+}
+
+static void q_update(void *user)
+{
+    table *t = (table *)user;
+    rllb_qlearn_step step;
+    int32_t i;
+
+    for (i = 0; i < Q_CALLS; i++) {
+        step.state = t->states[t->at++ % ORDER];
+        step.action = (int32_t)(t->at % (uint32_t)t->servers);
+        rllb_qlearn_update(t->q, &step, -(float)(step.action + 1), t->states[t->at % ORDER]);
+    }
+}
+
+static void q_observe(void *user)
+{
+    table *t = (table *)user;
+    int32_t i;
+
+    for (i = 0; i < Q_CALLS; i++) {
+        uint64_t x = t->states[t->at++ % ORDER];
+        float metrics[3];
+        metrics[0] = (float)(x % 101);
+        metrics[1] = (float)(x % 13);
+        metrics[2] = (float)(x % 251);
+        rllb_qlearn_observe(t->q, i % 3, metrics);
+    }
+}
+
+static void q_row(bench *b, table *t, const char *name, bench_fn job)
+{
+    bench quick = *b;
+
+    quick.sample_s = 0.004;
+    bench_row(b, name, bench_time(&quick, job, t, NULL, NULL).job_s / Q_CALLS * 1e9, "ns", 0, BENCH_LESS_IS_BETTER);
+}
+
+/* Every state is met before anything is timed. */
+static void q_open(table *t, rllb_qlearn_desc *d, uint64_t met, uint64_t seed)
+{
+    rllb_rng rng;
+    int32_t i;
+
+    memset(t, 0, sizeof *t);
+    rllb_rng_init(&rng, seed, 1u << 29);
+    for (i = 0; i < ORDER; i++) {
+        t->states[i] = (uint64_t)rllb_rng_below(&rng, (int32_t)met) * (d->states ? d->states / met : 1);
+    }
+    for (i = 0; i < RLLB_QLEARN_SERVERS_MAX; i++) t->cost[i] = 1;
+    t->servers = d->servers;
+    d->epsilon_min = 0.1f;
+    d->seed = seed;
+    t->q = rllb_qlearn_create(d);
+    if (!t->q) out_of_memory();
+    for (i = 0; i < ORDER / Q_CALLS; i++) q_update(t);
+}
+
+/* What was timed was work: no answer missing, no update refused. */
+static void q_close(table *t)
+{
+    rllb_qlearn_info info;
+
+    memset(&info, 0, sizeof info);
+    rllb_qlearn_query(t->q, NULL, &info);
+    if (info.refused || info.no_server || t->sum < 0 || !info.updates) {
+        fprintf(stderr, "bench_balancer: Q-learning did not do its work\n");
+        exit(1);
+    }
+    rllb_qlearn_destroy(t->q);
+}
+
+/* A table by states of its own, one that is hashed, one by metrics. */
+static void q_jobs(bench *b)
+{
+    static const struct {
+        const char *name;
+        bench_fn job;
+        int32_t servers;
+        uint64_t states, met;
+    } jobs[] = {
+        { "qlearn_choose_3", q_choose, 3, 27, 27 },
+        { "qlearn_update_3", q_update, 3, 27, 27 },
+        { "qlearn_choose_12", q_choose, 12, 531441, 50000 },
+        { "qlearn_update_12", q_update, 12, 531441, 50000 },
+        { "qlearn_observe", q_observe, 3, 0, 27 },
+    };
+    static table t;
+    size_t i;
+
+    for (i = 0; i < sizeof jobs / sizeof *jobs; i++) {
+        rllb_qlearn_desc d;
+        if (!bench_wanted(b, jobs[i].name)) continue;
+        rllb_qlearn_desc_default(&d);
+        d.servers = jobs[i].servers;
+        d.states = jobs[i].states;
+        q_open(&t, &d, jobs[i].met, b->seed);
+        q_row(b, &t, jobs[i].name, jobs[i].job);
+        q_close(&t);
+    }
+}
+
 /* ---- main -------------------------------------------------------------------------------------------------------- */
 
 /* Xorshift: six operations that wait for each other, 1,000 times over. */
@@ -578,5 +706,6 @@ int main(int argc, char **argv)
     tick_job(&b, &r, "tick_1024", RLLB_FEATURES_NEURIPS, 1024, 0);
     control_job(&b, &r, "control_24", false);
     control_job(&b, &r, "control_24_set", true);
+    q_jobs(&b);
     return bench_close(&b);
 }
