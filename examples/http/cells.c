@@ -1,0 +1,634 @@
+/* cells.c - one run of the experiment: its processes are started, watched and stopped; see experiment.h
+
+   Whatever ends a process ends those that it started: the kernel kills a child whose parent is gone (on Linux), the
+   pool kills the cells after an interrupt, and a cell stops its own whether all went well or not. */
+
+#define _GNU_SOURCE /* pipe2 */
+
+#include "experiment.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <math.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#ifdef __linux__
+#include <sys/prctl.h>
+#endif
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { ARGS_MOST = 64, ARG_BYTES = 1100, PARTS_MOST = 2 + LAB_PROXIES };
+#define START_S 20.0 /* a process may take that long to be ready */
+#define STOP_S 5.0
+#define LATE_S 60.0 /* after its traffic should have ended */
+
+/* ---- processes --------------------------------------------------------------------------------------------------- */
+
+typedef struct arguments {
+    char text[ARGS_MOST][ARG_BYTES];
+    char *list[ARGS_MOST + 1];
+    int32_t count;
+    bool full;
+} arguments;
+
+typedef struct process {
+    char name[16];
+    pid_t pid; /* 0: none, or it has ended */
+    int from;  /* its standard output */
+    int status;
+    char line[256];
+    int32_t used;
+    ex_path said; /* its standard error */
+} process;
+
+typedef struct cell {
+    const lab *l;
+    int32_t scene, policy, repeat;
+    pid_t parent;
+    process parts[PARTS_MOST];
+    int32_t count;
+    int32_t port[LAB_SERVERS], proxy_port[LAB_PROXIES];
+    char *why; /* [WHY_BYTES], in the mail */
+} cell;
+
+enum { WHY_BYTES = 400 };
+
+static void add(arguments *a, const char *format, ...) EX_PRINTF(2, 3);
+static void add(arguments *a, const char *format, ...)
+{
+    va_list values;
+    int wrote;
+
+    if (a->count == ARGS_MOST) {
+        a->full = true;
+        return;
+    }
+    va_start(values, format);
+    wrote = vsnprintf(a->text[a->count], ARG_BYTES, format, values);
+    va_end(values);
+    if (wrote < 0 || wrote >= ARG_BYTES) a->full = true;
+    a->list[a->count] = a->text[a->count];
+    a->list[++a->count] = NULL;
+}
+
+static bool no(cell *c, const char *format, ...) EX_PRINTF(2, 3);
+static bool no(cell *c, const char *format, ...)
+{
+    va_list values;
+
+    va_start(values, format);
+    if (!*c->why) vsnprintf(c->why, WHY_BYTES, format, values);
+    va_end(values);
+    return false;
+}
+
+static void nap(double seconds)
+{
+    struct timespec t;
+
+    t.tv_sec = (time_t)seconds;
+    t.tv_nsec = (long)((seconds - (double)t.tv_sec) * 1e9);
+    nanosleep(&t, NULL);
+}
+
+/* In the new process. */
+static void become(const process *p, const arguments *a, int to, pid_t parent)
+{
+    int said = open(p->said.text, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644), nothing = open("/dev/null", O_RDONLY);
+
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
+    if (getppid() != parent || said < 0 || nothing < 0) _exit(126);
+    signal(SIGINT, SIG_DFL);
+    dup2(nothing, STDIN_FILENO);
+    dup2(to, STDOUT_FILENO);
+    dup2(said, STDERR_FILENO);
+    execv(a->list[0], a->list);
+    fprintf(stderr, "cannot be started: %s\n", strerror(errno));
+    fflush(stderr);
+    _exit(127);
+}
+
+static process *start(cell *c, const char *name, const arguments *a)
+{
+    process *p = &c->parts[c->count];
+    ex_path log = lab_log(c->l, c->scene, c->policy, c->repeat);
+    pid_t self = getpid();
+    int ends[2];
+
+    if (a->full || c->count == PARTS_MOST) {
+        no(c, "%s: more arguments than there is room for", name);
+        return NULL;
+    }
+    memset(p, 0, sizeof *p);
+    snprintf(p->name, sizeof p->name, "%s", name);
+    snprintf(p->said.text, sizeof p->said.text, "%.*s.%s-%d.said", (int)strlen(log.text) - 4, log.text, name,
+             (int)c->count);
+    if (pipe2(ends, O_CLOEXEC) != 0) {
+        no(c, "%s: no pipe: %s", name, strerror(errno));
+        return NULL;
+    }
+    p->pid = fork();
+    if (p->pid == 0) become(p, a, ends[1], self);
+    close(ends[1]);
+    p->from = ends[0];
+    c->count++;
+    if (p->pid > 0) return p;
+    p->pid = 0;
+    no(c, "%s: no process: %s", name, strerror(errno));
+    return NULL;
+}
+
+/* The last line that it had to say, for a complaint. */
+static void last_words(const process *p, char out[240])
+{
+    FILE *f = fopen(p->said.text, "r");
+    char line[240], *end;
+
+    *out = '\0';
+    while (f && fgets(line, sizeof line, f)) {
+        end = strchr(line, '\n');
+        if (end) *end = '\0';
+        if (*line) memcpy(out, line, sizeof line);
+    }
+    if (f) fclose(f);
+}
+
+static bool ended_early(cell *c, process *p)
+{
+    char words[240];
+
+    if (WIFSIGNALED(p->status)) return no(c, "%s was ended by signal %d", p->name, WTERMSIG(p->status));
+    last_words(p, words);
+    return no(c, "%s ended with status %d%s%s", p->name, WEXITSTATUS(p->status), *words ? "; " : "", words);
+}
+
+/* Has it ended? Then its status is there. */
+static bool over(process *p)
+{
+    if (p->pid > 0 && waitpid(p->pid, &p->status, WNOHANG) == p->pid) p->pid = 0;
+    return p->pid == 0;
+}
+
+/* The next line of its output into p->line. */
+static bool hear(cell *c, process *p)
+{
+    double until_s = ex_clock_s() + START_S;
+
+    p->used = 0;
+    for (;;) {
+        struct pollfd ready = { .fd = p->from, .events = POLLIN };
+        double left_s = until_s - ex_clock_s();
+        char letter;
+        if (left_s <= 0 || getppid() != c->parent) return no(c, "%s: not ready after %g s", p->name, START_S);
+        if (poll(&ready, 1, 100) <= 0) continue;
+        if (read(p->from, &letter, 1) != 1) {
+            while (!over(p) && ex_clock_s() < until_s) nap(0.005);
+            return p->pid == 0 ? ended_early(c, p) : no(c, "%s closed its output", p->name);
+        }
+        if (letter == '\n') break;
+        if (p->used < (int32_t)sizeof p->line - 1) p->line[p->used++] = letter;
+    }
+    p->line[p->used] = '\0';
+    return true;
+}
+
+static bool port_of(cell *c, const process *p, int32_t *out)
+{
+    const char *colon = strrchr(p->line, ':');
+    int64_t port = 0;
+
+    if (!colon || !ex_parse_int64(colon + 1, &port) || port < 1 || port > 65535) {
+        return no(c, "%s: no port in '%s'", p->name, p->line);
+    }
+    *out = (int32_t)port;
+    return true;
+}
+
+/* Those that are still there are asked, then told. */
+static void stop(cell *c)
+{
+    double until_s = ex_clock_s() + STOP_S;
+    int32_t i, left = c->count;
+
+    for (i = 0; i < c->count; i++) {
+        if (c->parts[i].pid > 0) kill(c->parts[i].pid, SIGTERM);
+    }
+    while (left > 0) {
+        left = 0;
+        for (i = 0; i < c->count; i++) left += !over(&c->parts[i]);
+        if (left > 0 && ex_clock_s() > until_s) {
+            for (i = 0; i < c->count; i++) {
+                if (c->parts[i].pid > 0) kill(c->parts[i].pid, SIGKILL);
+            }
+        }
+        if (left > 0) nap(0.005);
+    }
+    for (i = 0; i < c->count; i++) {
+        close(c->parts[i].from);
+        unlink(c->parts[i].said.text);
+    }
+}
+
+/* ---- the three programs ------------------------------------------------------------------------------------------ */
+
+static void add_list(arguments *a, const char *option, const lab_scene *s, bool block)
+{
+    char text[256];
+    int32_t i;
+    size_t at = 0;
+    bool any = false;
+
+    for (i = 0; i < s->servers; i++) {
+        double ms = block ? s->server[i].block_ms : s->server[i].delay_ms;
+        any = any || ms > 0;
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s%g", i ? "," : "", ms);
+    }
+    if (any) add(a, "%s=%s", option, text);
+}
+
+static void add_servers(arguments *a, const lab_scene *s)
+{
+    char text[256];
+    int32_t i;
+    size_t at = 0;
+
+    for (i = 0; i < s->servers; i++) {
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s%d@%g", i ? "," : "", (int)s->server[i].slots,
+                               s->server[i].speed);
+    }
+    add(a, "--servers=%s", text);
+    add_list(a, "--base-delay", s, true);
+    add_list(a, "--delay", s, false);
+}
+
+static void add_faults(arguments *a, const lab_scene *s)
+{
+    char text[512] = "";
+    size_t at = 0;
+    int32_t i;
+
+    for (i = 0; i < s->faults; i++) {
+        const lab_fault *f = &s->fault[i];
+        at += (size_t)snprintf(text + at, sizeof text - at, "%st=%g server=%d kind=%s", i ? "," : "", f->at_s,
+                               (int)f->server, f->kind);
+        if (strcmp(f->kind, "slow") == 0) at += (size_t)snprintf(text + at, sizeof text - at, " speed=%g", f->value);
+    }
+    if (s->faults == 0) return;
+    add(a, "--fault=%s", text);
+}
+
+static bool start_backend(cell *c)
+{
+    static arguments a;
+    const lab_scene *s = &c->l->scene[c->scene];
+    process *p;
+    int32_t i = 0;
+
+    memset(&a, 0, sizeof a);
+    add(&a, "%s/backend", c->l->bin);
+    add_servers(&a, s);
+    add_faults(&a, s);
+    p = start(c, "backend", &a);
+    if (!p) return false;
+    for (;;) {
+        if (!hear(c, p)) return false;
+        if (strcmp(p->line, "ready") == 0) break;
+        if (strncmp(p->line, "server ", 7) == 0 && i < s->servers && !port_of(c, p, &c->port[i++])) return false;
+    }
+    return i == s->servers || no(c, "backend: %d servers of %d", (int)i, (int)s->servers);
+}
+
+static bool start_proxy(cell *c, int32_t k)
+{
+    static arguments a;
+    const lab_scene *s = &c->l->scene[c->scene];
+    const lab_policy *y = &c->l->policy[c->policy];
+    process *p;
+    int32_t i;
+
+    memset(&a, 0, sizeof a);
+    add(&a, "%s/proxy", c->l->bin);
+    add(&a, "--listen=127.0.0.1:0");
+    add(&a, "--admin=off");
+    add(&a, "--policy=%s", y->policy);
+    if (s->part == LAB_APACHE) add(&a, "--health=/server-status?auto interval=0.25 timeout=1 says=apache");
+    else add(&a, "--health=/health interval=1 timeout=0.5 says=json");
+    add(&a, "--seed=%llu", (unsigned long long)(c->l->seed + (uint64_t)c->repeat * 16 + (uint64_t)k));
+    for (i = 0; i < s->servers; i++) {
+        add(&a, "--server=s%d 127.0.0.1:%d weight=%.6g", (int)i, (int)c->port[i], lab_weight(s, i, y->told));
+    }
+    if (s->retries >= 0) add(&a, "--retries=%d", (int)s->retries);
+    p = start(c, "proxy", &a);
+    if (!p) return false;
+    do {
+        if (!hear(c, p)) return false;
+    } while (strncmp(p->line, "listening on ", 13) != 0);
+    return port_of(c, p, &c->proxy_port[k]);
+}
+
+/* results.json of the load is not kept: all that is in it is in the log. */
+static ex_path load_folder(const cell *c)
+{
+    ex_path folder = lab_log(c->l, c->scene, c->policy, c->repeat);
+
+    snprintf(strrchr(folder.text, '.'), 6, ".load");
+    return folder;
+}
+
+static bool start_load(cell *c, const char *log)
+{
+    static arguments a;
+    const lab_scene *s = &c->l->scene[c->scene];
+    char urls[256] = "";
+    size_t at = 0;
+    int32_t k;
+
+    for (k = 0; k < s->proxies; k++) {
+        at += (size_t)snprintf(urls + at, sizeof urls - at, "%shttp://127.0.0.1:%d%s", k ? "," : "",
+                               (int)c->proxy_port[k], s->part == LAB_APACHE ? lab_apache_target() : "/");
+    }
+    memset(&a, 0, sizeof a);
+    add(&a, "%s/load", c->l->bin);
+    add(&a, "--url=%s", urls);
+    add(&a, "--rate=%.10g", s->rate);
+    if (s->closed) add(&a, "--sequential");
+    if (s->requests > 0) add(&a, "--requests=%d", (int)(s->learn + s->requests));
+    add(&a, "--duration=%g", s->requests > 0 ? 1e5 : s->total_s);
+    if (s->work_ms > 0) add(&a, "--work=%g:%s", s->work_ms, s->exponential ? "exp" : "fixed");
+    add(&a, "--seed=%llu", (unsigned long long)(c->l->seed + (uint64_t)c->repeat));
+    add(&a, "--log=%s", log);
+    add(&a, "--out=%s", load_folder(c).text);
+    add(&a, "--quiet");
+    return start(c, "load", &a) != NULL;
+}
+
+/* How long the traffic takes if all goes well, or is waited for. */
+static double traffic_s(const lab_scene *s)
+{
+    double slowest_ms = 0;
+    int32_t i;
+
+    if (s->requests <= 0) return s->total_s;
+    for (i = 0; i < s->servers; i++) slowest_ms = fmax(slowest_ms, s->server[i].block_ms + s->server[i].delay_ms);
+    return (s->learn + s->requests) * (s->closed ? fmax(1 / s->rate, 1.5e-3 * slowest_ms) : 1.2 / s->rate);
+}
+
+/* Until the load is done; nothing else may end meanwhile. */
+static bool watch(cell *c)
+{
+    double until_s = ex_clock_s() + traffic_s(&c->l->scene[c->scene]) + LATE_S;
+    process *load = &c->parts[c->count - 1];
+    int32_t i;
+
+    while (!over(load)) {
+        for (i = 0; i < c->count - 1; i++) {
+            if (over(&c->parts[i])) return ended_early(c, &c->parts[i]);
+        }
+        if (getppid() != c->parent) return no(c, "nobody waits for it any more");
+        if (ex_clock_s() > until_s) return no(c, "load is not done %g s after its traffic should have ended", LATE_S);
+        nap(0.01);
+    }
+    return load->status == 0 || ended_early(c, load);
+}
+
+/* The log gets its name only when it is whole. */
+static bool run(cell *c)
+{
+    const lab_scene *s = &c->l->scene[c->scene];
+    ex_path log = lab_log(c->l, c->scene, c->policy, c->repeat), half, folder = load_folder(c);
+    int32_t k;
+    bool ok = true;
+
+    snprintf(half.text, sizeof half.text, "%.1000s.half", log.text);
+    if (s->part != LAB_APACHE) ok = start_backend(c);
+    else for (k = 0; k < s->servers; k++) c->port[k] = lab_apache_port(k);
+    for (k = 0; ok && k < s->proxies; k++) ok = start_proxy(c, k);
+    ok = ok && start_load(c, half.text) && watch(c);
+    stop(c);
+    unlink(ex_path_join(folder.text, "results.json").text);
+    rmdir(folder.text);
+    if (!ok) unlink(half.text);
+    else if (rename(half.text, log.text) != 0) ok = no(c, "%s: %s", half.text, strerror(errno));
+    return ok;
+}
+
+/* ---- many -------------------------------------------------------------------------------------------------------- */
+
+typedef struct work {
+    lab *l;
+    lab_part part;
+    int32_t *cells; /* numbers of those that are to run, in order */
+    int32_t count, next, done;
+    ex_progress bar;
+} work;
+
+static void cell_of(const lab *l, int32_t number, int32_t *scene, int32_t *policy, int32_t *repeat)
+{
+    *repeat = number % l->repeats;
+    *policy = number / l->repeats % l->policies;
+    *scene = number / l->repeats / l->policies;
+}
+
+static int32_t next_cell(void *self)
+{
+    work *w = self;
+    return w->next < w->count ? w->cells[w->next++] : -1;
+}
+
+static int run_cell(void *self, int32_t number, void *mail, pid_t parent)
+{
+    work *w = self;
+    cell c;
+
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+#endif
+    if (getppid() != parent) return EX_FAILED;
+    setpgid(0, 0); /* Ctrl-C is the parent's business */
+    memset(&c, 0, sizeof c);
+    c.l = w->l;
+    c.why = mail;
+    c.parent = parent;
+    cell_of(w->l, number, &c.scene, &c.policy, &c.repeat);
+    return run(&c) ? EX_OK : EX_FAILED;
+}
+
+static bool take_cell(void *self, int32_t number, const void *mail, int status, int killer)
+{
+    work *w = self;
+    const char *why = mail;
+    int32_t scene, policy, repeat;
+
+    w->done++;
+    if (status == EX_OK && !killer) return true;
+    cell_of(w->l, number, &scene, &policy, &repeat);
+    if (!*why) why = killer ? "its process was killed" : "no reason given";
+    return ex_fail("%s, %s, repeat %d: %s", w->l->scene[scene].key, w->l->policy[policy].name, (int)repeat + 1, why) ==
+           EX_OK;
+}
+
+static void show(void *self)
+{
+    work *w = self;
+    ex_progress_step(&w->bar, w->done, "%d cells", (int)w->count);
+}
+
+static bool there(const lab *l, int32_t scene, int32_t policy, int32_t repeat)
+{
+    return access(lab_log(l, scene, policy, repeat).text, R_OK) == 0;
+}
+
+/* Repeat by repeat; each begins with another policy, so that what the machine does meanwhile meets all of them. */
+static bool plan(work *w)
+{
+    const lab *l = w->l;
+    int32_t s, p, i;
+
+    w->cells = malloc(((size_t)l->scenes * (size_t)l->policies * (size_t)l->repeats + 1) * sizeof *w->cells);
+    if (!w->cells) return ex_fail("not enough memory") == EX_OK;
+    for (i = 0; i < l->repeats; i++) {
+        for (s = 0; s < l->scenes; s++) {
+            if (l->scene[s].part != w->part || !l->scene[s].wanted) continue;
+            for (p = 0; p < l->policies; p++) {
+                int32_t turned = (p + i) % l->policies;
+                if (!lab_has(&l->scene[s], turned) || (l->resume && there(l, s, turned, i))) continue;
+                w->cells[w->count++] = (s * l->policies + turned) * l->repeats + i;
+            }
+        }
+    }
+    return true;
+}
+
+static bool folders(const lab *l, lab_part part)
+{
+    ex_path runs = ex_path_join(l->out, "runs");
+    int32_t s;
+
+    for (s = 0; s < l->scenes; s++) {
+        bool needed = l->scene[s].part == part && l->scene[s].wanted;
+        if (needed && !ex_folder_make(ex_path_join(runs.text, l->scene[s].key).text)) return false;
+    }
+    return true;
+}
+
+static bool ends_in(const char *name, const char *end)
+{
+    size_t size = strlen(name), more = strlen(end);
+    return size > more && strcmp(name + size - more, end) == 0;
+}
+
+static void empty(const char *path)
+{
+    DIR *d = opendir(path);
+    struct dirent *e;
+
+    while (d && (e = readdir(d)) != NULL) unlink(ex_path_join(path, e->d_name).text);
+    if (d) closedir(d);
+    rmdir(path);
+}
+
+/* What cells leave that were killed, now or when the program was last here. */
+static void sweep(const lab *l, lab_part part)
+{
+    ex_path runs = ex_path_join(l->out, "runs");
+    int32_t s;
+
+    for (s = 0; s < l->scenes; s++) {
+        ex_path folder = ex_path_join(runs.text, l->scene[s].key);
+        DIR *d = l->scene[s].part == part ? opendir(folder.text) : NULL;
+        struct dirent *e;
+        while (d && (e = readdir(d)) != NULL) {
+            ex_path path = ex_path_join(folder.text, e->d_name);
+            if (ends_in(e->d_name, ".load")) empty(path.text);
+            else if (ends_in(e->d_name, ".said") || strstr(e->d_name, ".half")) unlink(path.text);
+        }
+        if (d) closedir(d);
+    }
+}
+
+/* Seconds of processor time since the machine began, idle time left out. */
+static double machine_busy_s(void)
+{
+    FILE *f = fopen("/proc/stat", "r");
+    double tick[10] = { 0 }, sum = 0;
+    int i;
+
+    if (!f) return (double)NAN;
+    if (fscanf(f, "cpu %lf %lf %lf %lf %lf %lf %lf %lf", &tick[0], &tick[1], &tick[2], &tick[3], &tick[4], &tick[5],
+               &tick[6], &tick[7]) != 8) {
+        fclose(f);
+        return (double)NAN;
+    }
+    fclose(f);
+    for (i = 0; i < 8; i++) sum += i == 3 || i == 4 ? 0 : tick[i];
+    return sum / (double)sysconf(_SC_CLK_TCK);
+}
+
+static double own_busy_s(void)
+{
+    struct rusage u;
+
+    if (getrusage(RUSAGE_CHILDREN, &u) != 0) return (double)NAN;
+    return (double)u.ru_utime.tv_sec + (double)u.ru_stime.tv_sec +
+           1e-6 * ((double)u.ru_utime.tv_usec + (double)u.ru_stime.tv_usec);
+}
+
+/* One that needs the processor has the machine for itself, those that only wait share it. */
+static int32_t jobs_of(const lab *l, lab_part part)
+{
+    long processors = sysconf(_SC_NPROCESSORS_ONLN);
+
+    if (part == LAB_APACHE) return 1;
+    if (part == LAB_THREE) return l->jobs > 0 ? l->jobs * 12 : 48;
+    return l->jobs > 0 ? l->jobs : processors > 2 ? (int32_t)processors : 4;
+}
+
+int lab_work(lab *l, lab_part part)
+{
+    work w = { .l = l, .part = part };
+    lab_conditions *on = &l->conditions[part];
+    ex_pool pool;
+    bool ok;
+
+    if (!folders(l, part) || !plan(&w)) {
+        free(w.cells);
+        return EX_FAILED;
+    }
+    sweep(l, part);
+    memset(&pool, 0, sizeof pool);
+    pool.self = &w;
+    pool.jobs = jobs_of(l, part);
+    pool.runs = w.count;
+    pool.mail_bytes = WHY_BYTES;
+    pool.next = next_cell;
+    pool.run = run_cell;
+    pool.take = take_cell;
+    pool.show = show;
+    on->processors = (int32_t)sysconf(_SC_NPROCESSORS_ONLN);
+    on->seconds = -ex_clock_s();
+    on->all_s = -machine_busy_s();
+    on->own_s = -own_busy_s();
+    ex_progress_start(&w.bar, lab_part_names[part], w.count, l->quiet || w.count == 0);
+    ok = w.count == 0 || ex_pool_work(&pool);
+    ex_progress_end(&w.bar, ok && !ex_interrupted() ? "%d cells of %s" : NULL, (int)w.count, lab_part_names[part]);
+    if (!ok || ex_interrupted()) {
+        nap(0.1); /* the cells are gone, what they had started goes now */
+        sweep(l, part);
+    }
+    on->seconds += ex_clock_s();
+    on->all_s += machine_busy_s();
+    on->own_s += own_busy_s();
+    free(w.cells);
+    if (ex_interrupted()) return ex_interrupt_status();
+    return ok ? EX_GO_ON : EX_FAILED;
+}

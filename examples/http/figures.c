@@ -1,0 +1,632 @@
+/* figures.c - what the logs of the experiment say; see experiment.h */
+
+#include "experiment.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+const char *const lab_key_names[] = { "mean_ms", "p50_ms", "p90_ms",  "p95_ms",         "p99_ms",
+                                      "p999_ms", "sd_ms",  "cv", "throughput_per_s", "lost_percent", NULL };
+const char *const lab_verdict_names[] = { "met", "not shown", "missed", "not run" };
+
+#define LAB_LOG_MOST ((size_t)1 << 28)
+
+typedef struct row {
+    double at_s; /* when it was due */
+    float ms;
+    bool ok;
+    int8_t server; /* -1: none answered */
+} row;
+
+typedef struct log_rows {
+    row *rows;
+    int32_t count, room;
+} log_rows;
+
+/* ---- reading ----------------------------------------------------------------------------------------------------- */
+
+enum { COLUMN_AT, COLUMN_MS, COLUMN_STATUS, COLUMN_SERVER, COLUMNS };
+static const char *const column_names[COLUMNS] = { "time_s", "latency_ms", "status", "server" };
+
+/* Where the columns are, by the heading. */
+static bool find_columns(const char *path, const char *line, size_t size, int32_t at[COLUMNS])
+{
+    char heading[256], *word, *rest = heading;
+    int32_t i, k = 0;
+
+    for (i = 0; i < COLUMNS; i++) at[i] = -1;
+    snprintf(heading, sizeof heading, "%.*s", (int)(size < sizeof heading ? size : sizeof heading - 1), line);
+    while ((word = rest) != NULL) {
+        rest = strchr(word, ',');
+        if (rest) *rest++ = '\0';
+        for (i = 0; i < COLUMNS; i++) {
+            if (strcmp(word, column_names[i]) == 0) at[i] = k;
+        }
+        k++;
+    }
+    for (i = 0; i < COLUMNS; i++) {
+        if (at[i] < 0) return ex_fail("%s:1: there is no column %s", path, column_names[i]) == EX_OK;
+    }
+    return true;
+}
+
+/* The number at the end of a server's name is its index. */
+static int8_t server_of(const char *text, size_t size)
+{
+    size_t digits = size;
+    long number;
+
+    while (digits > 0 && text[digits - 1] >= '0' && text[digits - 1] <= '9') digits--;
+    if (digits == size) return -1;
+    number = strtol(text + digits, NULL, 10);
+    return number >= 0 && number < LAB_SERVERS ? (int8_t)number : -1;
+}
+
+static row *row_new(log_rows *l)
+{
+    if (l->count == l->room) {
+        int32_t room = l->room + l->room / 2 + 4096;
+        row *rows = realloc(l->rows, (size_t)room * sizeof *rows);
+        if (!rows) return NULL;
+        l->rows = rows;
+        l->room = room;
+    }
+    memset(&l->rows[l->count], 0, sizeof *l->rows);
+    return &l->rows[l->count++];
+}
+
+/* One line without its end. False: it is not of the form. */
+static bool read_row(row *r, const char *line, const char *end, const int32_t at[COLUMNS])
+{
+    int32_t column = 0, seen = 0;
+    const char *cell = line;
+
+    r->server = -1;
+    for (;;) {
+        const char *stop = memchr(cell, ',', (size_t)(end - cell));
+        size_t size = (size_t)((stop ? stop : end) - cell);
+        char text[40];
+        snprintf(text, sizeof text, "%.*s", (int)(size < sizeof text ? size : sizeof text - 1), cell);
+        if (column == at[COLUMN_AT]) seen += ex_parse_double(text, &r->at_s);
+        if (column == at[COLUMN_STATUS]) r->ok = text[0] == '2';
+        if (column == at[COLUMN_SERVER]) r->server = server_of(text, strlen(text));
+        if (column == at[COLUMN_MS]) {
+            double ms = (double)NAN;
+            seen += size == 0 || ex_parse_double(text, &ms);
+            r->ms = (float)ms;
+        }
+        column++;
+        if (!stop) break;
+        cell = stop + 1;
+    }
+    return seen == 2;
+}
+
+static bool read_log(const char *path, log_rows *to)
+{
+    ex_text text = { 0 };
+    const char *line, *end;
+    int32_t at[COLUMNS], number = 1;
+    bool ok = ex_file_read(path, LAB_LOG_MOST, &text);
+
+    if (ok && text.size == 0) ok = ex_fail("%s: it is empty", path) == EX_OK;
+    line = text.data;
+    end = ok ? memchr(line, '\n', text.size) : NULL;
+    ok = ok && (end || ex_fail("%s: no lines", path) == EX_OK) && find_columns(path, line, (size_t)(end - line), at);
+    while (ok && (line = end + 1) < text.data + text.size) {
+        row *r = row_new(to);
+        end = memchr(line, '\n', (size_t)(text.data + text.size - line));
+        number++;
+        if (!end) ok = ex_fail("%s:%d: the line is not whole", path, (int)number) == EX_OK;
+        else if (!r) ok = ex_fail("%s: not enough memory", path) == EX_OK;
+        else if (!read_row(r, line, end, at)) ok = ex_fail("%s:%d: not a request", path, (int)number) == EX_OK;
+    }
+    ex_text_free(&text);
+    return ok;
+}
+
+static int by_time(const void *a, const void *b)
+{
+    const row *x = a, *y = b;
+    return (x->at_s > y->at_s) - (x->at_s < y->at_s);
+}
+
+static int by_value(const void *a, const void *b)
+{
+    float x = *(const float *)a, y = *(const float *)b;
+    return (x > y) - (x < y);
+}
+
+/* ---- one run ------------------------------------------------------------------------------------------------- */
+
+static int32_t learning_rows(const lab_scene *s, const log_rows *l)
+{
+    int32_t i = 0;
+
+    if (s->requests > 0) return s->learn < l->count ? s->learn : l->count;
+    while (i < l->count && l->rows[i].at_s < s->learn_s) i++;
+    return i;
+}
+
+static double quantile(const float *sorted, int32_t count, double q)
+{
+    double at = q * (count - 1), below = floor(at);
+    int32_t i = (int32_t)below;
+
+    if (count < 1) return (double)NAN;
+    if (i + 1 >= count) return (double)sorted[count - 1];
+    return (double)sorted[i] + (at - below) * ((double)sorted[i + 1] - (double)sorted[i]);
+}
+
+static void measure_times(lab_figures *f, float *ms, int32_t count, float quantiles[LAB_QUANTILES])
+{
+    double sum = 0, squares = 0;
+    int32_t i;
+
+    for (i = 0; i < count; i++) sum += (double)ms[i];
+    f->mean = count > 0 ? sum / count : (double)NAN;
+    for (i = 0; i < count; i++) squares += ((double)ms[i] - f->mean) * ((double)ms[i] - f->mean);
+    f->sd = count > 1 ? sqrt(squares / (count - 1)) : (double)NAN;
+    f->cv = f->sd / f->mean;
+    qsort(ms, (size_t)count, sizeof *ms, by_value);
+    f->p50 = quantile(ms, count, 0.5);
+    f->p90 = quantile(ms, count, 0.9);
+    f->p95 = quantile(ms, count, 0.95);
+    f->p99 = quantile(ms, count, 0.99);
+    f->p999 = quantile(ms, count, 0.999);
+    for (i = 0; i < LAB_QUANTILES; i++) quantiles[i] = (float)quantile(ms, count, i / (LAB_QUANTILES - 1.0));
+}
+
+static void measure_figures(lab_run *r, const lab_scene *s, const row *rows, int32_t count, float *ms)
+{
+    double from_s = count > 0 ? rows[0].at_s : 0, to_s = from_s;
+    int32_t i, answered = 0;
+
+    r->f.sent = count;
+    for (i = 0; i < count; i++) {
+        double end_s = rows[i].at_s + (isfinite(rows[i].ms) ? (double)rows[i].ms * 1e-3 : 0);
+        if (end_s > to_s) to_s = end_s;
+        if (rows[i].server >= 0 && rows[i].server < s->servers) {
+            r->f.share[rows[i].server]++;
+            answered++;
+        }
+        if (rows[i].ok) ms[r->f.ok++] = rows[i].ms;
+    }
+    for (i = 0; i < s->servers; i++) r->f.share[i] = answered > 0 ? r->f.share[i] / answered : (double)NAN;
+    r->f.throughput = to_s > from_s ? r->f.ok / (to_s - from_s) : (double)NAN;
+    measure_times(&r->f, ms, r->f.ok, r->quantile);
+}
+
+static void measure_curve(lab_run *r, const row *rows, int32_t count)
+{
+    int32_t i, k;
+
+    for (k = 0; k < LAB_CURVE; k++) {
+        int32_t from = (int32_t)((int64_t)count * k / LAB_CURVE), to = (int32_t)((int64_t)count * (k + 1) / LAB_CURVE);
+        double sum = 0;
+        int32_t ok = 0;
+        for (i = from; i < to; i++) {
+            if (!rows[i].ok) continue;
+            sum += (double)rows[i].ms;
+            ok++;
+        }
+        r->curve[k] = ok > 0 ? (float)(sum / ok) : NAN;
+    }
+}
+
+static double run_seconds(const lab_scene *s, const log_rows *l)
+{
+    if (s->requests <= 0) return s->total_s;
+    return l->count > 0 ? l->rows[l->count - 1].at_s : 0;
+}
+
+static bool measure_time(lab_run *r, const lab_scene *s, const log_rows *l)
+{
+    double seconds = run_seconds(s, l);
+    int32_t i, b, *got;
+
+    r->windows = (int32_t)(seconds / LAB_WINDOW_S + 1e-9);
+    r->bins = (int32_t)seconds;
+    r->window = calloc((size_t)r->windows + 1, sizeof *r->window);
+    r->bin_mean = calloc((size_t)r->bins + 1, sizeof *r->bin_mean);
+    r->bin_done = calloc((size_t)r->bins + 1, sizeof *r->bin_done);
+    r->bin_share = calloc((size_t)r->bins + 1, LAB_SERVERS * sizeof *r->bin_share);
+    got = calloc((size_t)r->windows + 1, sizeof *got);
+    if (!r->window || !r->bin_mean || !r->bin_done || !r->bin_share || !got) {
+        free(got);
+        return ex_fail("not enough memory for the figures") == EX_OK;
+    }
+    for (i = 0; i < l->count; i++) {
+        const row *x = &l->rows[i];
+        int32_t w = (int32_t)(x->at_s / LAB_WINDOW_S);
+        b = (int32_t)x->at_s;
+        if (x->ok && w < r->windows) {
+            r->window[w] += x->ms;
+            got[w]++;
+        }
+        if (b >= r->bins) continue;
+        if (x->ok) r->bin_mean[b] += x->ms;
+        if (x->ok) r->bin_done[b]++;
+        if (x->server >= 0 && x->server < s->servers) r->bin_share[b * LAB_SERVERS + x->server]++;
+    }
+    for (i = 0; i < r->windows; i++) r->window[i] = got[i] > 0 ? r->window[i] / (float)got[i] : NAN;
+    for (b = 0; b < r->bins; b++) {
+        float sum = 0;
+        r->bin_mean[b] = r->bin_done[b] > 0 ? r->bin_mean[b] / r->bin_done[b] : NAN;
+        for (i = 0; i < s->servers; i++) sum += r->bin_share[b * LAB_SERVERS + i];
+        for (i = 0; i < s->servers; i++) r->bin_share[b * LAB_SERVERS + i] /= sum;
+    }
+    free(got);
+    return true;
+}
+
+static bool measure(lab_run *r, const lab_scene *s, log_rows *l)
+{
+    float *ms = malloc(((size_t)l->count + 1) * sizeof *ms);
+    int32_t first;
+    bool ok;
+
+    if (!ms) return ex_fail("not enough memory for the figures") == EX_OK;
+    qsort(l->rows, (size_t)l->count, sizeof *l->rows, by_time);
+    first = learning_rows(s, l);
+    measure_figures(r, s, l->rows + first, l->count - first, ms);
+    measure_curve(r, l->rows, l->count);
+    ok = measure_time(r, s, l);
+    free(ms);
+    r->done = ok;
+    return ok;
+}
+
+bool lab_read(lab *l)
+{
+    log_rows rows = { NULL, 0, 0 };
+    int32_t s, p, i;
+    bool ok = true;
+
+    for (s = 0; ok && s < l->scenes; s++) {
+        for (p = 0; ok && p < l->policies && l->scene[s].wanted; p++) {
+            for (i = 0; ok && i < l->repeats && lab_has(&l->scene[s], p); i++) {
+                rows.count = 0;
+                ok = read_log(lab_log(l, s, p, i).text, &rows) && measure(lab_run_of(l, s, p, i), &l->scene[s], &rows);
+            }
+        }
+    }
+    free(rows.rows);
+    return ok;
+}
+
+void lab_free(lab *l)
+{
+    int32_t i;
+
+    for (i = 0; l->runs && i < l->scenes * l->policies * l->repeats; i++) {
+        free(l->runs[i].window);
+        free(l->runs[i].bin_mean);
+        free(l->runs[i].bin_done);
+        free(l->runs[i].bin_share);
+    }
+    free(l->runs);
+    l->runs = NULL;
+}
+
+/* ---- over the repeats ------------------------------------------------------------------------------------------ */
+
+/* By Student's t; NaN if one of the values is. */
+static ex_estimate estimate(const double *values, int32_t count)
+{
+    static const ex_estimate unknown = { (double)NAN, (double)NAN, (double)NAN };
+    int32_t i;
+
+    for (i = 0; i < count; i++) {
+        if (!isfinite(values[i])) return unknown;
+    }
+    return ex_estimate_t(values, count);
+}
+
+double lab_value(const lab_run *r, lab_key key)
+{
+    const lab_figures *f = &r->f;
+
+    if (!r->done) return (double)NAN;
+    switch (key) {
+    case LAB_MEAN: return f->mean;
+    case LAB_P50: return f->p50;
+    case LAB_P90: return f->p90;
+    case LAB_P95: return f->p95;
+    case LAB_P99: return f->p99;
+    case LAB_P999: return f->p999;
+    case LAB_SD: return f->sd;
+    case LAB_CV: return f->cv;
+    case LAB_THROUGHPUT: return f->throughput;
+    case LAB_LOST: return f->sent > 0 ? 100.0 * (f->sent - f->ok) / f->sent : (double)NAN;
+    default: return (double)NAN;
+    }
+}
+
+ex_estimate lab_estimate(const lab *l, int32_t scene, int32_t policy, lab_key key)
+{
+    double values[LAB_REPEATS];
+    int32_t i;
+
+    for (i = 0; i < l->repeats; i++) values[i] = lab_value(lab_run_of(l, scene, policy, i), key);
+    return estimate(values, l->repeats);
+}
+
+ex_estimate lab_share(const lab *l, int32_t scene, int32_t policy, int32_t server)
+{
+    double values[LAB_REPEATS];
+    int32_t i;
+
+    for (i = 0; i < l->repeats; i++) {
+        const lab_run *r = lab_run_of(l, scene, policy, i);
+        values[i] = r->done ? r->f.share[server] : (double)NAN;
+    }
+    return estimate(values, l->repeats);
+}
+
+/* Logarithms of ratios back to percent. */
+static ex_estimate percent(const double *logs, int32_t count)
+{
+    ex_estimate e = estimate(logs, count);
+
+    e.mean = 100 * expm1(e.mean);
+    e.low = 100 * expm1(e.low);
+    e.high = 100 * expm1(e.high);
+    return e;
+}
+
+ex_estimate lab_above(const lab *l, int32_t scene, int32_t policy, int32_t other, lab_key key)
+{
+    double logs[LAB_REPEATS];
+    int32_t i;
+
+    for (i = 0; i < l->repeats; i++) {
+        logs[i] = log(lab_value(lab_run_of(l, scene, policy, i), key) / lab_value(lab_run_of(l, scene, other, i), key));
+    }
+    return percent(logs, l->repeats);
+}
+
+int32_t lab_windows(const lab *l, int32_t scene)
+{
+    int32_t p, i, least = 1 << 20;
+
+    for (p = 0; p < l->policies; p++) {
+        for (i = 0; i < l->repeats && lab_has(&l->scene[scene], p); i++) {
+            const lab_run *r = lab_run_of(l, scene, p, i);
+            if (r->done && r->windows < least) least = r->windows;
+        }
+    }
+    return least < 1 << 20 ? least : 0;
+}
+
+ex_estimate lab_window_above(const lab *l, int32_t scene, int32_t policy, int32_t other, int32_t w)
+{
+    double logs[LAB_REPEATS];
+    int32_t i;
+
+    for (i = 0; i < l->repeats; i++) {
+        const lab_run *a = lab_run_of(l, scene, policy, i), *b = lab_run_of(l, scene, other, i);
+        bool both = a->done && b->done && w < a->windows && w < b->windows;
+        logs[i] = both ? log((double)a->window[w] / (double)b->window[w]) : (double)NAN;
+    }
+    return percent(logs, l->repeats);
+}
+
+int32_t lab_share_series(const lab *l, int32_t scene, int32_t policy, int32_t server, double *out, int32_t room)
+{
+    int32_t i, b, bins = room;
+
+    for (i = 0; i < l->repeats; i++) {
+        const lab_run *r = lab_run_of(l, scene, policy, i);
+        if (!r->done) return 0;
+        if (r->bins < bins) bins = r->bins;
+    }
+    for (b = 0; b < bins; b++) {
+        out[b] = 0;
+        for (i = 0; i < l->repeats; i++) {
+            out[b] += (double)lab_run_of(l, scene, policy, i)->bin_share[b * LAB_SERVERS + server] / l->repeats;
+        }
+    }
+    return bins;
+}
+
+double lab_due(const lab_scene *s, int32_t server)
+{
+    double all = 0;
+    int32_t i;
+
+    for (i = 0; i < s->servers; i++) all += s->server[i].before;
+    return s->server[server].before / all;
+}
+
+double lab_there(const lab *l, int32_t scene, int32_t policy, int32_t server, double at_s, double due)
+{
+    double share[1024], near = due > 0 ? 0.2 * due : 0.1 / l->scene[scene].servers;
+    int32_t b, bins = lab_share_series(l, scene, policy, server, share, 1024);
+
+    for (b = (int32_t)ceil(at_s); b < bins; b++) {
+        if (share[b] >= due - near && (due > 0 || share[b] <= near)) return b + 1 - at_s;
+    }
+    return (double)NAN;
+}
+
+/* Of one run. */
+static double swing(const lab_run *r, const lab_scene *s)
+{
+    enum { SPAN = 5 };
+    int32_t from = (int32_t)ceil(s->learn_s), spans = (r->bins - from) / SPAN, i, k, b;
+    double sum = 0;
+
+    if (!r->done || spans < 3) return (double)NAN;
+    for (i = 0; i < s->servers; i++) {
+        double values[256];
+        for (k = 0; k < spans && k < 256; k++) {
+            values[k] = 0;
+            for (b = 0; b < SPAN; b++) {
+                values[k] += (double)r->bin_share[(from + k * SPAN + b) * LAB_SERVERS + i] / SPAN;
+            }
+        }
+        sum += pow(ex_tail_sd(values, k, k), 2);
+    }
+    return sqrt(sum / s->servers);
+}
+
+ex_estimate lab_swing(const lab *l, int32_t scene, int32_t policy)
+{
+    double values[LAB_REPEATS];
+    int32_t i;
+
+    for (i = 0; i < l->repeats; i++) values[i] = 100 * swing(lab_run_of(l, scene, policy, i), &l->scene[scene]);
+    return estimate(values, l->repeats);
+}
+
+/* ---- goals --------------------------------------------------------------------------------------------------- */
+
+static lab_verdict judge(const ex_estimate *value, double bound)
+{
+    if (!isfinite(value->mean)) return LAB_NOT_RUN;
+    if (value->mean > bound) return LAB_MISSED;
+    return isfinite(value->high) && value->high > bound ? LAB_NOT_SHOWN : LAB_MET;
+}
+
+static lab_goal *goal_new(lab_goal *goals, int32_t *count, const char *key, double bound, const char *unit)
+{
+    lab_goal *g = &goals[*count < LAB_GOALS ? (*count)++ : LAB_GOALS - 1];
+
+    memset(g, 0, sizeof *g);
+    snprintf(g->key, sizeof g->key, "%s", key);
+    g->bound = bound;
+    g->unit = unit;
+    g->value.mean = g->value.low = g->value.high = (double)NAN;
+    return g;
+}
+
+static bool both(const lab *l, int32_t s, int32_t a, int32_t b)
+{
+    return s >= 0 && a >= 0 && b >= 0 && lab_has(&l->scene[s], a) && lab_has(&l->scene[s], b);
+}
+
+static void goal_q_learning(const lab *l, lab_goal *goals, int32_t *count)
+{
+    static const char *const scenes[] = { "three_closed", "three_open", "slot_closed", "slot_open" };
+    int32_t q = lab_find(l, "q_learning"), rr = lab_find(l, "round_robin"), lsq = lab_find(l, "lsq"), i;
+    char text[64];
+
+    for (i = 0; i < EX_COUNT(scenes); i++) {
+        int32_t s = lab_find_scene(l, scenes[i]);
+        lab_goal *g;
+        if (!both(l, s, q, rr)) continue;
+        snprintf(text, sizeof text, "q_learning_%s", scenes[i]);
+        g = goal_new(goals, count, text, -15, "%");
+        snprintf(g->what, sizeof g->what, "%s: Q-learning's mean latency at least 15 %% below round robin's, once learned",
+                 l->scene[s].title);
+        g->value = lab_above(l, s, q, rr, LAB_MEAN);
+        g->verdict = judge(&g->value, g->bound);
+        if (!both(l, s, q, lsq)) continue;
+        {
+            ex_estimate e = lab_above(l, s, q, lsq, LAB_MEAN);
+            const char *word = isfinite(e.high) ? (e.high < 0 ? "better than" : e.low > 0 ? "worse than" : "no better than")
+                                                : e.mean < 0 ? "below" : "no better than";
+            snprintf(g->note, sizeof g->note, "%s least connections (%+.1f %%)", word, e.mean);
+        }
+    }
+}
+
+static void goal_tail(const lab *l, lab_goal *goals, int32_t *count)
+{
+    static const char *const scenes[] = { "degraded_1", "degraded_2" };
+    int32_t learned = lab_find(l, "learned"), sed = lab_find(l, "sed+told"), lsq = lab_find(l, "lsq"), i, w;
+
+    for (i = 0; i < EX_COUNT(scenes); i++) {
+        int32_t s = lab_find_scene(l, scenes[i]);
+        char text[64];
+        lab_goal *g;
+        if (both(l, s, learned, sed)) {
+            snprintf(text, sizeof text, "tail_%s", scenes[i]);
+            g = goal_new(goals, count, text, 10, "%");
+            snprintf(g->what, sizeof g->what, "%s: learned's P99 at most 10 %% above that of SED told the true weights",
+                     l->scene[s].title);
+            g->value = lab_above(l, s, learned, sed, LAB_P99);
+            g->verdict = judge(&g->value, g->bound);
+        }
+        if (!both(l, s, learned, lsq)) continue;
+        snprintf(text, sizeof text, "windows_%s", scenes[i]);
+        g = goal_new(goals, count, text, 5, "%");
+        snprintf(g->what, sizeof g->what,
+                 "%s: learned's mean of no 10 s, learning included, more than 5 %% above least connections'",
+                 l->scene[s].title);
+        for (w = 0; w < lab_windows(l, s); w++) {
+            ex_estimate e = lab_window_above(l, s, learned, lsq, w);
+            if (!(e.mean <= g->value.mean)) {
+                g->value = e;
+                snprintf(g->note, sizeof g->note, "worst of %d: from second %g on; the mean over repeats is judged",
+                         (int)lab_windows(l, s), w * LAB_WINDOW_S);
+            }
+        }
+        /* The worst of many has an interval that reaches over any bound: the mean is what is judged. */
+        {
+            ex_estimate mean = { g->value.mean, (double)NAN, (double)NAN };
+            g->verdict = judge(&mean, g->bound);
+        }
+    }
+}
+
+static void goal_faults(const lab *l, lab_goal *goals, int32_t *count)
+{
+    int32_t learned = lab_find(l, "learned"), s = lab_find_scene(l, "heal"), last;
+    lab_goal *g;
+
+    if (s >= 0 && learned >= 0 && lab_has(&l->scene[s], learned)) {
+        const lab_fault *back;
+        last = l->scene[s].faults - 1;
+        back = &l->scene[s].fault[last];
+        g = goal_new(goals, count, "heal", 10, "s");
+        snprintf(g->what, sizeof g->what,
+                 "learned: a server that healed has its fair share back within 10 s, to a fifth, by the mean of a second");
+        g->value.mean = lab_there(l, s, learned, back->server, back->at_s, lab_due(&l->scene[s], back->server));
+        g->verdict = isfinite(g->value.mean) ? judge(&g->value, g->bound) : LAB_MISSED;
+        if (!isfinite(g->value.mean)) {
+            snprintf(g->note, sizeof g->note, "not within the %g s that the run went on", l->scene[s].total_s - back->at_s);
+        }
+    }
+    s = lab_find_scene(l, "fail");
+    if (s >= 0 && learned >= 0 && lab_has(&l->scene[s], learned)) {
+        const lab_fault *fails = &l->scene[s].fault[0];
+        g = goal_new(goals, count, "fail", 2, "s");
+        snprintf(g->what, sizeof g->what, "learned: a server that fails fast is left within 2 s, by the mean of a second");
+        g->value.mean = lab_there(l, s, learned, fails->server, fails->at_s, 0);
+        g->verdict = isfinite(g->value.mean) ? judge(&g->value, g->bound) : LAB_MISSED;
+        if (!isfinite(g->value.mean)) snprintf(g->note, sizeof g->note, "never");
+    }
+}
+
+static void goal_swing(const lab *l, lab_goal *goals, int32_t *count)
+{
+    int32_t learned = lab_find(l, "learned"), lsq = lab_find(l, "lsq"), s = lab_find_scene(l, "degraded_1"), i;
+    double logs[LAB_REPEATS];
+    lab_goal *g;
+
+    if (!both(l, s, learned, lsq)) return;
+    g = goal_new(goals, count, "oscillation", 50, "%");
+    snprintf(g->what, sizeof g->what,
+             "%s: shares (means of 5 s) of learned swing at most half as much again as those of least connections",
+             l->scene[s].title);
+    for (i = 0; i < l->repeats; i++) {
+        logs[i] = log(swing(lab_run_of(l, s, learned, i), &l->scene[s]) / swing(lab_run_of(l, s, lsq, i), &l->scene[s]));
+    }
+    g->value = percent(logs, l->repeats);
+    g->verdict = judge(&g->value, g->bound);
+}
+
+int32_t lab_goals(const lab *l, lab_goal out[LAB_GOALS])
+{
+    int32_t count = 0;
+
+    goal_q_learning(l, out, &count);
+    goal_tail(l, out, &count);
+    goal_faults(l, out, &count);
+    goal_swing(l, out, &count);
+    return count;
+}
