@@ -547,7 +547,7 @@ static const setting settings[] = {
     { NULL, NULL, NULL, "Limits and patience", NULL, NULL, 0 },
     { "limits", "KEY=X ...", "head=16k target=8k headers=100 body=1G", "of clients' requests", take_fields,
       FIELDS(limit_fields) },
-    { "clients", "N", "10000", "connections at once; more wait", take_fields, FIELDS(clients_field) },
+    { "clients", "N", "8192", "connections at once; more wait", take_fields, FIELDS(clients_field) },
     { "idle-connections", "N", "256", "kept open to each server", take_fields, FIELDS(idle_field) },
     { "retries", "N", "2", "other servers tried after the first", take_fields, FIELDS(retries_field) },
     { "hold", "BYTES", "64k", "bodies up to this size are held until whole, so that a failure can be made good",

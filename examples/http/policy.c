@@ -474,16 +474,14 @@ static uint64_t state_sum(const state_head *head, const void *rest, size_t size)
     return sum_of(sum_of(0xcbf29ce484222325u, &h, sizeof h), rest, size);
 }
 
-bool px_policy_save(px_policy *p, const char *path)
+void *px_policy_state(px_policy *p, size_t *size)
 {
     size_t table = p->table ? rllb_qlearn_saved_size(p->table) : 0, at = sizeof(state_head) + p->block_size;
     unsigned char *bytes = calloc(1, at + table + 1);
-    rllb_balancer_desc d;
     state_head h;
-    bool ok;
 
-    if (!bytes) return ex_fail("%s: not enough memory for the state", path) == EX_OK;
-    rllb_balancer_query(p->balancer, &d);
+    if (!bytes) ex_fail("not enough memory for the state");
+    if (!bytes) return NULL;
     memset(&h, 0, sizeof h);
     memcpy(h.magic, magic, sizeof magic);
     h.order = 0x01020304;
@@ -498,7 +496,16 @@ bool px_policy_save(px_policy *p, const char *path)
     if (table) rllb_qlearn_save(p->table, bytes + at, table);
     h.sum = state_sum(&h, bytes + sizeof h, p->block_size + table);
     memcpy(bytes, &h, sizeof h);
-    ok = ex_file_write(path, bytes, at + table);
+    *size = at + table;
+    return bytes;
+}
+
+bool px_policy_save(px_policy *p, const char *path)
+{
+    size_t size;
+    void *bytes = px_policy_state(p, &size);
+    bool ok = bytes && ex_file_write(path, bytes, size);
+
     free(bytes);
     return ok;
 }

@@ -118,6 +118,7 @@ void px_policy_health(px_policy *p, int32_t server, bool up, const px_said *said
 void px_policy_shadow(px_policy *p, bool shadow, double now_s);
 bool px_policy_drain(px_policy *p, int32_t server, bool drain, double now_s);
 bool px_policy_save(px_policy *p, const char *path);
+void *px_policy_state(px_policy *p, size_t *size); /* the same bytes, to be freed; NULL: said */
 rllb_balancer *px_policy_balancer(px_policy *p); /* for metrics and the page */
 const char *px_policy_name(const px_policy *p);
 /* Mean over about the last second of -milliseconds / 10, and -1000 for a failure: as Q-learning is paid, whatever the
@@ -155,6 +156,8 @@ typedef struct px_health px_health;
 px_health *px_health_create(px_proxy *proxy);
 void px_health_reload(px_health *h);
 void px_health_close(px_health *h);
+/* What the body of an answer to a check says; NaN for what it does not. Any bytes will do. */
+void px_said_read(px_metrics metrics, const char *text, size_t size, px_said *out);
 
 /* ---- watching: watch.c, admin.c ----------------------------------------------------------------------------- */
 
