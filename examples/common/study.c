@@ -873,6 +873,7 @@ void ex_study_json_begin(const ex_study *s, ex_json *j, const ex_program *progra
             for (k = 0; k < o->to.list->count; k++) ex_json_double(j, NULL, o->to.list->values[k]);
             ex_json_end(j);
             break;
+        case EX_KIND_CALL: /* its program's business */
         case EX_KIND_HEADING: break;
         }
     }
