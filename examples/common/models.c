@@ -558,6 +558,8 @@ static bool find_shipped(char path[512])
     if (!slash) return false;
     *slash = '\0';
     snprintf(path, 512, "%s/../%s", program, EX_MODEL_SHIPPED);
+    if (access(path, F_OK) == 0) return true;
+    snprintf(path, 512, "%s/../../%s", program, EX_MODEL_SHIPPED); /* programs of a folder in build */
     return access(path, F_OK) == 0;
 }
 

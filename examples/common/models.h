@@ -91,7 +91,7 @@ bool ex_model_apply(ex_model *m, rllb_env_flows_desc *d);
 void ex_model_begin(const rllb_env_flows_desc *d);
 
 /* That file's, opened once and kept until the program ends. NULL: said. path NULL: EX_MODEL_SHIPPED in the current
-   folder, else in ../models beside the program. */
+   folder, else in ../models or ../../models beside the program. */
 ex_model *ex_model_shelf(const char *path);
 
 #endif
