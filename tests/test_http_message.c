@@ -63,6 +63,8 @@ static const sample bad_requests[] = {
     { TEXT("POST / HTTP/1.0\r\n" CODED "\r\n0\r\n\r\n"), 400 },
     /* chunks */
     { TEXT(CHUNKED "3\r\nabcXX0\r\n\r\n"), 400 },
+    { TEXT(CHUNKED "3\r\nabcX\n0\r\n\r\n"), 400 },
+    { TEXT(CHUNKED "3\r\nabc\rX0\r\n\r\n"), 400 },
     { TEXT(CHUNKED "3\r\nabcd\r\n0\r\n\r\n"), 400 },
     { TEXT(CHUNKED "3\r\nab\r\n0\r\n\r\n"), 400 },
     { TEXT(CHUNKED "3\r\nabc0\r\n\r\n"), 400 },
@@ -228,6 +230,7 @@ static const sample bad_responses[] = {
     { TEXT(OK200 "<html>\r\n\r\n"), 502 },
     { TEXT("HTTP/1.1 200 O\x01K\r\n\r\n"), 502 },
     { TEXT("HTTP/1.1 200 O\rK\r\n\r\n"), 502 },
+    { TEXT("HTTP/1.1 200 O\x7fK\r\n\r\n"), 502 },
     { TEXT("HTTP/1.1 200 OK\n\r\n"), 502 },
     { TEXT("HTTP/1.1 20 OK\r\n\r\n"), 502 },
     { TEXT("HTTP/1.1 0200 OK\r\n\r\n"), 502 },

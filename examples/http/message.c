@@ -502,7 +502,6 @@ static int on_head(http_parser *p)
     if (m->kind == PX_RESPONSE && p->status_code != (unsigned)m->status) return -1;
     if (((p->flags & F_CHUNKED) != 0) != m->chunked || p->content_length != length) return -1;
     m->keep_alive = http_should_keep_alive(p) != 0;
-    p->upgrade = 0; /* else it would take what follows for another protocol */
     return m->bodiless;
 }
 
