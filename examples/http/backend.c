@@ -10,7 +10,7 @@
             build/http/backend --base-delay 50,75,100
             build/http/backend --servers 3x1 --base-delay 100 --delay 50,75,100
    Prints:  a line `server NAME ADDRESS:PORT` for each, `admin ADDRESS:PORT`, and `ready`
-   Serves:  GET /health             JSON: cpu in percent, active_requests, avg_response_time (ms, of the last 100), counters
+   Serves:  GET /health             JSON: cpu in percent, active_requests, avg_response_time in ms, counters
             POST /fault?kind=...    slow, stop, fail, hang, reset, none, of this server
             anything else           after its time --bytes bytes, with X-Server and X-Active
             On the admin port /health tells of all, and /fault takes server=NAME (a stopped one cannot be reached). */
@@ -49,10 +49,11 @@ static const char *const law_names[] = { "fixed", "exponential", NULL };
 static const char *const from_names[] = { "request", "start", NULL };
 
 static const char *servers_text, *host = "127.0.0.1", *name_text = "s", *fault_text, *script_path;
-static int32_t port, admin_port, law, faults_from, answer_bytes = 2, active_most, waiting_most;
+static int32_t port, admin_port, law, faults_from, answer_bytes = 2, active_most, waiting_most = -1;
 static ex_list delays_ms, after_ms;
 static bool sharing;
 static uint64_t seed = 1;
+static double run_s;
 
 static ex_option options[] = {
     EX_HEADING("Servers"),
@@ -63,9 +64,9 @@ static ex_option options[] = {
     EX_CHOICE("law", &law, law_names, "how that is distributed"),
     EX_LIST("delay", &after_ms, 0, 1e6, "MS,...", "and then so long until the answer, in which no slot is held"),
     EX_FLAG("sharing", &sharing, "slots are CPUs that all active requests share, instead of one for each"),
-    EX_INT("active", &active_most, 1, 1000000, "N", "--sharing: active at most; default 32, or the slots if more"),
-    EX_INT("waiting", &waiting_most, 0, 100000000, "N",
-           "waiting at most, one more is answered 503; default 128 with --sharing, else 100000"),
+    EX_INT("active", &active_most, 0, 1000000, "N", "--sharing: active at most; 0: 32, or the slots if more"),
+    EX_INT("waiting", &waiting_most, -1, 100000000, "N",
+           "waiting at most, one more is answered 503; -1: 128 with --sharing, else 100000"),
     EX_INT("bytes", &answer_bytes, 0, BYTES_MOST, "N", "size of an answer"),
     EX_STRING("name", &name_text, "TEXT", "servers are called that and a number from 0"),
     EX_HEADING("Ports"),
@@ -78,6 +79,7 @@ static ex_option options[] = {
     EX_CHOICE("faults-from", &faults_from, from_names, "when t is 0: at the first request served, or at `ready`"),
     EX_HEADING("Common"),
     EX_SEED("seed", &seed, "of the servers' own delays"),
+    EX_DOUBLE("for", &run_s, 0, 1e7, "S", "ends by itself after so many seconds; 0: never"),
 };
 
 static ex_program program = {
@@ -179,6 +181,7 @@ static struct {
     int32_t count;
     event *events;
     int32_t event_count, event_next;
+    uint64_t ends_ns;
     uint64_t zero_ns; /* of the events' times; PX_NEVER: not yet */
     job *done, **done_last, *spare;
     connection *admins;
@@ -482,7 +485,7 @@ static void serve_work(connection *c, server *s)
     uint64_t now_ns = uv_hrtime();
     job *j;
 
-    if (c->work.found && (!ex_parse_double(c->work.value, &work_s) || work_s < 0 || work_s > 1e7)) {
+    if (c->work.found && (!ex_parse_double(px_caught_text(&c->work), &work_s) || work_s < 0 || work_s > 1e7)) {
         s->count.failed++;
         answer_line(c, 400, "X-Work is not a number of milliseconds");
         return;
@@ -664,8 +667,7 @@ static bool server_bind(server *s)
     struct sockaddr_storage address;
     int error = uv_ip4_addr(host, s->port, (struct sockaddr_in *)&address), size = sizeof address;
 
-    if (error < 0) error = uv_ip6_addr(host, s->port, (struct sockaddr_in6 *)&address);
-    if (error < 0) return ex_usage("host", "'%.60s' is not an address", host) == EX_OK;
+    if (error < 0) uv_ip6_addr(host, s->port, (struct sockaddr_in6 *)&address);
     s->listener = malloc(sizeof *s->listener);
     if (!s->listener) return ex_fail("not enough memory") == EX_OK;
     uv_tcp_init(all.loop, s->listener);
@@ -995,6 +997,7 @@ static void on_alarm(void *self)
     int32_t i;
 
     (void)self;
+    if (all.ends_ns <= now_ns) uv_stop(all.loop);
     for (i = 0; i < all.count; i++) {
         server *s = &all.servers[i];
         catch_up(s, now_ns);
@@ -1002,6 +1005,7 @@ static void on_alarm(void *self)
     }
     events_run(now_ns);
     settle();
+    px_alarm_set(&all.alarm, all.ends_ns);
     for (i = 0; i < all.count; i++) {
         px_alarm_set(&all.alarm, next_due_ns(&all.servers[i]));
         px_alarm_set(&all.alarm, all.servers[i].heals_ns);
@@ -1079,7 +1083,6 @@ static bool server_open(server *s)
     s->active = malloc((size_t)s->active_most * sizeof(job *));
     if (!s->active) return ex_fail("not enough memory") == EX_OK;
     s->port = port > 0 ? port + number : 0;
-    if (s->port > 65535) return ex_usage("port", "%d and the %d behind it", (int)port, (int)all.count - 1) == EX_OK;
     return server_bind(s);
 }
 
@@ -1131,6 +1134,20 @@ static int script_parse(void)
     return status;
 }
 
+static int ports_check(void)
+{
+    struct sockaddr_storage address;
+
+    if (uv_ip4_addr(host, 0, (struct sockaddr_in *)&address) < 0 &&
+        uv_ip6_addr(host, 0, (struct sockaddr_in6 *)&address) < 0) {
+        return ex_usage("host", "'%.60s' is not an address", host);
+    }
+    if (port > 0 && port + all.count - 1 > 65535) {
+        return ex_usage("port", "%d and the %d behind it", (int)port, (int)all.count - 1);
+    }
+    return EX_GO_ON;
+}
+
 static void on_signal(uv_signal_t *handle, int number)
 {
     (void)handle;
@@ -1174,7 +1191,8 @@ static int run(void)
     if (!px_alarm_open(&all.alarm, all.loop, on_alarm, NULL)) return EX_FAILED;
     if (!listen_all()) return EX_FAILED;
     all.zero_ns = faults_from == FROM_START ? uv_hrtime() : PX_NEVER;
-    if (faults_from == FROM_START) px_alarm_set(&all.alarm, all.zero_ns);
+    all.ends_ns = run_s > 0 ? uv_hrtime() + (uint64_t)(run_s * 1e9) : PX_NEVER;
+    px_alarm_set(&all.alarm, 0); /* events at once, and the first alarm */
     uv_run(all.loop, UV_RUN_DEFAULT);
     return EX_OK;
 }
@@ -1214,7 +1232,7 @@ int main(int argc, char **argv)
     int status = ex_options_parse(&program, argc, argv);
 
     if (status != EX_GO_ON) return status;
-    if (waiting_most == 0 && !ex_option_given(&program, "waiting")) waiting_most = sharing ? SHARED_WAITING : 100000;
+    if (waiting_most < 0) waiting_most = sharing ? SHARED_WAITING : 100000;
     if (active_most > 0 && !sharing) return ex_usage("active", "has no use without --sharing");
     all.loop = uv_default_loop();
     all.done_last = &all.done;
@@ -1224,6 +1242,7 @@ int main(int argc, char **argv)
     memset(all.body, 'x', (size_t)answer_bytes);
     if (answer_bytes > 0) all.body[answer_bytes - 1] = '\n';
     status = servers_parse();
+    if (status == EX_GO_ON) status = ports_check();
     if (status == EX_GO_ON) status = events_parse();
     if (status == EX_GO_ON) status = script_parse();
     if (status == EX_GO_ON) {

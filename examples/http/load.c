@@ -49,13 +49,13 @@ static ex_option options[] = {
     EX_HEADING("Requests"),
     EX_STRING("url", &url_text, "URL,...", "where to, http and an address; each request goes to one of them at random"),
     EX_DOUBLE("rate", &rate, 1e-3, 1e7, "R", "requests a second"),
-    EX_DOUBLE("duration", &duration_s, 1e-2, 1e6, "S", "how long"),
-    EX_INT64("requests", &requests_most, 1, 1000000000, "N", "at most so many; default: as many as come"),
+    EX_DOUBLE("duration", &duration_s, 1e-2, 1e6, "S", "how long requests are sent"),
+    EX_INT64("requests", &requests_most, 0, 1000000000, "N", "so many, however long it takes; 0: as many as come"),
     EX_CHOICE("arrivals", &arrivals, arrivals_names, "at random, evenly, or as recorded"),
     EX_STRING("trace", &trace_path, "FILE",
-              "times and works of requests, which come at the file's pace or at --rate; or amounts over time, which are "
-              "spread over --duration (see rllb_env.h)"),
-    EX_INT("concurrency", &concurrency, 1, 100000, "N", "a closed loop instead: so many at a time"),
+              "times and works of requests, which come at the file's pace or at --rate; or amounts over time, which "
+              "are spread over --duration (see rllb_env.h)"),
+    EX_INT("concurrency", &concurrency, 0, 60000, "N", "a closed loop of so many at a time; 0: an open loop"),
     EX_FLAG("sequential", &sequential, "one after the other, at --rate (default 10) or as its answer allows"),
     EX_STRING("work", &work_text, "MS[:LAW]",
               "demand of a request, its mean, sent as X-Work; exp, fixed, lognormal (deviation = mean) or trace; "
@@ -448,14 +448,15 @@ static const http_parser_settings callbacks = {
     .on_message_complete = on_whole,
 };
 
+/* more: the server goes on to speak, or has closed. */
 static void answered(connection *c, bool more)
 {
-    int32_t status = c->parser.status_code;
     bool keep = http_should_keep_alive(&c->parser) && !more;
 
     c->whole = false;
     http_parser_pause(&c->parser, 0);
-    request_end(c->carries, status >= 200 && status < 300 ? OK : STATUS, status, server_of(c->server.value), c->bytes);
+    request_end(c->carries, c->parser.status_code < 300 ? OK : STATUS, c->parser.status_code,
+                server_of(px_caught_text(&c->server)), c->bytes);
     if (keep) connection_free(c);
     else connection_close(c, CLOSED_EARLY);
 }
@@ -472,9 +473,8 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *bytes)
         connection_close(c, CLOSED_EARLY);
     } else if (size < 0) {
         if (size == UV_EOF) http_parser_execute(&c->parser, &callbacks, NULL, 0);
-        if (c->whole) request_end(c->carries, c->parser.status_code < 300 ? OK : STATUS, c->parser.status_code,
-                                  server_of(c->server.value), c->bytes);
-        connection_close(c, CLOSED_EARLY);
+        if (c->whole) answered(c, true);
+        else connection_close(c, CLOSED_EARLY);
     } else {
         used = http_parser_execute(&c->parser, &callbacks, bytes->base, (size_t)size);
         if (c->whole) answered(c, used < (size_t)size);

@@ -180,6 +180,13 @@ void px_caught_value(px_caught *c, const char *name, const char *at, size_t size
     c->value[c->size] = '\0';
 }
 
+const char *px_caught_text(px_caught *c)
+{
+    while (c->size > 0 && strchr(" \t", c->value[c->size - 1])) c->size--;
+    c->value[c->size] = '\0';
+    return c->value;
+}
+
 /* ---- files ------------------------------------------------------------------------------------------------- */
 
 void px_files_most(void)

@@ -42,6 +42,7 @@ typedef struct px_caught {
 void px_caught_begin(px_caught *c);
 void px_caught_name(px_caught *c, const char *name, const char *at, size_t size); /* name: the one wanted, lower case */
 void px_caught_value(px_caught *c, const char *name, const char *at, size_t size);
+const char *px_caught_text(px_caught *c); /* without the blanks behind it, which http_parser leaves; "" if none came */
 
 /* As many open files as the system lets a program have. */
 void px_files_most(void);
