@@ -63,7 +63,7 @@ http_probe := \#include <uv.h>\n\#include <http_parser.h>\nint main(void) { retu
 http_found := $(if $(NO_HTTP),,$(shell printf '$(http_probe)' | $(CC) $(CPPFLAGS) -x c - -o /dev/null $(LDFLAGS) \
                 $(HTTP_LIBS) 2>/dev/null && echo yes))
 proxy_parts := proxy client upstream relay message config policy health watch admin
-experiment_parts := experiment cells apache figures report
+experiment_parts := experiment cells apache figures report pictures
 parts_of = $(patsubst %,examples/http/%.c,$(or $($(1)_parts),$(1) wire))
 http_programs := $(foreach p,backend load proxy experiment,$(if $(filter-out $(wildcard \
                    examples/http/*.c),$(call parts_of,$(p))),,build/http/$(p)))

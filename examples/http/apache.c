@@ -195,6 +195,7 @@ static bool write_page(int32_t k)
 static bool write_settings(int32_t k, const char *php)
 {
     static const char *const users[] = { "www-data", "apache", "nobody" };
+    static const char *const needed[] = { "mpm_prefork", "authz_core", "status" };
     ex_text t = { 0 };
     char name[32];
     int32_t i;
@@ -206,9 +207,10 @@ static bool write_settings(int32_t k, const char *php)
                    it.folder, (int)k, (int)it.port[k], it.folder, (int)k);
     ex_text_printf(&t, "Mutex \"file:%s/%d\"\nErrorLog \"%s/%d/error\"\nUser %s\n", it.folder, (int)k, it.folder,
                    (int)k, users[i]);
-    ex_text_printf(&t, "LoadModule mpm_prefork_module %s/mod_mpm_prefork.so\nLoadModule authz_core_module "
-                   "%s/mod_authz_core.so\nLoadModule status_module %s/mod_status.so\nLoadModule %s %s\n", modules, modules,
-                   modules, strstr(php, "libphp7") ? "php7_module" : "php_module", php);
+    for (i = 0; i < EX_COUNT(needed); i++) {
+        ex_text_printf(&t, "LoadModule %s_module %s/mod_%s.so\n", needed[i], modules, needed[i]);
+    }
+    ex_text_printf(&t, "LoadModule %s %s\n", strstr(php, "libphp7") ? "php7_module" : "php_module", php);
     ex_text_printf(&t, "StartServers 8\nMinSpareServers 4\nMaxSpareServers 32\nServerLimit 32\nMaxRequestWorkers 32\n"
                    "ListenBacklog 128\nKeepAlive Off\nDocumentRoot \"%s/%d\"\n", it.folder, (int)k);
     ex_text_printf(&t, "<FilesMatch \"\\.php$\">\nSetHandler application/x-httpd-php\n</FilesMatch>\n"
@@ -369,7 +371,8 @@ static int32_t free_port(void)
     memset(&a, 0, sizeof a);
     a.sin_family = AF_INET;
     a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && getsockname(fd, (struct sockaddr *)&a, &size) == 0) {
+    if (fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0 &&
+        getsockname(fd, (struct sockaddr *)&a, &size) == 0) {
         port = ntohs(a.sin_port);
     }
     if (fd >= 0) close(fd);

@@ -102,7 +102,8 @@ static void nap(double seconds)
 /* In the new process. */
 static void become(const process *p, const arguments *a, int to, pid_t parent)
 {
-    int said = open(p->said.text, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644), nothing = open("/dev/null", O_RDONLY);
+    int said = open(p->said.text, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
 #ifdef __linux__
     prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -589,7 +590,7 @@ static int32_t jobs_of(const lab *l, lab_part part)
     long processors = sysconf(_SC_NPROCESSORS_ONLN);
 
     if (part == LAB_APACHE) return 1;
-    if (part == LAB_THREE) return l->jobs > 0 ? l->jobs * 12 : 48;
+    if (part == LAB_THREE) return l->jobs > 0 ? l->jobs * 30 : 120;
     return l->jobs > 0 ? l->jobs : processors > 2 ? (int32_t)processors : 4;
 }
 

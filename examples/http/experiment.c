@@ -53,7 +53,7 @@ static ex_option options[] = {
     EX_FLAG("quick", &all.quick, "short runs and one repeat, under two minutes: shows that it works, proves nothing"),
     EX_HEADING("How"),
     EX_INT("jobs", &all.jobs, 1, 64, "N",
-           "cells at a time, twelve times as many where servers only wait; default: one for every processor, at least 4"),
+           "cells at a time (thirty times as many of three); default: one for every processor, at least 4"),
     EX_STRING("bin", &all.bin, "DIR", "where backend, load and proxy are; default: beside this program"),
     EX_FLAG("resume", &all.resume, "keep the runs that --out holds already, made with these same options"),
     EX_STRING("out", &all.out, "DIR", "folder for the results"),
@@ -63,8 +63,8 @@ static ex_option options[] = {
 static ex_program program = {
     .name = "experiment",
     .summary = "a learning HTTP balancer against others, over loopback",
-    .details = "Weights: all policies but learned and q_learning are told what the servers can do by what they are sold\n"
-               "as; sed+told, in degraded, what they can do in truth. \"lsq again\" is lsq a second time, with\n"
+    .details = "Weights: all policies but learned and q_learning are told what the servers can do by what they are\n"
+               "sold as; sed+told, in degraded, what they can do in truth. \"lsq again\" is lsq a second time, with\n"
                "the same requests: how far it is from lsq is the noise of the machine.\n",
     .options = options,
     .option_count = EX_COUNT(options),
@@ -250,11 +250,21 @@ static void make_farm(lab_scene *s, double rate_per_s, double learn_s, double to
 
 static void add_farm(lab *l)
 {
+    static const struct {
+        const char *key, *title;
+        double rate;
+    } loads[] = {
+        { "farm_520", "Farm, 520/s (load 0.65)", 520 },
+        { "farm_640", "Farm, 640/s (load 0.80)", 640 },
+        { "farm_720", "Farm, 720/s (load 0.90)", 720 },
+    };
     double total_s = seconds > 0 ? seconds : l->quick ? 6 : 20;
+    int32_t i;
 
-    if (!l->quick) make_farm(scene_add(l, LAB_FARM, "farm_520", "Farm, 520/s (load 0.65)"), 520, total_s / 4, total_s, 1);
-    make_farm(scene_add(l, LAB_FARM, "farm_640", "Farm, 640/s (load 0.80)"), 640, total_s / 4, total_s, 1);
-    if (!l->quick) make_farm(scene_add(l, LAB_FARM, "farm_720", "Farm, 720/s (load 0.90)"), 720, total_s / 4, total_s, 1);
+    for (i = 0; i < EX_COUNT(loads); i++) {
+        if (l->quick && i != 1) continue;
+        make_farm(scene_add(l, LAB_FARM, loads[i].key, loads[i].title), loads[i].rate, total_s / 4, total_s, 1);
+    }
 }
 
 static void add_degraded(lab *l)

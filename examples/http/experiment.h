@@ -4,7 +4,8 @@
    cells.c       one run: backends, proxies and load as processes, started, watched, stopped
    apache.c      real Apache servers under CPU quotas
    figures.c     what the logs say
-   report.c      files and pictures
+   report.c      tables and files
+   pictures.c    pictures
 
    A scene is a world with its traffic. A cell is one policy in one scene with one seed: processes of its own, a log of
    its requests in OUT/runs/SCENE/POLICY-REPEAT.csv. The seed of a repeat is the same for every policy, and so are
@@ -197,7 +198,13 @@ int32_t lab_goals(const lab *l, lab_goal out[LAB_GOALS]);
 
 /* ---- report.c ------------------------------------------------------------------------------------------------ */
 
-bool lab_report(const lab *l);
+int32_t lab_first(const lab *l, int32_t scene); /* policy that a scene's table compares with */
+bool lab_ran(const lab *l, lab_part part);
+bool lab_report(const lab *l); /* all files */
 void lab_print(const lab *l);
+
+/* ---- pictures.c ---------------------------------------------------------------------------------------------- */
+
+bool lab_draw(const lab *l);
 
 #endif

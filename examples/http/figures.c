@@ -508,6 +508,17 @@ static bool both(const lab *l, int32_t s, int32_t a, int32_t b)
     return s >= 0 && a >= 0 && b >= 0 && lab_has(&l->scene[s], a) && lab_has(&l->scene[s], b);
 }
 
+/* Better and worse only where the interval says so. */
+static void beside(lab_goal *g, ex_estimate e)
+{
+    const char *word = "no better than";
+
+    if (isfinite(e.high) && e.high < 0) word = "better than";
+    else if (isfinite(e.low) && e.low > 0) word = "worse than";
+    else if (!isfinite(e.high)) word = "once, no interval: beside";
+    snprintf(g->note, sizeof g->note, "%s least connections (%+.1f %%)", word, e.mean);
+}
+
 static void goal_q_learning(const lab *l, lab_goal *goals, int32_t *count)
 {
     static const char *const scenes[] = { "three_closed", "three_open", "slot_closed", "slot_open" };
@@ -520,17 +531,11 @@ static void goal_q_learning(const lab *l, lab_goal *goals, int32_t *count)
         if (!both(l, s, q, rr)) continue;
         snprintf(text, sizeof text, "q_learning_%s", scenes[i]);
         g = goal_new(goals, count, text, -15, "%");
-        snprintf(g->what, sizeof g->what, "%s: Q-learning's mean latency at least 15 %% below round robin's, once learned",
-                 l->scene[s].title);
+        snprintf(g->what, sizeof g->what,
+                 "%s: Q-learning's mean latency at least 15 %% below round robin's, once learned", l->scene[s].title);
         g->value = lab_above(l, s, q, rr, LAB_MEAN);
         g->verdict = judge(&g->value, g->bound);
-        if (!both(l, s, q, lsq)) continue;
-        {
-            ex_estimate e = lab_above(l, s, q, lsq, LAB_MEAN);
-            const char *word = isfinite(e.high) ? (e.high < 0 ? "better than" : e.low > 0 ? "worse than" : "no better than")
-                                                : e.mean < 0 ? "below" : "no better than";
-            snprintf(g->note, sizeof g->note, "%s least connections (%+.1f %%)", word, e.mean);
-        }
+        if (both(l, s, q, lsq)) beside(g, lab_above(l, s, q, lsq, LAB_MEAN));
     }
 }
 
@@ -584,18 +589,18 @@ static void goal_faults(const lab *l, lab_goal *goals, int32_t *count)
         back = &l->scene[s].fault[last];
         g = goal_new(goals, count, "heal", 10, "s");
         snprintf(g->what, sizeof g->what,
-                 "learned: a server that healed has its fair share back within 10 s, to a fifth, by the mean of a second");
+                 "learned: a server that healed has its fair share back within 10 s (to a fifth, mean of a second)");
         g->value.mean = lab_there(l, s, learned, back->server, back->at_s, lab_due(&l->scene[s], back->server));
         g->verdict = isfinite(g->value.mean) ? judge(&g->value, g->bound) : LAB_MISSED;
         if (!isfinite(g->value.mean)) {
-            snprintf(g->note, sizeof g->note, "not within the %g s that the run went on", l->scene[s].total_s - back->at_s);
+            snprintf(g->note, sizeof g->note, "not within the %g s that were left", l->scene[s].total_s - back->at_s);
         }
     }
     s = lab_find_scene(l, "fail");
     if (s >= 0 && learned >= 0 && lab_has(&l->scene[s], learned)) {
         const lab_fault *fails = &l->scene[s].fault[0];
         g = goal_new(goals, count, "fail", 2, "s");
-        snprintf(g->what, sizeof g->what, "learned: a server that fails fast is left within 2 s, by the mean of a second");
+        snprintf(g->what, sizeof g->what, "learned: a server that fails fast is left within 2 s (mean of a second)");
         g->value.mean = lab_there(l, s, learned, fails->server, fails->at_s, 0);
         g->verdict = isfinite(g->value.mean) ? judge(&g->value, g->bound) : LAB_MISSED;
         if (!isfinite(g->value.mean)) snprintf(g->note, sizeof g->note, "never");
@@ -614,7 +619,8 @@ static void goal_swing(const lab *l, lab_goal *goals, int32_t *count)
              "%s: shares (means of 5 s) of learned swing at most half as much again as those of least connections",
              l->scene[s].title);
     for (i = 0; i < l->repeats; i++) {
-        logs[i] = log(swing(lab_run_of(l, s, learned, i), &l->scene[s]) / swing(lab_run_of(l, s, lsq, i), &l->scene[s]));
+        const lab_run *a = lab_run_of(l, s, learned, i), *b = lab_run_of(l, s, lsq, i);
+        logs[i] = log(swing(a, &l->scene[s]) / swing(b, &l->scene[s]));
     }
     g->value = percent(logs, l->repeats);
     g->verdict = judge(&g->value, g->bound);

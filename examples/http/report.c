@@ -1,4 +1,4 @@
-/* report.c - tables, files and pictures of the experiment; see experiment.h */
+/* report.c - tables and files of the experiment; see experiment.h */
 
 #include "experiment.h"
 
@@ -40,7 +40,7 @@ static const anchor anchors[] = {
     { "degraded_2", "HAProxy leastconn, true weights", 24.9, 75.1, 191 },
 };
 
-static int32_t first_policy(const lab *l, int32_t scene)
+int32_t lab_first(const lab *l, int32_t scene)
 {
     int32_t p;
 
@@ -50,7 +50,7 @@ static int32_t first_policy(const lab *l, int32_t scene)
     return -1;
 }
 
-static bool ran(const lab *l, lab_part part)
+bool lab_ran(const lab *l, lab_part part)
 {
     int32_t s;
 
@@ -89,7 +89,7 @@ static void shares_text(const lab *l, int32_t s, int32_t p, char *out, size_t si
 
 static void print_scene(const lab *l, int32_t s)
 {
-    int32_t first = first_policy(l, s), p, i;
+    int32_t first = lab_first(l, s), p, i;
     ex_table t = { 0 };
     char text[64], shares[128];
 
@@ -286,7 +286,7 @@ static bool write_results(const lab *l)
 static void json_strategy(ex_json *j, const lab *l, int32_t s, int32_t p)
 {
     ex_estimate success = lab_estimate(l, s, p, LAB_LOST), e = success;
-    int32_t i, k, first = first_policy(l, s);
+    int32_t i, k, first = lab_first(l, s);
 
     ex_json_object(j, l->policy[p].name);
     for (k = 0; k < LAB_LOST; k++) ex_json_estimate(j, lab_key_names[k], lab_estimate(l, s, p, (lab_key)k));
@@ -322,7 +322,7 @@ static bool write_comparison(const lab *l)
         if (!l->scene[s].wanted) continue;
         ex_json_object(&j, l->scene[s].key);
         ex_json_string(&j, "title", l->scene[s].title);
-        ex_json_string(&j, "first", l->policy[first_policy(l, s)].name);
+        ex_json_string(&j, "first", l->policy[lab_first(l, s)].name);
         ex_json_object(&j, "policies");
         for (p = 0; p < l->policies; p++) {
             if (lab_has(&l->scene[s], p)) json_strategy(&j, l, s, p);
@@ -363,7 +363,7 @@ static bool write_requests(const lab *l)
 {
     ex_text text = { 0 };
     int32_t s, p, i, only = -1;
-    bool ok = true, three = ran(l, LAB_THREE);
+    bool ok = true, three = lab_ran(l, LAB_THREE);
 
     for (s = 0; ok && s < l->scenes; s++) {
         if (!l->scene[s].wanted || (three && l->scene[s].part != LAB_THREE)) continue;
@@ -396,16 +396,16 @@ static void md_conditions(ex_text *t, const lab *l)
     ex_text_printf(t, "\nAll is on one machine, over loopback. Servers are processes that wait for as long as the work "
                    "would take%s. \"lsq again\" is least connections once more with the same requests: what lies "
                    "between it and lsq is the machine's noise, and no difference of that size means anything.\n",
-                   ran(l, LAB_APACHE) ? "; those of the last scene are Apache, and do work" : "");
+                   lab_ran(l, LAB_APACHE) ? "; those of the last scene are Apache, and do work" : "");
 }
 
 static void md_scene_table(ex_text *t, const lab *l, int32_t s)
 {
-    int32_t first = first_policy(l, s), p, k;
+    int32_t first = lab_first(l, s), p, k;
     char text[64], shares[128];
 
-    ex_text_printf(t, "| policy | mean, ms | above %s, %% | P50 | P90 | P95 | P99 | P99.9 | CV | per s | lost, %% | shares, "
-                   "%% |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n", l->policy[first].name);
+    ex_text_printf(t, "| policy | mean, ms | above %s, %% | P50 | P90 | P95 | P99 | P99.9 | CV | per s | lost, %% | "
+                   "shares, %% |\n|---|---|---|---|---|---|---|---|---|---|---|---|\n", l->policy[first].name);
     for (p = 0; p < l->policies; p++) {
         if (!lab_has(&l->scene[s], p)) continue;
         ex_text_printf(t, "| %s | %s | ", l->policy[p].name, interval(lab_estimate(l, s, p, LAB_MEAN), "", text));
@@ -429,7 +429,7 @@ static void md_anchors(ex_text *t, const lab *l, int32_t s)
         const anchor *a = &anchors[i];
         if (strcmp(a->scene, l->scene[s].key) != 0) continue;
         if (found++ == 0) {
-            ex_text_printf(t, "\nBeside it, not of this run: real balancers before the same farm, measured on a machine of "
+            ex_text_printf(t, "\nBeside it, not of this run: real balancers before the same farm, on a machine of "
                            "this kind (nginx 1.22.1, HAProxy 2.6.12, %s).\n\n| balancer | P50 | P90 | P99 |\n"
                            "|---|---|---|---|\n",
                            l->scene[s].part == LAB_FARM ? "single runs of 8 s" : "four runs of 11 s");
@@ -444,7 +444,7 @@ static void md_three(ex_text *t, const lab *l, int32_t s)
 
     ex_text_printf(t, "The first %d requests of every run are learning, for all policies alike, and not in the table; "
                    "the next %d are.%s%s\n\n", (int)x->learn, (int)x->requests,
-                   x->server[0].block_ms > 0 ? " Every request holds its server for 100 ms, and takes its delay besides." : "",
+                   x->server[0].block_ms > 0 ? " Every request holds its server for 100 ms." : "",
                    x->closed ? " One client asks, and waits for each answer before it asks again." : "");
 }
 
@@ -473,11 +473,27 @@ static void md_swings(ex_text *t, const lab *l, int32_t s)
         if (!lab_has(&l->scene[s], p)) continue;
         e = lab_swing(l, s, p);
         if (!isfinite(e.mean)) continue;
-        ex_text_printf(t, "%s %s %s", any ? "," : "\nHow much shares swing (means of 5 s, standard deviation over time, "
-                       "points of percent):", l->policy[p].name, interval(e, "", text));
+        ex_text_printf(t, "%s %s %s", any ? "," : "\nHow much shares swing (means of 5 s, standard deviation over "
+                       "time, points of percent):", l->policy[p].name, interval(e, "", text));
         any = true;
     }
     if (any) ex_text_printf(t, ".\n");
+}
+
+static void seconds_text(ex_text *t, double there, double left_s)
+{
+    if (isfinite(there)) ex_text_printf(t, " | %.0f s", there);
+    else ex_text_printf(t, " | not within %.0f s", left_s);
+}
+
+/* Mean share of the server from one second to another, over the repeats. */
+static double share_between(const lab *l, int32_t s, int32_t p, int32_t server, double from_s, double to_s)
+{
+    double share[1024], sum = 0;
+    int32_t b, bins = lab_share_series(l, s, p, server, share, 1024), used = 0;
+
+    for (b = (int32_t)from_s; b < bins && b < (int32_t)to_s; b++, used++) sum += share[b];
+    return used > 0 ? sum / used : (double)NAN;
 }
 
 static void md_fault(ex_text *t, const lab *l, int32_t s)
@@ -485,46 +501,43 @@ static void md_fault(ex_text *t, const lab *l, int32_t s)
     const lab_scene *x = &l->scene[s];
     const lab_fault *begins = &x->fault[0], *ends = &x->fault[x->faults - 1];
     bool fails = strcmp(begins->kind, "fail") == 0;
-    int32_t p;
+    double middle_s = (begins->at_s + ends->at_s) / 2, left_s = x->total_s - ends->at_s;
+    int32_t p, server = begins->server;
 
-    ex_text_printf(t, "\nServer s%d %s from second %g to %g; its fair share is %.0f %%. Seconds until the share is there, "
-                   "to a fifth (mean over repeats, mean of a second)%s:\n\n| policy | %s | after it healed |\n"
-                   "|---|---|---|\n", (int)begins->server, fails ? "fails" : "is slow", begins->at_s, ends->at_s,
-                   100 * lab_due(x, begins->server), fails ? "; retries are off, so that every pick shows" : "",
+    ex_text_printf(t, "\nServer s%d %s from second %g to %g; its fair share is %.0f %%. Seconds until its share is there, "
+                   "to a fifth (mean over repeats, mean of a second)%s:\n\n| policy | share before, %% | %s | fair share "
+                   "back after | share from before back after |\n|---|---|---|---|---|\n", (int)server,
+                   fails ? "fails" : "is slow", begins->at_s, ends->at_s, 100 * lab_due(x, server),
+                   fails ? "; retries are off, so that every pick shows" : "",
                    fails ? "left after" : "share while slow, %");
     for (p = 0; p < l->policies; p++) {
-        double back = lab_there(l, s, p, ends->server, ends->at_s, lab_due(x, ends->server));
-        double left = lab_there(l, s, p, begins->server, begins->at_s, 0), share[1024];
-        int32_t bins, b, from = (int32_t)((begins->at_s + ends->at_s) / 2), used = 0;
+        double before = share_between(l, s, p, server, begins->at_s / 2, begins->at_s);
         if (!lab_has(x, p)) continue;
-        ex_text_printf(t, "| %s | ", l->policy[p].name);
-        if (fails && isfinite(left)) ex_text_printf(t, "%.0f s", left);
-        else if (fails) ex_text_printf(t, "never");
-        else {
-            double sum = 0;
-            bins = lab_share_series(l, s, p, begins->server, share, 1024);
-            for (b = from; b < bins && b < (int32_t)ends->at_s; b++, used++) sum += share[b];
-            ex_text_printf(t, "%.1f", used > 0 ? 100 * sum / used : (double)NAN);
-        }
-        if (isfinite(back)) ex_text_printf(t, " | %.0f s |\n", back);
-        else ex_text_printf(t, " | not within %.0f s |\n", x->total_s - ends->at_s);
+        ex_text_printf(t, "| %s | %.1f", l->policy[p].name, 100 * before);
+        if (fails) seconds_text(t, lab_there(l, s, p, server, begins->at_s, 0), ends->at_s - begins->at_s);
+        else ex_text_printf(t, " | %.1f", 100 * share_between(l, s, p, server, middle_s, ends->at_s));
+        seconds_text(t, lab_there(l, s, p, server, ends->at_s, lab_due(x, server)), left_s);
+        seconds_text(t, lab_there(l, s, p, server, ends->at_s, before), left_s);
+        ex_text_printf(t, " |\n");
     }
 }
 
 static const char *const part_words[] = {
-    "The published balancer (\"Smart Load Balancer for Web Servers\", Auxilus08/RouteAI) was measured with a client that "
-    "waits, at 10 requests/s at most. Its servers wait 50, 75 or 100 ms, and before that every request blocks its server "
-    "for some 100 ms (a look at the CPU), so that in effect each serves no more than ten a second: the scenes `slot_*`. "
-    "Published from there: round robin 185.3 ms mean over 537 requests, Q-learning 163.2 ms over "
-    "**45** requests, 12.0 % less; 15 to 30 % is the authors' expectation. The scenes `three_*` are the servers as their "
-    "description has them. SED is told weights as one over the time that a request takes when it is alone, learned and "
-    "q_learning nothing.",
+    "The published balancer (\"Smart Load Balancer for Web Servers\", Auxilus08/RouteAI) was measured with a client "
+    "that waits, at 10 requests/s at most. Its servers wait 50, 75 or 100 ms, and before that every request blocks its "
+    "server for some 100 ms (a look at the CPU), so that in effect each serves no more than ten a second: the scenes "
+    "`slot_*`. Published from there: round robin 185.3 ms mean over 537 requests, Q-learning 163.2 ms over "
+    "**45** requests, 12.0 % less; 15 to 30 % is the authors' expectation. The scenes `three_*` are the servers as "
+    "their description has them. SED is told weights as one over the time that a request takes when it is alone, "
+    "learned and q_learning nothing.",
     "Four servers of 2 slots and three of 4, exponential demands of 25 ms, Poisson arrivals. SED is told 1:2, which is "
     "right; learned and q_learning are told nothing.",
-    "The same farm, one server of each kind at 0.3 of its speed without notice. SED is told 1:2, as before; `sed+told` the "
-    "truth, which nobody knows in service; learned and q_learning nothing.",
+    "The same farm, one server of each kind at 0.3 of its speed without notice. SED is told 1:2, as before; `sed+told` "
+    "the truth, which nobody knows in service; learned and q_learning nothing.",
     "The same farm, all well at first.",
-    "Apache (prefork) and PHP, which computes; every server in a cgroup with a quota of one CPU. SED is told the quotas.",
+    "Apache (prefork) and PHP, which computes: exponential demands of 5 ms of one CPU, of which the servers have 15, 15 "
+    "and 30 %, by cgroup quotas. SED is told these, learned and q_learning nothing; awcmp goes by the busy workers that "
+    "Apache's status page tells every 0.25 s.",
 };
 
 static void md_scenes(ex_text *t, const lab *l)
@@ -535,7 +548,7 @@ static void md_scenes(ex_text *t, const lab *l)
 
     for (part = 0; part < LAB_PARTS; part++) {
         ex_text_printf(t, "\n## %s\n\n", headings[part]);
-        if (ran(l, (lab_part)part)) ex_text_printf(t, "%s\n", part_words[part]);
+        if (lab_ran(l, (lab_part)part)) ex_text_printf(t, "%s\n", part_words[part]);
         for (s = 0; s < l->scenes; s++) {
             const lab_scene *x = &l->scene[s];
             if (x->part != (lab_part)part) continue;
@@ -545,8 +558,8 @@ static void md_scenes(ex_text *t, const lab *l)
             }
             ex_text_printf(t, "\n### %s: %s\n\n", x->key, x->title);
             if (x->requests > 0) md_three(t, l, s);
-            else ex_text_printf(t, "%g requests/s for %g s; the table leaves out the first %g s.\n\n", x->rate, x->total_s,
-                                x->learn_s);
+            else ex_text_printf(t, "%.4g requests/s for %g s; the table leaves out the first %g s.\n\n", x->rate,
+                                x->total_s, x->learn_s);
             md_scene_table(t, l, s);
             md_anchors(t, l, s);
             if (part == LAB_DEGRADED) md_windows(t, l, s);
@@ -562,8 +575,8 @@ static void md_goals(ex_text *t, const lab *l)
     int32_t i, count = lab_goals(l, goals);
     char text[96];
 
-    ex_text_printf(t, "## Goals\n\nBy the data of this run. *Met*: the value is within the bound, its 95 %% interval too; *not "
-                   "shown*: the value is, its interval is not.%s\n\n| | wanted | measured | |\n|---|---|---|---|\n",
+    ex_text_printf(t, "## Goals\n\nBy the data of this run. *Met*: the value is within the bound, its 95 %% interval "
+                   "too; *not shown*: the value is, its interval is not.%s\n\n| | wanted | measured | |\n|---|---|---|---|\n",
                    l->repeats < 5 ? " With fewer than five repeats nothing of this is proof." : "");
     for (i = 0; i < count; i++) {
         ex_text_printf(t, "| **%s** | %s | %s | %s |\n", lab_verdict_names[goals[i].verdict], goals[i].what,
@@ -580,10 +593,10 @@ static bool write_summary(const lab *l)
     int32_t i;
     bool ok;
 
-    ex_text_printf(&t, "# A learning HTTP balancer beside others\n\nMade by `build/http/experiment%s`, %d repeat%s, seeds from "
-                   "%llu. Every policy met the same arrivals and demands, repeat by repeat, each run with processes of its "
-                   "own, in turns. Times count from the moment a request was due. Intervals are 95 %% over repeats, "
-                   "differences are paired by repeat.\n\n", l->quick ? " --quick" : "", (int)l->repeats,
+    ex_text_printf(&t, "# A learning HTTP balancer beside others\n\nMade by `build/http/experiment%s`, %d repeat%s, "
+                   "seeds from %llu. Every policy met the same arrivals and demands, repeat by repeat, each run with "
+                   "processes of its own, in turns. Times count from the moment a request was due. Intervals are 95 %% over "
+                   "repeats, differences are paired by repeat.\n\n", l->quick ? " --quick" : "", (int)l->repeats,
                    l->repeats == 1 ? "" : "s", (unsigned long long)l->seed);
     md_goals(&t, l);
     ex_text_printf(&t, "\n");
@@ -591,440 +604,17 @@ static bool write_summary(const lab *l)
     md_scenes(&t, l);
     ex_text_printf(&t, "\n## Pictures\n\n");
     for (i = 0; i < EX_COUNT(pictures); i++) ex_text_printf(&t, "![%s](%s.png)\n", pictures[i], pictures[i]);
-    if (ran(l, LAB_FAULT) || ran(l, LAB_DEGRADED)) ex_text_printf(&t, "![healing](healing.png)\n");
+    if (lab_ran(l, LAB_FAULT) || lab_ran(l, LAB_DEGRADED)) ex_text_printf(&t, "![healing](healing.png)\n");
     ok = ex_text_write(&t, ex_path_join(l->out, "summary_report.md").text);
     ex_text_free(&t);
     return ok;
 }
 
-/* ---- pictures ---------------------------------------------------------------------------------------------------- */
-
-enum { PANELS = 4, LINES = LAB_SERVERS, POINTS = 1024, ROOM = 1 << 18 };
-
-static double room[ROOM];
-static int32_t room_used;
-
-static double *numbers(int32_t count)
-{
-    double *at = room + room_used;
-
-    if (room_used + count > ROOM) return NULL;
-    room_used += count;
-    return at;
-}
-
-typedef struct panel {
-    ex_series series[LINES];
-    ex_line_chart line;
-    ex_bar_chart bar;
-    ex_box_chart box;
-    const char *names[LINES], *groups[LINES];
-    ex_color colors[LINES];
-    const double *values[LINES];
-    int32_t counts[LINES];
-    char words[LAB_SERVERS][24];
-} panel;
-
-static panel panels[6];
-
-/* The scenes that the published pictures are made of: the published servers, or else what there is. */
-static int32_t shown_scenes(const lab *l, int32_t out[PANELS])
-{
-    int32_t s, count = 0;
-    bool three = ran(l, LAB_THREE);
-
-    for (s = 0; s < l->scenes && count < PANELS; s++) {
-        if (l->scene[s].wanted && (!three || l->scene[s].part == LAB_THREE)) out[count++] = s;
-    }
-    return count;
-}
-
-/* Controls are not drawn. */
-static int32_t shown_policies(const lab *l, int32_t s, int32_t out[LINES])
-{
-    int32_t p, count = 0;
-
-    for (p = 0; p < l->policies && count < LINES; p++) {
-        if (lab_has(&l->scene[s], p) && l->policy[p].again < 0) out[count++] = p;
-    }
-    return count;
-}
-
-static bool figure(const lab *l, const char *title, const char *note, int32_t count, char kind, const char *file)
-{
-    ex_panel list[6];
-    ex_figure f;
-    int32_t i;
-    bool wide = count > 4;
-
-    memset(list, 0, sizeof list);
-    memset(&f, 0, sizeof f);
-    for (i = 0; i < count; i++) {
-        list[i].line = kind == 'l' ? &panels[i].line : NULL;
-        list[i].bar = kind == 'b' ? &panels[i].bar : NULL;
-        list[i].box = kind == 'x' ? &panels[i].box : NULL;
-    }
-    f.title = title;
-    f.note = note;
-    f.panels = list;
-    f.panel_count = count;
-    f.columns = wide ? 3 : count > 1 ? 2 : 1;
-    return ex_figure_write(&f, wide ? 1600 : 1440, count > 2 ? 1040 : 640, ex_path_join(l->out, file).text);
-}
-
-/* Values of seconds, meant over repeats and over `span` of them. */
-static int32_t over_time(const lab *l, int32_t s, int32_t p, bool done, int32_t span, double *x, double *y)
-{
-    int32_t i, b, bins = POINTS * span, points;
-
-    for (i = 0; i < l->repeats; i++) {
-        const lab_run *r = lab_run_of(l, s, p, i);
-        if (r->bins < bins) bins = r->bins;
-    }
-    points = bins / span;
-    for (b = 0; b < points; b++) {
-        double sum = 0;
-        int32_t there = 0, k;
-        for (i = 0; i < l->repeats; i++) {
-            const lab_run *r = lab_run_of(l, s, p, i);
-            for (k = b * span; k < (b + 1) * span; k++) {
-                double v = (double)(done ? r->bin_done[k] : r->bin_mean[k]);
-                if (!isfinite(v)) continue;
-                sum += v;
-                there++;
-            }
-        }
-        x[b] = (b + 0.5) * span;
-        y[b] = there > 0 ? sum / there : (double)NAN;
-    }
-    return points;
-}
-
-static int32_t span_of(const lab *l, int32_t s)
-{
-    int32_t p = first_policy(l, s), bins = lab_run_of(l, s, p, 0)->bins;
-    return bins > 100 ? bins / 50 : 1;
-}
-
-static bool draw_over_time(const lab *l, bool done)
-{
-    int32_t scenes[PANELS], which[LINES], count = shown_scenes(l, scenes), i, k;
-
-    memset(panels, 0, sizeof panels);
-    room_used = 0;
-    for (i = 0; i < count; i++) {
-        panel *a = &panels[i];
-        int32_t s = scenes[i], lines = shown_policies(l, s, which), span = span_of(l, s);
-        double most = 0, least = HUGE_VAL;
-        for (k = 0; k < lines; k++) {
-            double *x = numbers(POINTS), *y = numbers(POINTS);
-            int32_t b;
-            if (!x || !y) return ex_fail("not enough room for a picture") == EX_OK;
-            a->series[k].name = l->policy[which[k]].name;
-            a->series[k].x = x;
-            a->series[k].y = y;
-            a->series[k].count = over_time(l, s, which[k], done, span, x, y);
-            a->series[k].color = ex_palette(which[k]);
-            for (b = 0; b < a->series[k].count; b++) {
-                if (y[b] > most) most = y[b];
-                if (y[b] > 0 && y[b] < least) least = y[b];
-            }
-        }
-        a->line.title = l->scene[s].title;
-        a->line.x.label = "time, s";
-        a->line.y.label = done ? "answered well per second" : "mean latency, ms";
-        a->line.y.from_zero = true;
-        a->line.y.logarithmic = !done && most > 20 * least;
-        a->line.series = a->series;
-        a->line.series_count = lines;
-    }
-    return figure(l, done ? "Throughput over time" : "Latency over time",
-                  "Means over the repeats; learning included. Requests count where they were due.", count, 'l',
-                  done ? "throughput_comparison.png" : "latency_over_time.png");
-}
-
-static bool draw_utilisation(const lab *l)
-{
-    int32_t scenes[PANELS], which[LINES], count = shown_scenes(l, scenes), i, k, v;
-
-    memset(panels, 0, sizeof panels);
-    room_used = 0;
-    for (i = 0; i < count; i++) {
-        panel *a = &panels[i];
-        const lab_scene *s = &l->scene[scenes[i]];
-        int32_t lines = shown_policies(l, scenes[i], which);
-        double *values = numbers(s->servers * lines);
-        if (!values) return ex_fail("not enough room for a picture") == EX_OK;
-        for (v = 0; v < s->servers; v++) {
-            if (s->server[v].delay_ms > 0) {
-                snprintf(a->words[v], sizeof a->words[v], "%g ms", s->server[v].block_ms + s->server[v].delay_ms);
-            }
-            else snprintf(a->words[v], sizeof a->words[v], "s%d", (int)v);
-            a->names[v] = a->words[v];
-            for (k = 0; k < lines; k++) values[v * lines + k] = 100 * lab_share(l, scenes[i], which[k], v).mean;
-        }
-        for (k = 0; k < lines; k++) {
-            a->groups[k] = l->policy[which[k]].name;
-            a->colors[k] = ex_palette(which[k]);
-        }
-        a->bar.title = s->title;
-        a->bar.y.label = "share of the requests, %";
-        a->bar.categories = a->names;
-        a->bar.category_count = s->servers;
-        a->bar.groups = a->groups;
-        a->bar.group_count = lines;
-        a->bar.values = values;
-        a->bar.colors = a->colors;
-        a->bar.value_format = s->servers <= 3 ? "%.0f" : "";
-    }
-    return figure(l, "Which servers are used", "Mean over the repeats, after the learning.", count, 'b',
-                  "server_utilization.png");
-}
-
-static bool draw_curves(const lab *l)
-{
-    int32_t scenes[PANELS], which[LINES], count = shown_scenes(l, scenes), i, k, b, r;
-    char note[160];
-
-    memset(panels, 0, sizeof panels);
-    room_used = 0;
-    for (i = 0; i < count; i++) {
-        panel *a = &panels[i];
-        const lab_scene *s = &l->scene[scenes[i]];
-        int32_t lines = shown_policies(l, scenes[i], which);
-        double all = s->requests > 0 ? s->learn + s->requests : s->rate * s->total_s;
-        for (k = 0; k < lines; k++) {
-            double *x = numbers(LAB_CURVE), *y = numbers(LAB_CURVE), *low = numbers(LAB_CURVE), *high = numbers(LAB_CURVE);
-            if (!x || !y || !low || !high) return ex_fail("not enough room for a picture") == EX_OK;
-            for (b = 0; b < LAB_CURVE; b++) {
-                double v[LAB_REPEATS], sd;
-                for (r = 0; r < l->repeats; r++) v[r] = (double)lab_run_of(l, scenes[i], which[k], r)->curve[b];
-                sd = l->repeats > 1 ? ex_tail_sd(v, l->repeats, l->repeats) : 0;
-                x[b] = all * (b + 0.5) / LAB_CURVE;
-                y[b] = ex_mean(v, l->repeats);
-                low[b] = y[b] - sd;
-                high[b] = y[b] + sd;
-            }
-            a->series[k].name = l->policy[which[k]].name;
-            a->series[k].x = x;
-            a->series[k].y = y;
-            a->series[k].low = low;
-            a->series[k].high = high;
-            a->series[k].count = LAB_CURVE;
-            a->series[k].color = ex_palette(which[k]);
-        }
-        a->line.title = s->title;
-        a->line.x.label = "requests";
-        a->line.y.label = "mean latency, ms";
-        a->line.y.from_zero = true;
-        a->line.series = a->series;
-        a->line.series_count = lines;
-    }
-    snprintf(note, sizeof note, "Means of a fortieth of the run each; band: one standard deviation between repeats.");
-    return figure(l, "Learning", note, count, 'l', "learning_curve.png");
-}
-
-static bool draw_boxes(const lab *l)
-{
-    int32_t scenes[PANELS], which[LINES], count = shown_scenes(l, scenes), i, k, b, r;
-
-    memset(panels, 0, sizeof panels);
-    room_used = 0;
-    for (i = 0; i < count; i++) {
-        panel *a = &panels[i];
-        int32_t lines = shown_policies(l, scenes[i], which);
-        double least = HUGE_VAL, most = 0;
-        for (k = 0; k < lines; k++) {
-            double *q = numbers(LAB_QUANTILES);
-            if (!q) return ex_fail("not enough room for a picture") == EX_OK;
-            for (b = 0; b < LAB_QUANTILES; b++) {
-                q[b] = 0;
-                for (r = 0; r < l->repeats; r++) {
-                    q[b] += (double)lab_run_of(l, scenes[i], which[k], r)->quantile[b] / l->repeats;
-                }
-            }
-            if (q[LAB_QUANTILES - 1] > most) most = q[LAB_QUANTILES - 1];
-            if (q[LAB_QUANTILES / 2] < least) least = q[LAB_QUANTILES / 2];
-            a->values[k] = q;
-            a->counts[k] = LAB_QUANTILES;
-            a->names[k] = l->policy[which[k]].name;
-            a->colors[k] = ex_palette(which[k]);
-        }
-        a->box.title = l->scene[scenes[i]].title;
-        a->box.y.label = "latency, ms";
-        a->box.y.from_zero = true;
-        a->box.y.logarithmic = most > 20 * least;
-        a->box.categories = a->names;
-        a->box.values = a->values;
-        a->box.counts = a->counts;
-        a->box.category_count = lines;
-        a->box.colors = a->colors;
-    }
-    return figure(l, "How latencies are spread", "Quantiles in steps of half a percent, meant over the repeats, after the "
-                  "learning. Dot: mean of these.", count, 'x', "latency_distribution.png");
-}
-
-static bool any(const double *values, int32_t count)
-{
-    int32_t i;
-
-    for (i = 0; i < count; i++) {
-        if (values[i] > 0) return true;
-    }
-    return false;
-}
-
-static bool draw_summary(const lab *l)
-{
-    static const struct {
-        lab_key key;
-        const char *title, *format;
-    } shown[] = {
-        { LAB_MEAN, "Mean latency, ms", "%.1f" },
-        { LAB_P95, "P95, ms", "%.0f" },
-        { LAB_P99, "P99, ms", "%.0f" },
-        { LAB_THROUGHPUT, "Answered well per second", "%.2f" },
-        { LAB_LOST, "Lost requests, %", "%.2f" },
-        { LAB_CV, "Coefficient of variation", "%.2f" },
-    };
-    int32_t scenes[PANELS], which[LINES], i, k, s, lines;
-    char title[160];
-
-    memset(panels, 0, sizeof panels);
-    room_used = 0;
-    if (shown_scenes(l, scenes) < 1) return true;
-    s = scenes[0];
-    lines = shown_policies(l, s, which);
-    for (i = 0; i < EX_COUNT(shown); i++) {
-        panel *a = &panels[i];
-        double *values = numbers(lines), *errors = numbers(lines);
-        if (!values || !errors) return ex_fail("not enough room for a picture") == EX_OK;
-        for (k = 0; k < lines; k++) {
-            ex_estimate e = lab_estimate(l, s, which[k], shown[i].key);
-            values[k] = e.mean;
-            errors[k] = isfinite(e.high) ? (e.high - e.low) / 2 : 0;
-            a->names[k] = l->policy[which[k]].name;
-            a->colors[k] = ex_palette(which[k]);
-        }
-        a->bar.title = shown[i].title;
-        a->bar.categories = a->names;
-        a->bar.category_count = lines;
-        a->bar.group_count = 1;
-        a->bar.values = values;
-        a->bar.errors = errors;
-        a->bar.category_colors = a->colors;
-        a->bar.value_format = shown[i].format;
-        if (shown[i].key == LAB_LOST && !any(values, lines)) a->bar.y.high = 1;
-    }
-    snprintf(title, sizeof title, "Summary: %s", l->scene[s].title);
-    return figure(l, title, l->repeats > 1 ? "With 95 % intervals over the repeats; after the learning."
-                                           : "One repeat; after the learning.", EX_COUNT(shown), 'b',
-                  "comparison_summary.png");
-}
-
-/* Shares of the server that the scene is about. */
-static bool share_panel(const lab *l, panel *a, int32_t s, int32_t server, const char *title)
-{
-    int32_t which[LINES], lines = shown_policies(l, s, which), k, b;
-
-    for (k = 0; k < lines; k++) {
-        double *x = numbers(POINTS), *y = numbers(POINTS);
-        if (!x || !y) return ex_fail("not enough room for a picture") == EX_OK;
-        a->series[k].name = l->policy[which[k]].name;
-        a->series[k].count = lab_share_series(l, s, which[k], server, y, POINTS);
-        for (b = 0; b < a->series[k].count; b++) {
-            x[b] = b + 0.5;
-            y[b] *= 100;
-        }
-        a->series[k].x = x;
-        a->series[k].y = y;
-        a->series[k].color = ex_palette(which[k]);
-    }
-    a->line.title = title;
-    a->line.x.label = "time, s";
-    a->line.y.label = "share of the requests, %";
-    a->line.y.from_zero = true;
-    a->line.series = a->series;
-    a->line.series_count = lines;
-    return true;
-}
-
-static bool window_panel(const lab *l, panel *a, int32_t s)
-{
-    int32_t which[LINES], lines = shown_policies(l, s, which), lsq = lab_find(l, "lsq"), k, w, used = 0;
-    int32_t windows = lab_windows(l, s);
-
-    for (k = 0; k < lines && lsq >= 0; k++) {
-        double *x, *y, *low, *high, worst = 0;
-        if (which[k] == lsq) continue;
-        x = numbers(windows);
-        y = numbers(windows);
-        low = numbers(windows);
-        high = numbers(windows);
-        if (!x || !y || !low || !high) return ex_fail("not enough room for a picture") == EX_OK;
-        for (w = 0; w < windows; w++) {
-            ex_estimate e = lab_window_above(l, s, which[k], lsq, w);
-            x[w] = (w + 0.5) * LAB_WINDOW_S;
-            y[w] = e.mean;
-            low[w] = isfinite(e.low) ? e.low : e.mean;
-            high[w] = isfinite(e.high) ? e.high : e.mean;
-            if (e.mean > worst) worst = e.mean;
-        }
-        if (worst > 100) continue; /* round robin would leave no room for the others */
-        a->series[used].name = l->policy[which[k]].name;
-        a->series[used].x = x;
-        a->series[used].y = y;
-        a->series[used].low = low;
-        a->series[used].high = high;
-        a->series[used].count = windows;
-        a->series[used].color = ex_palette(which[k]);
-        a->series[used].marker = EX_CIRCLE;
-        used++;
-    }
-    a->line.title = "Degraded farm: mean of 10 s above least connections'";
-    a->line.x.label = "time, s";
-    a->line.y.label = "above, %";
-    a->line.y.from_zero = true;
-    a->line.series = a->series;
-    a->line.series_count = used;
-    return true;
-}
-
-static bool draw_healing(const lab *l)
-{
-    int32_t heal = lab_find_scene(l, "heal"), fail = lab_find_scene(l, "fail"), bad = lab_find_scene(l, "degraded_1");
-    int32_t count = 0;
-    char title[2][120];
-    bool ok = true;
-
-    memset(panels, 0, sizeof panels);
-    room_used = 0;
-    if (heal >= 0) {
-        const lab_scene *s = &l->scene[heal];
-        snprintf(title[0], sizeof title[0], "A server of %.0f %% is slow from %g s to %g s", 100 * lab_due(s, 4),
-                 s->fault[0].at_s, s->fault[1].at_s);
-        ok = share_panel(l, &panels[count++], heal, s->fault[0].server, title[0]);
-    }
-    if (fail >= 0) {
-        const lab_scene *s = &l->scene[fail];
-        snprintf(title[1], sizeof title[1], "It fails whatever it gets from %g s to %g s", s->fault[0].at_s,
-                 s->fault[1].at_s);
-        ok = ok && share_panel(l, &panels[count++], fail, s->fault[0].server, title[1]);
-    }
-    if (bad >= 0) ok = ok && share_panel(l, &panels[count++], bad, 4, "Degraded farm: the slow large server");
-    if (bad >= 0 && lab_windows(l, bad) > 1) ok = ok && window_panel(l, &panels[count++], bad);
-    return ok && (count == 0 || figure(l, "Servers that slow down, fail and heal",
-                                       "Shares by the second, meant over the repeats; bands: 95 % intervals.", count, 'l',
-                                       "healing.png"));
-}
-
 bool lab_report(const lab *l)
 {
-    int32_t scenes[PANELS];
-    bool any = shown_scenes(l, scenes) > 0;
+    int32_t s, count = 0;
 
-    if (!any) return ex_fail("none of the parts that were asked for can run here") == EX_OK;
-    return draw_over_time(l, false) && draw_over_time(l, true) && draw_utilisation(l) && draw_curves(l) &&
-           draw_boxes(l) && draw_summary(l) && draw_healing(l) && write_requests(l) && write_comparison(l) &&
-           write_results(l) && write_summary(l);
+    for (s = 0; s < l->scenes; s++) count += l->scene[s].wanted;
+    if (count == 0) return ex_fail("none of the parts that were asked for can run here") == EX_OK;
+    return lab_draw(l) && write_requests(l) && write_comparison(l) && write_results(l) && write_summary(l);
 }
