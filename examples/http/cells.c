@@ -510,24 +510,6 @@ static bool plan(work *w)
     return true;
 }
 
-static bool folders(const lab *l, lab_part part)
-{
-    ex_path runs = ex_path_join(l->out, "runs");
-    int32_t s;
-
-    for (s = 0; s < l->scenes; s++) {
-        bool needed = l->scene[s].part == part && l->scene[s].wanted;
-        if (needed && !ex_folder_make(ex_path_join(runs.text, l->scene[s].key).text)) return false;
-    }
-    return true;
-}
-
-static bool ends_in(const char *name, const char *end)
-{
-    size_t size = strlen(name), more = strlen(end);
-    return size > more && strcmp(name + size - more, end) == 0;
-}
-
 static void empty(const char *path)
 {
     DIR *d = opendir(path);
@@ -536,6 +518,93 @@ static void empty(const char *path)
     while (d && (e = readdir(d)) != NULL) unlink(ex_path_join(path, e->d_name).text);
     if (d) closedir(d);
     rmdir(path);
+}
+
+/* All that shapes the logs of a scene, but for what is in their names. */
+static void describe(const lab *l, const lab_scene *s, ex_text *t)
+{
+    ex_json j = { .to = t };
+    int32_t i;
+
+    ex_json_object(&j, NULL);
+    ex_json_uint(&j, "seed", l->seed);
+    ex_json_double(&j, "rate_per_s", s->rate);
+    ex_json_bool(&j, "waits", s->closed);
+    ex_json_int(&j, "requests", s->requests > 0 ? s->learn + s->requests : 0);
+    ex_json_double(&j, "seconds", s->total_s);
+    ex_json_double(&j, "work_ms", s->work_ms);
+    ex_json_int(&j, "proxies", s->proxies);
+    ex_json_int(&j, "retries", s->retries);
+    ex_json_array(&j, "servers");
+    for (i = 0; i < s->servers; i++) {
+        ex_json_row(&j, NULL);
+        ex_json_int(&j, "slots", s->server[i].slots);
+        ex_json_double(&j, "speed", s->server[i].speed);
+        ex_json_double(&j, "block_ms", s->server[i].block_ms);
+        ex_json_double(&j, "delay_ms", s->server[i].delay_ms);
+        ex_json_end(&j);
+    }
+    ex_json_end(&j);
+    ex_json_array(&j, "faults");
+    for (i = 0; i < s->faults; i++) {
+        ex_json_row(&j, NULL);
+        ex_json_double(&j, "at_s", s->fault[i].at_s);
+        ex_json_int(&j, "server", s->fault[i].server);
+        ex_json_string(&j, "kind", s->fault[i].kind);
+        ex_json_double(&j, "value", s->fault[i].value);
+        ex_json_end(&j);
+    }
+    ex_json_end(&j);
+    ex_json_end(&j);
+    ex_text_add(t, "\n", 1);
+}
+
+static bool same_text(const char *path, const ex_text *t)
+{
+    ex_text old = { 0 };
+    bool same = ex_file_read(path, (size_t)1 << 20, &old) && old.size == t->size;
+
+    same = same && memcmp(old.data, t->data, t->size) == 0;
+    ex_text_free(&old);
+    return same;
+}
+
+/* Logs of other settings are never taken for these. */
+static bool folder(const lab *l, const lab_scene *s)
+{
+    ex_path path = ex_path_join(ex_path_join(l->out, "runs").text, s->key), file;
+    ex_text t = { 0 };
+    bool ok = ex_folder_make(path.text);
+
+    file = ex_path_join(path.text, "settings.json");
+    describe(l, s, &t);
+    if (ok && l->resume && access(file.text, F_OK) == 0) {
+        ok = same_text(file.text, &t) ||
+             ex_fail("%s: what is there was made with other options: leave out --resume, or choose another --out",
+                     path.text) == EX_OK;
+    } else if (ok) {
+        empty(path.text);
+        ok = ex_folder_make(path.text) && ex_text_write(&t, file.text);
+    }
+    ex_text_free(&t);
+    return ok;
+}
+
+static bool folders(const lab *l, lab_part part)
+{
+    int32_t s;
+
+    for (s = 0; s < l->scenes; s++) {
+        const lab_scene *x = &l->scene[s];
+        if (x->part == part && x->wanted && !folder(l, x)) return false;
+    }
+    return true;
+}
+
+static bool ends_in(const char *name, const char *end)
+{
+    size_t size = strlen(name), more = strlen(end);
+    return size > more && strcmp(name + size - more, end) == 0;
 }
 
 /* What cells leave that were killed, now or when the program was last here. */
@@ -630,6 +699,8 @@ int lab_work(lab *l, lab_part part)
     on->all_s += machine_busy_s();
     on->own_s += own_busy_s();
     free(w.cells);
-    if (ex_interrupted()) return ex_interrupt_status();
-    return ok ? EX_GO_ON : EX_FAILED;
+    if (!ex_interrupted()) return ok ? EX_GO_ON : EX_FAILED;
+    ex_fail("stopped with %d of %d cells of %s done; --resume goes on from there", (int)w.done, (int)w.count,
+            lab_part_names[part]);
+    return ex_interrupt_status();
 }

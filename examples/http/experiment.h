@@ -183,7 +183,7 @@ typedef enum lab_verdict { LAB_MET, LAB_NOT_SHOWN, LAB_MISSED, LAB_NOT_RUN } lab
 extern const char *const lab_verdict_names[]; /* "met", "not shown", "missed", "not run" */
 
 typedef struct lab_goal {
-    char key[40], what[200]; /* what was wanted, how it is judged */
+    char key[64], what[240]; /* what was wanted, how it is judged */
     double bound;            /* at most, in the unit of the value */
     ex_estimate value;
     const char *unit;

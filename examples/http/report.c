@@ -504,9 +504,9 @@ static void md_fault(ex_text *t, const lab *l, int32_t s)
     double middle_s = (begins->at_s + ends->at_s) / 2, left_s = x->total_s - ends->at_s;
     int32_t p, server = begins->server;
 
-    ex_text_printf(t, "\nServer s%d %s from second %g to %g; its fair share is %.0f %%. Seconds until its share is there, "
-                   "to a fifth (mean over repeats, mean of a second)%s:\n\n| policy | share before, %% | %s | fair share "
-                   "back after | share from before back after |\n|---|---|---|---|---|\n", (int)server,
+    ex_text_printf(t, "\nServer s%d %s from second %g to %g; its fair share is %.0f %%. Seconds until its share is "
+                   "there, to a fifth (mean over repeats, mean of a second)%s:\n\n| policy | share before, %% | %s | "
+                   "fair share back after | share from before back after |\n|---|---|---|---|---|\n", (int)server,
                    fails ? "fails" : "is slow", begins->at_s, ends->at_s, 100 * lab_due(x, server),
                    fails ? "; retries are off, so that every pick shows" : "",
                    fails ? "left after" : "share while slow, %");
@@ -535,9 +535,9 @@ static const char *const part_words[] = {
     "The same farm, one server of each kind at 0.3 of its speed without notice. SED is told 1:2, as before; `sed+told` "
     "the truth, which nobody knows in service; learned and q_learning nothing.",
     "The same farm, all well at first.",
-    "Apache (prefork) and PHP, which computes: exponential demands of 5 ms of one CPU, of which the servers have 15, 15 "
-    "and 30 %, by cgroup quotas. SED is told these, learned and q_learning nothing; awcmp goes by the busy workers that "
-    "Apache's status page tells every 0.25 s.",
+    "Apache (prefork) and PHP, which computes: exponential demands of 5 ms of one CPU, of which the servers have 15, "
+    "15 and 30 %, by cgroup quotas. SED is told these, learned and q_learning nothing; awcmp goes by the busy workers "
+    "that Apache's status page tells every 0.25 s.",
 };
 
 static void md_scenes(ex_text *t, const lab *l)
@@ -576,7 +576,8 @@ static void md_goals(ex_text *t, const lab *l)
     char text[96];
 
     ex_text_printf(t, "## Goals\n\nBy the data of this run. *Met*: the value is within the bound, its 95 %% interval "
-                   "too; *not shown*: the value is, its interval is not.%s\n\n| | wanted | measured | |\n|---|---|---|---|\n",
+                   "too; *not shown*: the value is, its interval is not.%s\n\n| | wanted | measured | |\n"
+                   "|---|---|---|---|\n",
                    l->repeats < 5 ? " With fewer than five repeats nothing of this is proof." : "");
     for (i = 0; i < count; i++) {
         ex_text_printf(t, "| **%s** | %s | %s | %s |\n", lab_verdict_names[goals[i].verdict], goals[i].what,
@@ -595,8 +596,8 @@ static bool write_summary(const lab *l)
 
     ex_text_printf(&t, "# A learning HTTP balancer beside others\n\nMade by `build/http/experiment%s`, %d repeat%s, "
                    "seeds from %llu. Every policy met the same arrivals and demands, repeat by repeat, each run with "
-                   "processes of its own, in turns. Times count from the moment a request was due. Intervals are 95 %% over "
-                   "repeats, differences are paired by repeat.\n\n", l->quick ? " --quick" : "", (int)l->repeats,
+                   "processes of its own, in turns. Times count from the moment a request was due. Intervals are 95 %% "
+                   "over repeats, differences are paired by repeat.\n\n", l->quick ? " --quick" : "", (int)l->repeats,
                    l->repeats == 1 ? "" : "s", (unsigned long long)l->seed);
     md_goals(&t, l);
     ex_text_printf(&t, "\n");
