@@ -889,7 +889,7 @@ typedef struct rllb_qlearn_info {
     uint64_t replaced;             /* hashed: states given up for others */
 } rllb_qlearn_info;
 
-/* The descriptor with its defaults filled in, and what was counted; either may be NULL. */
+/* The descriptor with its defaults filled in, and what was counted; either may be NULL. Of no object: zeros. */
 RLLB_API void rllb_qlearn_query(const rllb_qlearn *q, rllb_qlearn_desc *resolved, rllb_qlearn_info *info);
 
 /* The table as bytes, the same on every machine: what was met, epsilon, the counts of info, random numbers; not the
@@ -5396,6 +5396,8 @@ uint32_t rllb_qlearn_values(const rllb_qlearn *q, uint64_t state, float *values)
 
 void rllb_qlearn_query(const rllb_qlearn *q, rllb_qlearn_desc *resolved, rllb_qlearn_info *info)
 {
+    if (resolved) memset(resolved, 0, sizeof *resolved);
+    if (info) memset(info, 0, sizeof *info);
     if (q && resolved) *resolved = q->desc;
     if (q && info) *info = q->info;
 }
