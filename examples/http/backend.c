@@ -766,6 +766,27 @@ static void serve_fault(connection *c, const char *query)
 
 /* ---- requests ---------------------------------------------------------------------------------------------- */
 
+static void events_run(uint64_t now_ns);
+
+static void serve_request(connection *c, server *s)
+{
+    if (all.zero_ns == PX_NEVER) {
+        all.zero_ns = uv_hrtime();
+        events_run(all.zero_ns);
+        if (c->closing) return;
+    }
+    s->count.requests++;
+    if (s->fault == FAULT_RESET) {
+        s->count.reset++;
+        connection_close(c, true);
+    } else if (s->fault == FAULT_FAIL) {
+        s->count.failed++;
+        answer_line(c, 500, "%s fails, as it was told to", s->name);
+    } else {
+        serve_work(c, s);
+    }
+}
+
 static void serve(connection *c)
 {
     server *s = c->at;
@@ -777,25 +798,12 @@ static void serve(connection *c)
     } else if (!s) {
         if (strcmp(c->target, "/health") == 0) serve_health(c);
         else answer_line(c, 404, "there are /health and /fault");
-    } else if (s->fault == FAULT_RESET) {
-        s->count.requests++;
-        s->count.reset++;
-        connection_close(c, true);
     } else if (strcmp(c->target, "/health") == 0) {
-        if (s->fault == FAULT_HANG) c->held = true;
+        if (s->fault == FAULT_RESET) connection_close(c, true);
+        else if (s->fault == FAULT_HANG) c->held = true;
         else serve_health(c);
     } else {
-        if (all.zero_ns == PX_NEVER) {
-            all.zero_ns = uv_hrtime();
-            px_alarm_set(&all.alarm, all.zero_ns);
-        }
-        s->count.requests++;
-        if (s->fault == FAULT_FAIL) {
-            s->count.failed++;
-            answer_line(c, 500, "%s fails, as it was told to", s->name);
-        } else {
-            serve_work(c, s);
-        }
+        serve_request(c, s);
     }
 }
 

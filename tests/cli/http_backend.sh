@@ -78,7 +78,6 @@ share='# c CPUs that all active ones share, a of them at most
           for (i = 1; i <= n; i++) { e = lasted[i] - took[i]; error += e > 0 ? e : -e }
           printf "error=%.3f\n", error / n }'
 of() { printf '%s\n' "$1" | sed -n "s/.*$2=\([0-9.]*\).*/\1/p"; }
-holds() { awk -v a="$2" -v b="$4" "BEGIN { exit !(a $3 b) }" && pass || fail "$1" "not $2 $3 $4"; }
 
 start_backend --servers 2
 check "two slots" $load --url "http://127.0.0.1:$port/" --rate 400 --duration 2.5 --work 2.5:exp --log "$work/log" \
