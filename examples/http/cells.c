@@ -430,6 +430,7 @@ typedef struct work {
     lab_part part;
     int32_t *cells; /* numbers of those that are to run, in order */
     int32_t count, next, done;
+    double *begun_s; /* of each of them; 0: not yet, negative: over */
     ex_progress bar;
 } work;
 
@@ -443,7 +444,10 @@ static void cell_of(const lab *l, int32_t number, int32_t *scene, int32_t *polic
 static int32_t next_cell(void *self)
 {
     work *w = self;
-    return w->next < w->count ? w->cells[w->next++] : -1;
+
+    if (w->next == w->count) return -1;
+    w->begun_s[w->next] = ex_clock_s();
+    return w->cells[w->next++];
 }
 
 static int run_cell(void *self, int32_t number, void *mail, pid_t parent)
@@ -468,9 +472,12 @@ static bool take_cell(void *self, int32_t number, const void *mail, int status, 
 {
     work *w = self;
     const char *why = mail;
-    int32_t scene, policy, repeat;
+    int32_t scene, policy, repeat, i;
 
     w->done++;
+    for (i = 0; i < w->next; i++) {
+        if (w->cells[i] == number) w->begun_s[i] = -1;
+    }
     if (status == EX_OK && !killer) return true;
     cell_of(w->l, number, &scene, &policy, &repeat);
     if (!*why) why = killer ? "its process was killed" : "no reason given";
@@ -478,10 +485,26 @@ static bool take_cell(void *self, int32_t number, const void *mail, int status, 
            EX_OK;
 }
 
+/* In seconds of traffic: dozens of cells may be under way at once, and end at once. */
+static double traffic_of(const work *w, int32_t i)
+{
+    int32_t scene, policy, repeat;
+
+    cell_of(w->l, w->cells[i], &scene, &policy, &repeat);
+    return traffic_s(&w->l->scene[scene]);
+}
+
 static void show(void *self)
 {
     work *w = self;
-    ex_progress_step(&w->bar, w->done, "%d cells", (int)w->count);
+    double gone_s = 0, now_s = ex_clock_s();
+    int32_t i;
+
+    for (i = 0; i < w->next; i++) {
+        double whole_s = traffic_of(w, i);
+        gone_s += w->begun_s[i] < 0 ? whole_s : fmin(now_s - w->begun_s[i], 0.95 * whole_s);
+    }
+    ex_progress_step(&w->bar, (int64_t)gone_s, "%d of %d cells done", (int)w->done, (int)w->count);
 }
 
 static bool there(const lab *l, int32_t scene, int32_t policy, int32_t repeat)
@@ -507,7 +530,8 @@ static bool plan(work *w)
             }
         }
     }
-    return true;
+    w->begun_s = calloc((size_t)w->count + 1, sizeof *w->begun_s);
+    return w->begun_s || ex_fail("not enough memory") == EX_OK;
 }
 
 static void empty(const char *path)
@@ -667,11 +691,14 @@ int lab_work(lab *l, lab_part part)
 {
     work w = { .l = l, .part = part };
     lab_conditions *on = &l->conditions[part];
+    double traffic = 0;
     ex_pool pool;
+    int32_t i;
     bool ok;
 
     if (!folders(l, part) || !plan(&w)) {
         free(w.cells);
+        free(w.begun_s);
         return EX_FAILED;
     }
     sweep(l, part);
@@ -688,7 +715,8 @@ int lab_work(lab *l, lab_part part)
     on->seconds = -ex_clock_s();
     on->all_s = -machine_busy_s();
     on->own_s = -own_busy_s();
-    ex_progress_start(&w.bar, lab_part_names[part], w.count, l->quiet || w.count == 0);
+    for (i = 0; i < w.count; i++) traffic += traffic_of(&w, i);
+    ex_progress_start(&w.bar, lab_part_names[part], (int64_t)traffic + 1, l->quiet || w.count == 0);
     ok = w.count == 0 || ex_pool_work(&pool);
     ex_progress_end(&w.bar, ok && !ex_interrupted() ? "%d cells of %s" : NULL, (int)w.count, lab_part_names[part]);
     if (!ok || ex_interrupted()) {
@@ -699,6 +727,7 @@ int lab_work(lab *l, lab_part part)
     on->all_s += machine_busy_s();
     on->own_s += own_busy_s();
     free(w.cells);
+    free(w.begun_s);
     if (!ex_interrupted()) return ok ? EX_GO_ON : EX_FAILED;
     ex_fail("stopped with %d of %d cells of %s done; --resume goes on from there", (int)w.done, (int)w.count,
             lab_part_names[part]);
