@@ -1163,6 +1163,18 @@ static void on_signal(uv_signal_t *handle, int number)
     uv_stop(all.loop);
 }
 
+static void announce(void)
+{
+    const char *open = strchr(host, ':') ? "[" : "", *shut = *open ? "]" : "";
+    int32_t i;
+
+    for (i = 0; i < all.count; i++) {
+        printf("server %s %s%s%s:%d\n", all.servers[i].name, open, host, shut, all.servers[i].port);
+    }
+    printf("admin %s%s%s:%d\nready\n", open, host, shut, all.admin.port);
+    fflush(stdout);
+}
+
 static bool listen_all(void)
 {
     int32_t i;
@@ -1180,9 +1192,7 @@ static bool listen_all(void)
     if (error < 0) return ex_fail("port %d: %s", all.servers[i - 1].port, uv_strerror(error)) == EX_OK;
     error = uv_listen((uv_stream_t *)all.admin.listener, 64, on_connection);
     if (error < 0) return ex_fail("port %d: %s", all.admin.port, uv_strerror(error)) == EX_OK;
-    for (i = 0; i < all.count; i++) printf("server %s %s:%d\n", all.servers[i].name, host, all.servers[i].port);
-    printf("admin %s:%d\nready\n", host, all.admin.port);
-    fflush(stdout);
+    announce();
     return true;
 }
 
@@ -1191,7 +1201,7 @@ static int run(void)
     static const int numbers[2] = { SIGTERM, SIGINT };
     int32_t i;
 
-    px_files_most();
+    px_wire_begin();
     for (i = 0; i < 2; i++) {
         uv_signal_init(all.loop, &all.signals[i]);
         uv_signal_start(&all.signals[i], on_signal, numbers[i]);

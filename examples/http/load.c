@@ -911,7 +911,8 @@ static int target_add(const char *text, size_t size)
     }
     length = (int)(url.field_set & 1 << UF_PATH ? size - url.field_data[UF_PATH].off : 0);
     snprintf(t->path, sizeof t->path, "%.*s", length, text + size - length);
-    length = snprintf(t->head, sizeof t->head, "GET %s HTTP/1.1\r\nHost: %s:%d\r\n", t->path[0] ? t->path : "/", host,
+    length = snprintf(t->head, sizeof t->head, "GET %s HTTP/1.1\r\nHost: %s%s%s:%d\r\n",
+                      t->path[0] ? t->path : "/", strchr(host, ':') ? "[" : "", host, strchr(host, ':') ? "]" : "",
                       (int)url.port);
     t->head_size = (size_t)length;
     all.target_count++;
@@ -1006,7 +1007,7 @@ static int run(void)
     static const int numbers[2] = { SIGTERM, SIGINT };
     int32_t i;
 
-    px_files_most();
+    px_wire_begin();
     for (i = 0; i < 2; i++) {
         uv_signal_init(all.loop, &all.signals[i]);
         uv_signal_start(&all.signals[i], on_signal, numbers[i]);

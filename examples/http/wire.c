@@ -3,6 +3,7 @@
 #include "wire.h"
 
 #include <ctype.h>
+#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -187,12 +188,13 @@ const char *px_caught_text(px_caught *c)
     return c->value;
 }
 
-/* ---- files ------------------------------------------------------------------------------------------------- */
+/* ---- the start --------------------------------------------------------------------------------------------- */
 
-void px_files_most(void)
+void px_wire_begin(void)
 {
     struct rlimit most;
 
+    signal(SIGPIPE, SIG_IGN);
     if (getrlimit(RLIMIT_NOFILE, &most) != 0 || most.rlim_cur == most.rlim_max) return;
     most.rlim_cur = most.rlim_max;
     setrlimit(RLIMIT_NOFILE, &most);

@@ -44,7 +44,8 @@ void px_caught_name(px_caught *c, const char *name, const char *at, size_t size)
 void px_caught_value(px_caught *c, const char *name, const char *at, size_t size);
 const char *px_caught_text(px_caught *c); /* without the blanks behind it, which http_parser leaves; "" if none came */
 
-/* As many open files as the system lets a program have. */
-void px_files_most(void);
+/* At the start: as many open files as the system lets a program have, and writing to a connection that is closed is an
+   error, not the end. */
+void px_wire_begin(void);
 
 #endif
