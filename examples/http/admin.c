@@ -37,7 +37,7 @@ typedef struct guest {
     uv_tcp_t tcp;
     uv_timer_t timer;
     int32_t open; /* handles */
-    bool closing, answered;
+    bool closing, answered, written, ended; /* ended: the other side says no more */
     uv_write_t write;
     uv_shutdown_t shutdown;
     px_message message;
@@ -467,8 +467,9 @@ static void on_shutdown(uv_shutdown_t *request, int status)
 {
     guest *g = request->handle->data;
 
-    (void)status;
-    if (!g->closing) uv_timer_start(&g->timer, out_of_time, LINGER_MS, 0);
+    if (g->closing) return;
+    if (status < 0 || g->ended) guest_close(g);
+    else uv_timer_start(&g->timer, out_of_time, LINGER_MS, 0);
 }
 
 static void on_written(uv_write_t *request, int status)
@@ -476,6 +477,7 @@ static void on_written(uv_write_t *request, int status)
     guest *g = request->handle->data;
 
     if (g->closing) return;
+    g->written = true;
     if (status < 0 || uv_shutdown(&g->shutdown, (uv_stream_t *)&g->tcp, on_shutdown) < 0) guest_close(g);
 }
 
@@ -670,7 +672,11 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
 {
     guest *g = stream->data;
 
-    if (size < 0) guest_close(g);
+    if (size < 0) {
+        g->ended = true;
+        uv_read_stop(stream);
+        if (!g->answered || g->written || size != UV_EOF) guest_close(g);
+    }
     if (size <= 0 || g->answered || g->closing) return;
     px_message_feed(&g->message, buffer->base, (size_t)size, NULL, NULL);
     if (g->message.phase == PX_WHOLE) answer(g);
