@@ -657,6 +657,7 @@ static bool plain_text(const char *line, size_t length, char why[WHY])
 bool px_config_text(px_config *c, const char *name, const char *text, size_t size, char why[200])
 {
     int32_t lines[EX_COUNT(settings)] = { 0 }, number = 0;
+    const char *shown = strlen(name) > 48 ? name + strlen(name) - 48 : name; /* the end of it tells files apart */
     char line[LINE_MOST], what[WHY];
     size_t at = 0;
 
@@ -671,7 +672,7 @@ bool px_config_text(px_config *c, const char *name, const char *text, size_t siz
             line[length] = '\0';
             ok = take_line(c, line, number, lines, what);
         }
-        if (!ok) snprintf(why, WHY, "%.48s:%d: %.135s", name, (int)number, what);
+        if (!ok) snprintf(why, WHY, "%s%.48s:%d: %.130s", shown > name ? "..." : "", shown, (int)number, what);
         if (!ok) return false;
         at += length + 1;
     }

@@ -246,7 +246,7 @@ def run():
     check("wrong reload", ask(admin, "POST", "/reload", mine)[0] == 409 and status(admin)["reloads_refused"] == 1)
     err = open(os.path.join(work, "proxy.err")).read()
     check("one line says why", err == "proxy: %s:%d: no setting 'retires'; did you mean retries?\n"
-          % (config[:48], len(lines) + 2), err)
+          % (config if len(config) <= 48 else "..." + config[-48:], len(lines) + 2), err)
     check("nothing changed", len(status(admin)["servers"]) == 4 and send(port, 10) == 10)
     with open(config, "w") as f:
         f.write("\n".join(lines) + "\n")
