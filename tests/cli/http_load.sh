@@ -23,7 +23,8 @@ for word in --url --rate --arrivals --concurrency --sequential --work --timeout 
 
 no="$load --out $work/no"
 one_line 2 "--url: is missing" $no
-for url in 127.0.0.1:80 https://127.0.0.1/ http:// http://127.0.0.1:99999/ 'http://127.0.0.1/ x' 'http://127.0.0.1/,'; do
+for url in 127.0.0.1:80 https://127.0.0.1/ http:// http://127.0.0.1:99999/ 'http://127.0.0.1/ x' \
+    'http://127.0.0.1/,'; do
     one_line 2 "--url: " $no --url "$url"
 done
 one_line 2 "--url: 'nowhere.example' is not an address" $no --url http://nowhere.example/
