@@ -56,6 +56,7 @@ static double number_at(const char *text, size_t size)
     while (n < size && n < sizeof digits - 1 && text[n] && strchr("0123456789+-.eE", text[n])) n++;
     memcpy(digits, text, n);
     digits[n] = '\0';
+    if (n < size && !strchr(" \t\r\n,}]", text[n])) return (double)NAN; /* a word that begins with a digit */
     return ex_parse_double(digits, &value) && value >= 0 && value <= 1e12 ? value : (double)NAN;
 }
 
@@ -171,7 +172,7 @@ static void out_of_time(uv_timer_t *timer)
     finish(timer->data, false);
 }
 
-static void take_body(void *self, const char *bytes, size_t size)
+static void keep_body(void *self, const char *bytes, size_t size)
 {
     run *r = self;
     size_t room = (size_t)(BODY_MOST - r->body_size);
@@ -204,7 +205,7 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
     run *r = stream->data;
 
     if (size == 0 || !r->check) return;
-    if (size > 0) px_message_feed(&r->message, buffer->base, (size_t)size, take_body, r);
+    if (size > 0) px_message_feed(&r->message, buffer->base, (size_t)size, keep_body, r);
     else if (size == UV_EOF) px_message_close(&r->message);
     if (size < 0 && size != UV_EOF) finish(r->check, false);
     else look(r);
