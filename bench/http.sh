@@ -161,7 +161,7 @@ rate()
 
 p50()
 {
-    build/http/load --url "http://$2/" --rate 500 --duration "$seconds" --quiet --out "$work/load" >"$work/load.out" 2>&1
+    build/http/load --url "http://$2/" --rate 500 --duration "$seconds" --quiet --out "$work/load" >"$work/out" 2>&1
     sed -n 's/.*"latency_ms": *{[^}]*"p50": *\([0-9.]*\).*/\1/p' "$work/load/results.json" | head -n 1 |
         awk -v name="$1" -v round="$round" '{ print round, name, "p50", 1000 * $1 }'
 }

@@ -13,6 +13,7 @@
 
 #include "proxy.h"
 
+#include "files.h"
 #include "options.h"
 
 #include <signal.h>
@@ -142,16 +143,56 @@ static void start_ticks(void)
     uv_timer_start(&tick_timer, on_tick, ms, ms);
 }
 
-static void save_state(void)
+/* What was learned, on its way to the disk: that may take long, and is done by a thread of libuv's. */
+typedef struct saving {
+    uv_work_t work;
+    void *bytes;
+    size_t size;
+    uint64_t attempts; /* that it knows of */
+    char path[PX_TEXT_MOST];
+    bool ok;
+} saving;
+
+static saving *under_way;
+
+static bool is_news(void)
 {
-    if (!proxy.policy || !proxy.config.state[0] || proxy.relay->attempts == saved_attempts) return;
-    if (px_policy_save(proxy.policy, proxy.config.state)) saved_attempts = proxy.relay->attempts;
+    return proxy.policy && proxy.config.state[0] && proxy.relay && proxy.relay->attempts != saved_attempts;
+}
+
+static void write_state(uv_work_t *work)
+{
+    saving *s = work->data;
+
+    s->ok = ex_file_write(s->path, s->bytes, s->size);
+}
+
+static void wrote_state(uv_work_t *work, int status)
+{
+    saving *s = work->data;
+
+    if (status == 0 && s->ok) saved_attempts = s->attempts;
+    under_way = NULL;
+    free(s->bytes);
+    free(s);
 }
 
 static void on_save(uv_timer_t *timer)
 {
+    saving *s;
+
     (void)timer;
-    save_state();
+    if (!is_news() || under_way || (s = calloc(1, sizeof *s)) == NULL) return;
+    s->work.data = s;
+    s->attempts = proxy.relay->attempts;
+    memcpy(s->path, proxy.config.state, sizeof s->path);
+    s->bytes = px_policy_state(proxy.policy, &s->size);
+    if (s->bytes && uv_queue_work(proxy.loop, &s->work, write_state, wrote_state) == 0) {
+        under_way = s;
+        return;
+    }
+    free(s->bytes);
+    free(s);
 }
 
 /* ---- the end ------------------------------------------------------------------------------------------------ */
@@ -202,7 +243,7 @@ static void on_signal(uv_signal_t *handle, int number)
 
 static void destroy(void)
 {
-    save_state();
+    if (is_news()) px_policy_save(proxy.policy, proxy.config.state);
     px_clients_destroy(proxy.clients);
     px_upstream_destroy(proxy.upstream);
     if (proxy.watch) px_watch_close(proxy.watch);
