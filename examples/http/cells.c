@@ -704,7 +704,7 @@ int lab_work(lab *l, lab_part part)
     sweep(l, part);
     memset(&pool, 0, sizeof pool);
     pool.self = &w;
-    pool.jobs = jobs_of(l, part);
+    pool.jobs = on->jobs = jobs_of(l, part);
     pool.runs = w.count;
     pool.mail_bytes = WHY_BYTES;
     pool.next = next_cell;

@@ -111,8 +111,7 @@ typedef struct lab_run {
 
 typedef struct lab_conditions { /* of the machine while a part ran */
     double seconds, own_s, all_s; /* processor time: of the cells, of all there is on the machine */
-    double load_before, load_after;
-    int32_t processors;
+    int32_t processors, jobs; /* jobs: cells at a time */
 } lab_conditions;
 
 typedef struct lab {

@@ -508,15 +508,30 @@ static bool both(const lab *l, int32_t s, int32_t a, int32_t b)
     return s >= 0 && a >= 0 && b >= 0 && lab_has(&l->scene[s], a) && lab_has(&l->scene[s], b);
 }
 
+/* How far below round robin a policy can be that sends everything to the fastest server, in percent. */
+static double best_below(const lab_scene *s)
+{
+    double sum = 0, least = HUGE_VAL;
+    int32_t i;
+
+    for (i = 0; i < s->servers; i++) {
+        double ms = s->server[i].block_ms + s->server[i].delay_ms;
+        sum += ms / s->servers;
+        least = fmin(least, ms);
+    }
+    return 100 * (least / sum - 1);
+}
+
 /* Better and worse only where the interval says so. */
-static void beside(lab_goal *g, ex_estimate e)
+static void beside(lab_goal *g, const lab_scene *s, ex_estimate e)
 {
     const char *word = "no better than";
 
     if (isfinite(e.high) && e.high < 0) word = "better than";
     else if (isfinite(e.low) && e.low > 0) word = "worse than";
     else if (!isfinite(e.high)) word = "once, no interval: beside";
-    snprintf(g->note, sizeof g->note, "%s least connections (%+.1f %%)", word, e.mean);
+    snprintf(g->note, sizeof g->note, "%s least connections (%+.1f %%); the fastest server alone and idle: %+.1f %%",
+             word, e.mean, best_below(s));
 }
 
 static void goal_q_learning(const lab *l, lab_goal *goals, int32_t *count)
@@ -535,7 +550,7 @@ static void goal_q_learning(const lab *l, lab_goal *goals, int32_t *count)
                  "%s: Q-learning's mean latency at least 15 %% below round robin's, once learned", l->scene[s].title);
         g->value = lab_above(l, s, q, rr, LAB_MEAN);
         g->verdict = judge(&g->value, g->bound);
-        if (both(l, s, q, lsq)) beside(g, lab_above(l, s, q, lsq, LAB_MEAN));
+        if (both(l, s, q, lsq)) beside(g, &l->scene[s], lab_above(l, s, q, lsq, LAB_MEAN));
     }
 }
 

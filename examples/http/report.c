@@ -224,6 +224,7 @@ static void json_conditions(ex_json *j, const lab *l)
         ex_json_string(j, "part", lab_part_names[i]);
         ex_json_double(j, "seconds", c->seconds);
         ex_json_int(j, "processors", c->processors);
+        ex_json_int(j, "jobs", c->jobs);
         ex_json_double(j, "own_processor_s", c->own_s);
         ex_json_double(j, "all_processor_s", c->all_s);
         ex_json_end(j);
@@ -388,8 +389,8 @@ static void md_conditions(ex_text *t, const lab *l)
     for (i = 0; i < LAB_PARTS; i++) {
         const lab_conditions *c = &l->conditions[i];
         if (!(c->seconds > 1)) continue;
-        ex_text_printf(t, "- %s: %.0f s on %d hardware threads, of which these runs used %.0f %% and everything else "
-                       "on the machine %.0f %%\n", lab_part_names[i], c->seconds, (int)c->processors,
+        ex_text_printf(t, "- %s: %.0f s on %d hardware threads, %d cells at a time, which used %.0f %% of them; "
+                       "everything else on the machine %.0f %%\n", lab_part_names[i], c->seconds, (int)c->processors, (int)c->jobs,
                        100 * c->own_s / (c->seconds * c->processors),
                        100 * (c->all_s - c->own_s) / (c->seconds * c->processors));
     }
