@@ -104,7 +104,7 @@ holds "half speed: nobody early" "$(of "$half" early)" '==' 0
 stop_backends
 
 start_backend --servers 2 --sharing
-check "sharing" $load --url "http://127.0.0.1:$port/" --rate 400 --duration 2 --work 4:exp --seed 3 --log "$work/log" \
+check "sharing" $load --url "http://127.0.0.1:$port/" --rate 400 --duration 1.4 --work 4:exp --seed 3 --log "$work/log" \
     --out "$work/l" --quiet
 shared=$(awk -v c=2 -v a=32 "$share" "$work/log")
 queued=$(awk -v c=2 -v speed=1 "$reckon" "$work/log")
