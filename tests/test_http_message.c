@@ -717,7 +717,8 @@ TEST(hop_by_hop_headers_end_here)
     CHECK_STR(request_written(POST "Connection: keep-alive, X-Secret ,,x-other\r\nKeep-Alive: timeout=5\r\n"
                                    "TE: trailers\r\nX-Secret: 1\r\nX-Secret: 2\r\nx-OTHER: 3\r\nX-Mine: 4\r\n"
                                    "Trailer: X\r\nUpgrade: h2c\r\nHTTP2-Settings: AA\r\n"
-                                   "Proxy-Connection: close\r\nProxy: http://evil/\r\nProxy-Authorization: x\r\nExpect: 100-continue\r\nContent-Length: 1\r\n\r\n"),
+                                   "Proxy-Connection: close\r\nProxy: http://evil/\r\nProxy-Authorization: x\r\n"
+                                   "Expect: 100-continue\r\nContent-Length: 1\r\n\r\n"),
               POST "X-Mine: 4\r\nContent-Length: 1\r\n" OURS);
     CHECK_STR(request_written(POST "Connection: close, Host, Content-Length, X-Forwarded-For, X-Forwarded-Proto, Via, "
                                    "Forwarded, X-Real-IP, Content-Type, Transfer-Encoding, Connection\r\n"
