@@ -115,17 +115,20 @@ TEST(what_is_wrong_is_one_line)
         { "policy lernd", "f:1: no 'lernd' here; did you mean learned?" },
         { "policy gsq", "f:1: gsq sees what only a simulator can: it is no policy for a proxy" },
         { "policy choose", "f:1: no policy 'choose'; --help lists them" },
-        { "fallback hlb", "f:1: hlb is no fallback; one of: sed, nq, lsq, round_robin, weighted_round_robin, ecmp, wcmp, "
-                          "p2c, p2c_weighted, draw, jiq" },
+        { "fallback hlb", "f:1: hlb is no fallback; one of: sed, nq, lsq, round_robin, weighted_round_robin, ecmp, "
+                          "wcmp, p2c, p2c_weighted, draw, jiq" },
         { "server a", "f:1: its address is missing: server NAME ADDRESS:PORT [weight=W] [connections=N]" },
-        { "server a localhost:80", "f:1: 'localhost' is no numeric address, such as 127.0.0.1; names are not looked up" },
+        { "server a localhost:80", "f:1: 'localhost' is no numeric address, such as 127.0.0.1; names are not looked "
+                                   "up" },
         { "server a 127.0.0.1", "f:1: '127.0.0.1' ends in no port: ADDRESS:PORT is wanted, a port from 1 to 65535" },
-        { "server a 127.0.0.1:0", "f:1: '127.0.0.1:0' ends in no port: ADDRESS:PORT is wanted, a port from 1 to 65535" },
+        { "server a 127.0.0.1:0", "f:1: '127.0.0.1:0' ends in no port: ADDRESS:PORT is wanted, a port from 1 to "
+                                  "65535" },
         { "server a 127.0.0.256:1", "f:1: '127.0.0.256' is no numeric address, such as 127.0.0.1; names are not looked "
                                     "up" },
         { "server a ::1:80", "f:1: '::1:80': an IPv6 address stands in brackets, [::1]:80" },
         { "server a 80", "f:1: '80': ADDRESS:PORT is wanted" },
-        { "server <b> 1.1.1.1:1", "f:1: the name '<b>' must be at most 31 letters, digits, dots, dashes and underscores" },
+        { "server <b> 1.1.1.1:1", "f:1: the name '<b>' must be at most 31 letters, digits, dots, dashes and "
+                                  "underscores" },
         { "server a 1.1.1.1:1\nserver a 1.1.1.1:2", "f:2: there is a server a already" },
         { "server a 1.1.1.1:1 wieght=1", "f:1: server has no 'wieght'; did you mean weight=?" },
         { "server a 1.1.1.1:1 weight=0", "f:1: weight=0 is out of range, must be 0.001 to 1000" },

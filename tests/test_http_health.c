@@ -37,7 +37,8 @@ static px_said json(const char *text)
 
 TEST(json_as_servers_say_it)
 {
-    px_said s = json("{\"status\": \"healthy\", \"cpu\" : 12.5 ,\n\t\"active_requests\":3, \"avg_response_time\": 1.5e2}");
+    px_said s = json("{\"status\": \"healthy\", \"cpu\" : 12.5 ,\n\t\"active_requests\":3, "
+                     "\"avg_response_time\": 1.5e2}");
 
     CHECK_NEAR(s.cpu, 12.5, 0);
     CHECK_NEAR(s.active, 3, 0);
@@ -87,7 +88,8 @@ TEST(apache)
 /* Any bytes, in a block of exactly their size. */
 TEST(any_bytes)
 {
-    static const char *const parts[] = { "\"", "\\", "cpu", ":", " ", "5", "e", "BusyWorkers:", "\n", "{", "-", "active" };
+    static const char *const parts[] = { "\"", "\\", "cpu", ":", " ", "5",
+                                         "e",  "{",  "-",   "\n", "BusyWorkers:", "active" };
     rllb_rng rng;
     int32_t round, i;
 
