@@ -389,8 +389,8 @@ static void md_conditions(ex_text *t, const lab *l)
     for (i = 0; i < LAB_PARTS; i++) {
         const lab_conditions *c = &l->conditions[i];
         if (!(c->seconds > 1)) continue;
-        ex_text_printf(t, "- %s: %.0f s on %d hardware threads, %d cells at a time, which used %.0f %% of them; "
-                       "everything else on the machine %.0f %%\n", lab_part_names[i], c->seconds, (int)c->processors, (int)c->jobs,
+        ex_text_printf(t, "- %s: %.0f s on %d hardware threads, %d cells at a time, which used %.0f %% "
+                       "of them; everything else on the machine %.0f %%\n", lab_part_names[i], c->seconds, (int)c->processors, (int)c->jobs,
                        100 * c->own_s / (c->seconds * c->processors),
                        100 * (c->all_s - c->own_s) / (c->seconds * c->processors));
     }
