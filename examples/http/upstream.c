@@ -275,7 +275,7 @@ static void broke(px_link *l)
     }
 }
 
-/* What is there of the body, after `used` bytes of scratch. A body that is whole stays, so that it can be sent again. */
+/* What is there of the body, after `used` bytes of scratch. A body that is whole stays: it may be sent again. */
 static void send_body(px_link *l, int32_t used)
 {
     px_exchange *x = l->exchange;

@@ -122,8 +122,8 @@ sleep 0.3
 settings "server a $a_at" "server b $b_at" "server c $c_at" "policy q_learning" "access-log $work/log.csv"
 kill -HUP "$proxy_pid"
 nothing_lost "settings are read again" 2500
-for line in '2 servers, policy sed' '3 servers, policy learned' '2 servers, policy maglev' '3 servers, policy q_learning'
-do
+for line in '2 servers, policy sed' '3 servers, policy learned' '2 servers, policy maglev' \
+    '3 servers, policy q_learning'; do
     if grep -q "^settings read again: $line" "$work/proxy"; then pass; else fail "reload" "no line '$line'"; fi
 done
 if [ "$(wc -l <"$work/proxy.err")" -eq 1 ] && grep -q 'conf:5: ' "$work/proxy.err"; then pass
