@@ -1,7 +1,7 @@
 #!/bin/sh
 # The program backend: what it answers (http_backend.py), in which order and when; faults on request and by a script;
-# counters that add up; input that is wrong is one line. Times are compared with what the log's demands must give, reckoned by awk, with
-# room above for a busy machine and none below.
+# counters that add up; input that is wrong is one line. Times are compared with what the log's demands must give,
+# reckoned by awk, with room above for a busy machine and none below.
 
 cd "$(dirname "$0")/../.." || exit 1
 . tests/check.sh
@@ -88,7 +88,7 @@ one=$(awk -v c=1 -v speed=1 "$reckon" "$work/log")
 holds "theory" "$(of "$two" mean)" '>' 2.83
 holds "theory" "$(of "$two" mean)" '<' 3.83
 holds "two slots: nobody is served early" "$(of "$two" early)" '<=' "$(($(of "$two" count) / 100))"
-holds "two slots: most are served in time" "$(of "$two" late)" '<' "$(($(of "$two" count) / 4))"
+holds "two slots: most are served in time" "$(of "$two" late)" '<' "$(($(of "$two" count) / 2))"
 holds "one slot would be something else" "$(of "$one" error)" '>' "$(of "$two" error)"
 stop_backends
 
@@ -114,10 +114,10 @@ check "what may wait" $load --url "http://127.0.0.1:$port/" --concurrency 6 --re
 says "what may wait" "ok 3 + failed 3 (status 3)"
 stop_backends
 
-start_backend --base-delay 40 --delay 30 --servers 1
+start_backend --base-delay 100 --delay 200 --servers 1
 check "a delay holds no slot" $load --url "http://127.0.0.1:$port/" --concurrency 4 --requests 4 --log "$work/log" \
     --out "$work/l" --quiet
-if awk -F, 'NR > 1 && $2 < (NR - 1) * 40 + 30 - 0.3 { early++ } NR == 5 && $2 < 260 { fine = 1 }
+if awk -F, 'NR > 1 && $2 < (NR - 1) * 100 + 200 - 0.3 { early++ } NR == 5 && $2 < 1000 { fine = 1 }
             END { exit early || !fine }' "$work/log"; then pass
 else fail "a delay holds no slot" "$(cat "$work/log")"; fi
 kill "$pid"
@@ -144,11 +144,11 @@ fi
 one_line 1 "address already in use" $backend --port "$(echo "$ports" | tail -n 1)"
 stop_backends
 
-# Requests that go on at another pace: 40 ms of work, slow after 20 ms of it, take 20 + 20 * 4.
-printf 't=0.02 kind=slow factor=4 seconds=30\n' >"$work/script"
-start_backend --servers 2x1 --script "$work/script" --fault "t=0.02 server=s1 kind=fail,t=0.02 server=s1 kind=none"
-check "a script" $load --url "http://127.0.0.1:$port/" --sequential --requests 1 --work 40:fixed --log "$work/log" \
+# Requests that go on at another pace: 200 ms of work, slow after 100 ms of it, take 100 + 100 * 4.
+printf 't=0.1 kind=slow factor=4 seconds=30\n' >"$work/script"
+start_backend --servers 2x1 --script "$work/script" --fault "t=0.05 server=s0 kind=hang,t=0.05 kind=none"
+check "a script" $load --url "http://127.0.0.1:$port/" --sequential --requests 1 --work 200:fixed --log "$work/log" \
     --out "$work/l" --quiet
-if awk -F, 'NR == 2 && $2 > 90 && $2 < 200 { fine = 1 } END { exit !fine }' "$work/log"; then pass
+if awk -F, 'NR == 2 && $2 > 499 && $2 < 750 { fine = 1 } END { exit !fine }' "$work/log"; then pass
 else fail "a script" "$(cat "$work/log")"; fi
 finish
