@@ -93,6 +93,9 @@ bench: $(benches) ## measure; table and out/bench/results.jsonl
 	@mkdir -p out/bench && : > out/bench/results.jsonl
 	@for b in $(benches); do $$b --out out/bench || exit 1; done
 
+bench-http: $(http_all) ## measure the proxy beside nginx and HAProxy; table and out/bench/results.jsonl
+	@sh bench/http.sh --out out/bench
+
 demo: build/train build/stress_test ## train a balancer, measure it against the classics, draw it: out/demo
 	build/train --env honest --algo dueling $(if $(TRACE),--traffic trace --trace '$(TRACE)',--traffic bursty) \
 	    --out out/demo/train $(DEMO_ARGS)
@@ -133,7 +136,7 @@ deps: ## install what is missing through the system's package manager
 clean: ## remove build/; results in out/ stay
 	rm -rf build
 
-.PHONY: all help test bench demo experiments learning http-experiment model fuzz analyze golden deps clean
+.PHONY: all help test bench bench-http demo experiments learning http-experiment model fuzz analyze golden deps clean
 .PHONY: test-programs http-missing FORCE
 
 # Internal: all that tests/run.sh runs.
