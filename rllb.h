@@ -664,6 +664,9 @@ RLLB_API void rllb_balancer_query(const rllb_balancer *b, rllb_balancer_desc *re
 RLLB_API int32_t rllb_balancer_pick(rllb_balancer *b, uint64_t key, double now_s);
 /* Another one than those in tried[count], for a retry: least (q + 1) / w (w^a in the DRAW form); -1: there is none. */
 RLLB_API int32_t rllb_balancer_pick_other(rllb_balancer *b, const int32_t *tried, int32_t count, double now_s);
+/* A request started at that server, by somebody else's choice (another balancer that this one watches, a session that
+   sticks), whatever the server's state: as if this handle had picked it, and to be ended by _done all the same. */
+RLLB_API rllb_status rllb_balancer_started(rllb_balancer *b, int32_t server, double now_s);
 /* The end of a request that this handle picked. A wrong server or a done too many changes nothing; with wrong times the
    request ends but gives no sample. */
 RLLB_API rllb_status rllb_balancer_done(rllb_balancer *b, int32_t server, double started_s, double now_s,
@@ -3255,18 +3258,21 @@ static void rllb_i_put_sample(rllb_balancer *b, uint64_t *slots, float value)
     RLLB_I_STORE(&slots[at], ((uint64_t)tick << 32) | bits);
 }
 
+/* The time since the request before is a sample too. */
+static void rllb_i_arrive(rllb_balancer *b)
+{
+    double gap = b->now_s - b->arrived_s;
+
+    b->arrived_s = b->now_s;
+    if (gap >= 0) rllb_i_put_sample(b, b->arrivals + (size_t)b->lane * (size_t)b->lane_slots, (float)gap);
+}
+
 /* What few picks, or few balancers, have to do. */
 RLLB_I_APART static int32_t rllb_i_decide_more(rllb_balancer *b, uint64_t key)
 {
     int32_t s = -1, other;
 
-    if (b->extras & RLLB_I_ARRIVALS) {
-        double gap = b->now_s - b->arrived_s;
-        b->arrived_s = b->now_s;
-        if (gap >= 0) {
-            rllb_i_put_sample(b, b->arrivals + (size_t)b->lane * (size_t)b->lane_slots, (float)gap);
-        }
-    }
+    if (b->extras & RLLB_I_ARRIVALS) rllb_i_arrive(b);
     if (b->owed > 0) {
         s = b->owing[--b->owed];
         if (!(b->mind[0].scale[s] < INFINITY) && rllb_i_flows(b, s) > 0) s = -1; /* one at a time until it is back */
@@ -3437,6 +3443,21 @@ static rllb_status rllb_i_server_check(rllb_balancer *b, int32_t server)
     if (server >= 0 && server < b->desc.capacity) return RLLB_OK;
     RLLB_I_TALLY(b, bad_server);
     return RLLB_ERROR_ARGUMENT;
+}
+
+rllb_status rllb_balancer_started(rllb_balancer *b, int32_t server, double now_s)
+{
+    rllb_status status = rllb_i_server_check(b, server);
+
+    if (status != RLLB_OK) return status;
+    rllb_i_hear_time(b, now_s);
+    if (!rllb_i_look(b) || server >= b->used) {
+        RLLB_I_TALLY(b, bad_server);
+        return RLLB_ERROR_ARGUMENT;
+    }
+    if (b->extras & RLLB_I_ARRIVALS) rllb_i_arrive(b);
+    rllb_i_take(b, server);
+    return RLLB_OK;
 }
 
 rllb_status rllb_balancer_done(rllb_balancer *b, int32_t server, double started_s, double now_s, rllb_outcome outcome)

@@ -572,6 +572,49 @@ TEST(done_without_pick)
     rllb_balancer_destroy(b);
 }
 
+/* What somebody else sent counts like what was picked: the next pick goes elsewhere, its end is a sample. Draining and
+   down servers may have some; what is no server has none. */
+TEST(started_elsewhere)
+{
+    rllb_balancer_desc d = plain(RLLB_BALANCE_SED, 3), neurips = plain(RLLB_BALANCE_SED, 2);
+    rllb_balancer *b = rllb_balancer_create(&d);
+    const float *seen;
+    int32_t i, n;
+
+    REQUIRE(b != NULL);
+    CHECK_EQ_I(rllb_balancer_started(NULL, 0, 1), RLLB_ERROR_ARGUMENT);
+    CHECK_EQ_I(rllb_balancer_started(b, -1, 1), RLLB_ERROR_ARGUMENT);
+    CHECK_EQ_I(rllb_balancer_started(b, 3, 1), RLLB_ERROR_ARGUMENT);
+    CHECK_EQ_U(counters_of(b).bad_server, 2);
+    for (i = 0; i < 2; i++) CHECK_EQ_I(rllb_balancer_started(b, 0, 1), RLLB_OK);
+    CHECK_EQ_I(rllb_balancer_started(b, 1, 1), RLLB_OK);
+    CHECK_EQ_I(rllb_balancer_pick(b, 0, 1), 2);
+    CHECK_EQ_I(rllb_balancer_set_state(b, 0, RLLB_SERVER_DRAINING, 1), RLLB_OK);
+    CHECK_EQ_I(rllb_balancer_started(b, 0, 1), RLLB_OK);
+    CHECK_EQ_I(in_flight(b, 0), 3);
+    CHECK_EQ_U(info_of(b, 0).picks, 3);
+    for (i = 0; i < 3; i++) CHECK_EQ_I(rllb_balancer_done(b, 0, 1, 1.5, RLLB_OUTCOME_OK), RLLB_OK);
+    CHECK_EQ_I(rllb_balancer_done(b, 0, 1, 1.5, RLLB_OUTCOME_OK), RLLB_ERROR_STATE);
+    CHECK_EQ_U(info_of(b, 0).samples, 3);
+    CHECK_NEAR(info_of(b, 0).duration_sum_s, 1.5, 1e-9);
+    CHECK_EQ_I(rllb_balancer_done(b, 1, 1, 2, RLLB_OUTCOME_CANCELLED), RLLB_OK);
+    CHECK_EQ_I(rllb_balancer_done(b, 2, 1, 2, RLLB_OUTCOME_OK), RLLB_OK);
+    CHECK(adds_up(b));
+    rllb_balancer_destroy(b);
+
+    neurips.slots = 8; /* times between arrivals: every half second */
+    neurips.features = RLLB_FEATURES_NEURIPS;
+    b = rllb_balancer_create(&neurips);
+    REQUIRE(b != NULL);
+    for (i = 0; i < 100; i++) CHECK_EQ_I(rllb_balancer_started(b, i % 2, 0.5 * i), RLLB_OK);
+    CHECK(rllb_balancer_tick(b, 50));
+    seen = rllb_balancer_observe(b, &n);
+    REQUIRE(seen != NULL && n == 16 + 2 * 11);
+    CHECK_NEAR(seen[11], 0.5, 1e-4);
+    CHECK_NEAR(seen[16], 50, 1e-4);
+    rllb_balancer_destroy(b);
+}
+
 /* With wrong times the request ends all the same, but gives no sample; a pick is never refused for its time. */
 TEST(wrong_times)
 {
