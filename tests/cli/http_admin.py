@@ -1,12 +1,16 @@
-"""The operator's port of build/http/proxy; http_admin.sh calls this with a folder to work in. Last line: N passed, N
-failed. Every process it starts it ends."""
+"""The operator's port of build/http/proxy; http_admin.sh calls this with a folder to work in. Where there is a Chromium
+the page is looked at in it. Last line: N passed, N failed. Every process it starts it ends."""
 
+import base64
 import csv
+import fcntl
 import http.client
 import json
 import math
 import os
 import re
+import select
+import shutil
 import signal
 import socket
 import subprocess
@@ -14,8 +18,8 @@ import sys
 import time
 
 work = sys.argv[1]
-passed = failed = 0
-processes = []
+passed = failed = skipped = 0
+processes, browsers = [], []
 
 
 def check(name, ok, words=""):
@@ -160,6 +164,125 @@ def read_metrics(text):
     return found
 
 
+# ---- a browser ----
+
+
+class Browser:
+    """Chromium without a window, steered through two pipes: a JSON message and a zero either way."""
+
+    def __init__(self, program):
+        down, up = os.pipe(), os.pipe()
+        theirs = [fcntl.fcntl(fd, fcntl.F_DUPFD, 10) for fd in (down[0], up[1])]
+        args = [program, "--headless=new", "--disable-gpu", "--remote-debugging-pipe", "--no-first-run", "--mute-audio",
+                "--user-data-dir=" + os.path.join(work, "chromium"), "about:blank"]
+        if os.geteuid() == 0:
+            args.insert(1, "--no-sandbox")
+        nothing = subprocess.DEVNULL
+        self.process = subprocess.Popen(args, stdin=nothing, stdout=nothing, stderr=nothing, close_fds=False,
+                                        env=dict(os.environ, HOME=work), start_new_session=True,
+                                        preexec_fn=lambda: (os.dup2(theirs[0], 3), os.dup2(theirs[1], 4)))
+        for fd in theirs + [down[0], up[1]]:
+            os.close(fd)
+        self.out, self.back, self.got, self.number, self.session = down[1], up[0], b"", 0, None
+        self.urls, self.errors = [], []
+        target = self.call("Target.createTarget", url="about:blank")["targetId"]
+        self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log", "Network"):
+            self.call(domain + ".enable")
+
+    def call(self, method, **values):
+        self.number += 1
+        message = {"id": self.number, "method": method, "params": values}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.out, json.dumps(message).encode() + b"\0")
+        end = time.monotonic() + 30
+        while time.monotonic() < end:
+            text, zero, rest = self.got.partition(b"\0")
+            if not zero:
+                if select.select([self.back], [], [], 1)[0]:
+                    part = os.read(self.back, 1 << 20)
+                    if not part:
+                        break
+                    self.got += part
+                continue
+            self.got = rest
+            answer = json.loads(text)
+            if answer.get("id") == self.number:
+                return answer.get("result", {})
+            self.note(answer.get("method"), answer.get("params", {}))
+        raise RuntimeError("the browser says nothing to " + method)
+
+    def note(self, method, values):
+        if method == "Network.requestWillBeSent":
+            self.urls.append(values["request"]["url"])
+        if method == "Runtime.exceptionThrown" or (method == "Log.entryAdded" and values["entry"]["level"] == "error"):
+            self.errors.append(json.dumps(values)[:300])
+
+    def js(self, expression):
+        return self.call("Runtime.evaluate", expression=expression, returnByValue=True)["result"].get("value")
+
+    def text(self, selector):
+        return self.js("document.querySelector('%s').textContent" % selector)
+
+    def size(self, width, height, scheme="light"):
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
+        self.call("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+
+    def press(self, key, code):
+        text = {"text": "\r"} if key == "Enter" else {}
+        for kind in ("keyDown", "keyUp"):
+            self.call("Input.dispatchKeyEvent", type=kind, key=key, code=key, windowsVirtualKeyCode=code, **text)
+
+    def picture(self, path):
+        with open(path, "wb") as f:
+            f.write(base64.b64decode(self.call("Page.captureScreenshot")["data"]))
+
+    def end(self):
+        if self.process.poll() is None:
+            os.killpg(self.process.pid, signal.SIGKILL)  # a session of its own: its helpers too
+        self.process.wait()
+
+
+def look_at_page(browser, admin):
+    browser.size(1920, 1080)
+    browser.call("Page.navigate", url="http://127.0.0.1:%d/" % admin)
+    check("live", until(lambda: browser.js("document.querySelector('#live')?.textContent") == "live"))
+    names = "[...document.querySelectorAll('#servers th')].map(t => t.firstChild.data).join()"
+    states = "[...document.querySelectorAll('td.state')].map(t => t.textContent).join()"
+    check("rows", browser.js(names) == "s0,s1,s2" and browser.js(states) == "up,up,up")
+    check("policy", browser.text("#policy") == "learned" and browser.text("#mode") == "serving")
+    for width, scheme in ((1920, "dark"), (1000, "light"), (400, "dark")):
+        browser.size(width, 1080, scheme)
+        wide = browser.js("document.documentElement.scrollWidth")
+        check("fits %d" % width, wide <= width, wide)
+        back = browser.js("getComputedStyle(document.body).backgroundColor")
+        check("scheme %d" % width, (int(re.findall(r"\d+", back)[0]) < 100) == (scheme == "dark"), back)
+    browser.size(1920, 1080)
+    browser.js("document.querySelector('#shadow').click()")
+    check("asks first", browser.js("document.querySelector('#ask').open && document.activeElement.id") == "no")
+    browser.press("Escape", 27)
+    check("escape", until(lambda: not browser.js("document.querySelector('#ask').open")))
+    check("nothing happened", status(admin)["shadow"] is False)
+    browser.js("document.querySelector('#shadow').focus()")
+    browser.press("Enter", 13)
+    browser.press("Tab", 9)
+    check("the other button", browser.js("document.activeElement.id") == "yes")
+    browser.press("Enter", 13)
+    check("shadow by keyboard", until(lambda: status(admin)["shadow"] is True))
+    check("says so", until(lambda: browser.text("#mode") == "in shadow: lsq serves"), browser.text("#mode"))
+    browser.js("document.querySelector('#shadow').click(); document.querySelector('#yes').click()")
+    check("and back by mouse", until(lambda: status(admin)["shadow"] is False))
+    browser.js("document.querySelector('#servers button').click(); document.querySelector('#yes').click()")
+    check("drain by mouse", until(lambda: server(admin, "s0")["state"] == "draining"))
+    check("row says so", until(lambda: browser.text("#servers td.state") == "draining"))
+    browser.js("document.querySelector('#servers button').click(); document.querySelector('#yes').click()")
+    check("bring back by mouse", until(lambda: server(admin, "s0")["state"] == "up"))
+    check("nothing from elsewhere", all(u.startswith(("http://127.0.0.1:%d/" % admin, "data:")) for u in browser.urls),
+          browser.urls)
+    check("no errors", not browser.errors, browser.errors)
+
+
 # ---- the proxy, three servers behind it ----
 
 def run():
@@ -239,6 +362,17 @@ def run():
     check("bring back", ask(admin, "POST", "/drain?on=0&server=s0", mine)[0] == 200)
     check("it is back", server(admin, "s0")["state"] == "up")
 
+    # The page.
+    global skipped
+    program = next((p for p in ("chromium", "chromium-browser", "google-chrome") if shutil.which(p)), None)
+    browser = Browser(program) if program else None
+    if browser:
+        browsers.append(browser)
+        look_at_page(browser, admin)
+    else:
+        skipped += 1
+        print("http_admin: skipped: the page: chromium is not installed")
+
     # Settings read again.
     with open(config, "a") as f:
         f.write("server more 127.0.0.1:%d weight=2\n" % ports[0])
@@ -296,6 +430,9 @@ def run():
     controls = status(admin)["balancer"]["controls"]
     proxy.send_signal(signal.SIGTERM)
     check("ends", proxy.wait(10) == 0)
+    if browser:
+        check("page is old", until(lambda: browser.text("#live").startswith("no answer for")), browser.text("#live"))
+        browser.end()
     check("saved", controls > 0 and os.path.getsize(state) > 1000)
     proxy, said = start("proxy2", started, r"^admin on .*:\d+$")
     admin = int(re.search(r"^admin on .*:(\d+)$", said, re.M).group(1))
@@ -342,9 +479,11 @@ except Exception as e:  # what is left of the test cannot be run
     import traceback
     check("http_admin", False, traceback.format_exc())
 finally:
+    for b in browsers:
+        b.end()
     for p in processes:
         if p.poll() is None:
             p.kill()
         p.wait()
-print("%d passed, %d failed" % (passed, failed))
+print("%d passed, %d failed%s" % (passed, failed, ", %d skipped" % skipped if skipped else ""))
 sys.exit(failed > 0)
