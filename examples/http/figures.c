@@ -606,9 +606,11 @@ static void goal_faults(const lab *l, lab_goal *goals, int32_t *count)
         snprintf(g->what, sizeof g->what,
                  "learned: a server that healed has its fair share back within 10 s (to a fifth, mean of a second)");
         g->value.mean = lab_there(l, s, learned, back->server, back->at_s, lab_due(&l->scene[s], back->server));
-        g->verdict = isfinite(g->value.mean) ? judge(&g->value, g->bound) : LAB_MISSED;
-        if (!isfinite(g->value.mean)) {
-            snprintf(g->note, sizeof g->note, "not within the %g s that were left", l->scene[s].total_s - back->at_s);
+        if (isfinite(g->value.mean)) g->verdict = judge(&g->value, g->bound);
+        else {
+            double left_s = l->scene[s].total_s - back->at_s;
+            g->verdict = left_s < g->bound ? LAB_NOT_RUN : LAB_MISSED;
+            snprintf(g->note, sizeof g->note, "not within the %g s that were left", left_s);
         }
     }
     s = lab_find_scene(l, "fail");

@@ -390,7 +390,8 @@ static void md_conditions(ex_text *t, const lab *l)
         const lab_conditions *c = &l->conditions[i];
         if (!(c->seconds > 1)) continue;
         ex_text_printf(t, "- %s: %.0f s on %d hardware threads, %d cells at a time, which used %.0f %% "
-                       "of them; everything else on the machine %.0f %%\n", lab_part_names[i], c->seconds, (int)c->processors, (int)c->jobs,
+                       "of them; everything else on the machine %.0f %%\n", lab_part_names[i], c->seconds,
+                       (int)c->processors, (int)c->jobs,
                        100 * c->own_s / (c->seconds * c->processors),
                        100 * (c->all_s - c->own_s) / (c->seconds * c->processors));
     }
@@ -461,6 +462,19 @@ static void md_windows(ex_text *t, const lab *l, int32_t s)
         ex_text_printf(t, "%s %s", w ? "," : "", interval(lab_window_above(l, s, learned, lsq, w), "+", text));
     }
     ex_text_printf(t, ".\n");
+}
+
+/* Where the data say that it is worse than least connections: why. */
+static void md_table_fails(ex_text *t, const lab *l, int32_t s)
+{
+    int32_t q = lab_find(l, "q_learning"), lsq = lab_find(l, "lsq");
+
+    if (q < 0 || lsq < 0 || !lab_has(&l->scene[s], q) || !lab_has(&l->scene[s], lsq)) return;
+    if (!(lab_above(l, s, q, lsq, LAB_MEAN).mean > 5)) return;
+    ex_text_printf(t, "\nQ-learning is worse than least connections here (mean of what was answered %+.0f %%, lost %.1f "
+                   "%%). Its table answers the same as long as no server's level changes: all requests that come "
+                   "meanwhile go to one server, and once all are at their worst level it cannot tell them apart.\n",
+                   lab_above(l, s, q, lsq, LAB_MEAN).mean, lab_estimate(l, s, q, LAB_LOST).mean);
 }
 
 static void md_swings(ex_text *t, const lab *l, int32_t s)
@@ -562,6 +576,7 @@ static void md_scenes(ex_text *t, const lab *l)
             else ex_text_printf(t, "%.4g requests/s for %g s; the table leaves out the first %g s.\n\n", x->rate,
                                 x->total_s, x->learn_s);
             md_scene_table(t, l, s);
+            md_table_fails(t, l, s);
             md_anchors(t, l, s);
             if (part == LAB_DEGRADED) md_windows(t, l, s);
             if (part == LAB_DEGRADED || part == LAB_FARM) md_swings(t, l, s);

@@ -73,7 +73,10 @@ if awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "status") s = i; next 
 then pass; else fail "request_logs.csv" "not 180 requests that were answered well"; fi
 
 # Delays are waited for: round robin's client has 75 ms, SED told all of it 50, and never less.
-mean_of() { sed -n "s/.*\"scene\": \"$1\", \"policy\": \"$2\".*\"mean_ms\": \([0-9.]*\).*/\1/p" "$work/a/results.json"; }
+mean_of() # scene, policy
+{
+    sed -n "s/.*\"scene\": \"$1\", \"policy\": \"$2\".*\"mean_ms\": \([0-9.]*\).*/\1/p" "$work/a/results.json"
+}
 if awk -v rr="$(mean_of three_closed round_robin)" -v sed="$(mean_of three_closed sed)" \
     'BEGIN { exit !(rr >= 70 && sed >= 50 && sed < 0.9 * rr) }'
 then pass; else fail "means" "$(mean_of three_closed round_robin), SED $(mean_of three_closed sed)"; fi
@@ -130,7 +133,8 @@ stopped() # signal, status
         tries=$((tries + 1))
     done
     all=$(family $pid)
-    if [ "$(echo "$all" | wc -l)" -ge 36 ]; then pass; else fail "stopped by $1" "did not begin: $(cat "$work/s.out")"; fi
+    if [ "$(echo "$all" | wc -l)" -ge 36 ]; then pass
+    else fail "stopped by $1" "did not begin: $(cat "$work/s.out")"; fi
     kill -"$1" $pid
     wait $pid 2>/dev/null
     got=$?
