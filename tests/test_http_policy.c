@@ -230,7 +230,7 @@ TEST(q_learning_finds_the_fastest)
 TEST(checks_take_out_and_put_in)
 {
     static const char *const policies[] = { "sed", "learned", "q_learning", "maglev", "prequal" };
-    px_said said = { 20, 3, 12, NAN };
+    px_said said = { 20, 3, 12, (double)NAN };
     char text[400];
     int32_t i;
 
@@ -295,7 +295,7 @@ TEST(reports_reach_the_balancer)
     REQUIRE(f);
     for (i = 0; i < 40; i++) {
         for (j = 0; j < 3; j++) {
-            px_said said = { NAN, NAN, NAN, j == 0 ? 9 : 3 };
+            px_said said = { (double)NAN, (double)NAN, (double)NAN, j == 0 ? 9 : 3 };
             px_policy_health(f->policy, j, true, &said, f->now_s);
         }
         serve(f, 0.3, 100);
