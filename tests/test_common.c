@@ -246,6 +246,46 @@ TEST(options_bad)
     }
 }
 
+typedef struct gathered {
+    char text[64];
+} gathered;
+
+static int gather(void *self, const char *text)
+{
+    gathered *g = self;
+    size_t used = strlen(g->text);
+
+    if (strcmp(text, "no") == 0) return ex_usage("take", "not this one");
+    snprintf(g->text + used, sizeof g->text - used, "%s;", text);
+    return EX_GO_ON;
+}
+
+/* A function of the program's own takes each value, in order; what it says of one is the end. */
+TEST(options_call)
+{
+    gathered g = { "" };
+    ex_option options[] = { EX_CALL("take", gather, &g, "WHAT", "as often as you like") };
+    ex_program program = { .name = "t", .summary = "s", .options = options, .option_count = 1 };
+    char name[] = "t", take[] = "--take", one[] = "one two", two[] = "--take=3", no[] = "no", empty[] = "";
+    char *good[] = { name, take, one, two, NULL }, *bad[] = { name, take, one, take, no, two, NULL };
+    char *missing[] = { name, take, NULL }, *blank[] = { name, take, empty, NULL };
+
+    CHECK_EQ_I(ex_options_parse(&program, 4, good), EX_GO_ON);
+    CHECK_STR(g.text, "one two;3;");
+    CHECK(ex_option_given(&program, "take"));
+    g.text[0] = '\0';
+    catch_begin(2);
+    CHECK_EQ_I(ex_options_parse(&program, 6, bad), EX_USAGE);
+    CHECK_STR(catch_end(), "t: --take: not this one\n");
+    CHECK_STR(g.text, "one two;");
+    catch_begin(2);
+    CHECK_EQ_I(ex_options_parse(&program, 2, missing), EX_USAGE);
+    CHECK_STR(catch_end(), "t: --take: its value is missing\n");
+    catch_begin(2);
+    CHECK_EQ_I(ex_options_parse(&program, 3, blank), EX_USAGE);
+    CHECK_STR(catch_end(), "t: --take: its value is empty\n");
+}
+
 TEST(options_help)
 {
     settings s;
