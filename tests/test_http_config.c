@@ -55,7 +55,7 @@ TEST(every_setting_is_taken)
                     "server two.x-y_Z [::1]:8002\n"
                     "policy learned\nfallback jiq\nmodel my models/a#b.safetensors # not the comment\n"
                     "state /var/lib/x\nshadow yes\nblend 0.25\ninterval 0.5\nseed 18446744073709551615\n"
-                    "key cookie session\nq-learning least=0.02 alpha=0.5 gamma=0 epsilon=1 decay=1\n"
+                    "levels ms=2.5/10\nkey cookie session\nq-learning least=0.02 alpha=0.5 gamma=0 epsilon=1 decay=1\n"
                     "health /health?x=1 interval=0.5 timeout=0.2 rise=1 fall=9 says=apache\n"
                     "limits head=4k target=1k headers=9 body=2G\nclients 5\nidle-connections 0\nretries 7\nhold 1M\n"
                     "timeouts head=1 idle=2 connect=3 response=4 drain=0\naccess-log a b.csv", why);
@@ -83,6 +83,8 @@ TEST(every_setting_is_taken)
     CHECK_STR(c.key_name, "session");
     CHECK_NEAR(c.q_epsilon_min, 0.02, 0);
     CHECK_NEAR(c.q_gamma, 0, 0);
+    CHECK_NEAR(c.q_levels[0][1], 80, 0);
+    CHECK_NEAR(c.q_levels[2][0], 2.5, 0);
     CHECK_STR(c.health_path, "/health?x=1");
     CHECK_EQ_I(c.health_fall, 9);
     CHECK_EQ_I(c.metrics, PX_METRICS_APACHE);
@@ -138,6 +140,8 @@ TEST(what_is_wrong_is_one_line)
         { "key address x", "f:1: key address takes no name" },
         { "health health", "f:1: 'health' is no path: it starts with / and is plain" },
         { "health / fall=0", "f:1: fall=0 is out of range, must be 1 to 100" },
+        { "levels ms=5", "f:1: ms='5' should be LOW/HIGH, such as 50/80, from 0 to 1000000" },
+        { "levels ms=5/5", "f:1: ms='5/5' should be LOW/HIGH, such as 50/80, from 0 to 1000000" },
         { "limits body=1T", "f:1: body='1T' is not a number of bytes, such as 65536 or 64k" },
         { "limits head=16385", "f:1: head=16385 is out of range, must be 256 to 16384" },
         { "state a\001b", "f:1: the byte 0x01 is no text" },

@@ -26,7 +26,7 @@ enum {
 
 /* ---- one value ------------------------------------------------------------------------------------------------- */
 
-typedef enum kind { WHOLE, SEED, REAL, BYTES, MANY_BYTES, SWITCH, NAME } kind;
+typedef enum kind { WHOLE, SEED, REAL, BYTES, MANY_BYTES, SWITCH, NAME, LEVELS } kind;
 
 /* A value of a setting: KEY=VALUE, or without a key at its place. */
 typedef struct field {
@@ -128,6 +128,29 @@ static bool take_whole(const field *f, void *to, const char *text, char why[WHY]
     return true;
 }
 
+/* LOW/HIGH, the one below the other. */
+static bool take_levels(const field *f, float *to, const char *text, char why[WHY])
+{
+    const char *slash = strchr(text, '/');
+    size_t length = slash ? (size_t)(slash - text) : 0;
+    char first[32];
+    double low, high;
+
+    if (slash && length < sizeof first) {
+        memcpy(first, text, length);
+        first[length] = '\0';
+        if (ex_parse_double(first, &low) && ex_parse_double(slash + 1, &high) && low >= f->low && high <= f->high &&
+            (float)low < (float)high) {
+            to[0] = (float)low;
+            to[1] = (float)high;
+            return true;
+        }
+    }
+    snprintf(why, WHY, "%s='%.40s' should be LOW/HIGH, such as 50/80, from %.10g to %.10g", f->key, text, f->low,
+             f->high);
+    return false;
+}
+
 static bool take_field(const field *f, void *base, const char *text, char why[WHY])
 {
     void *to = (unsigned char *)base + f->at;
@@ -152,6 +175,7 @@ static bool take_field(const field *f, void *base, const char *text, char why[WH
         if (!take_name(text, f->names, &place, why)) return false;
         *(px_metrics *)to = (px_metrics)place; /* the only one */
         return true;
+    case LEVELS: return take_levels(f, to, text, why);
     }
     return false;
 }
@@ -487,6 +511,11 @@ static const field q_fields[] = {
     { "epsilon", REAL, AT(q_epsilon), 0, 1, NULL },        { "decay", REAL, AT(q_decay), 0.5, 1, NULL },
     { "least", REAL, AT(q_epsilon_min), 0, 1, NULL },
 };
+static const field level_fields[] = {
+    { "cpu", LEVELS, AT(q_levels[0]), 0, 1e6, NULL },
+    { "active", LEVELS, AT(q_levels[1]), 0, 1e6, NULL },
+    { "ms", LEVELS, AT(q_levels[2]), 0, 1e6, NULL },
+};
 static const field health_fields[] = {
     { "interval", REAL, AT(health_interval_s), 0.01, 3600, NULL },
     { "timeout", REAL, AT(health_timeout_s), 0.001, 600, NULL },
@@ -538,6 +567,9 @@ static const setting settings[] = {
     { "q-learning", "KEY=X ...", "alpha=0.1 gamma=0.9 epsilon=0.1 decay=0.995 least=0.01",
       "step size, discount, chance to explore, its decay each episode, the least of it", take_fields,
       FIELDS(q_fields) },
+    { "levels", "KEY=LOW/HIGH ...", "cpu=50/80 active=5/10 ms=100/200",
+      "q_learning: where a server's CPU (percent), active requests and mean time become middling, and high",
+      take_fields, FIELDS(level_fields) },
 
     { NULL, NULL, NULL, "Checks", NULL, NULL, 0 },
     { "health", "PATH [KEY=X ...]", "off interval=1 timeout=0.5 rise=2 fall=3 says=none",

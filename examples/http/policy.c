@@ -50,6 +50,7 @@ typedef struct seat {
 typedef struct setup {
     char name[32], fallback[32], model_path[PX_TEXT_MOST];
     double interval_s, alpha, gamma, epsilon, decay, epsilon_min;
+    float levels[METRICS][2];
     uint64_t seed;
 } setup;
 
@@ -113,6 +114,7 @@ static bool table_create(px_policy *p)
 {
     const setup *s = &p->setup;
     rllb_qlearn_desc d;
+    int32_t i;
 
     rllb_qlearn_desc_default(&d);
     d.servers = p->capacity;
@@ -122,6 +124,11 @@ static bool table_create(px_policy *p)
     d.decay = (float)s->decay;
     d.epsilon_min = s->epsilon_min > 0 ? (float)s->epsilon_min : -1;
     d.ties_by_cost = true;
+    d.metrics = METRICS;
+    for (i = 0; i < METRICS; i++) {
+        memcpy(d.metric[i].threshold, s->levels[i], sizeof s->levels[i]);
+        d.metric[i].thresholds = 2;
+    }
     d.seed = s->seed;
     p->table = rllb_qlearn_create(&d);
     p->tables++;
@@ -391,6 +398,7 @@ static void setup_of(const px_config *c, setup *s)
     s->epsilon = c->q_epsilon;
     s->decay = c->q_decay;
     s->epsilon_min = c->q_epsilon_min;
+    memcpy(s->levels, c->q_levels, sizeof s->levels);
 }
 
 /* What changes while the balancer stays. */

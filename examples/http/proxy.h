@@ -65,6 +65,7 @@ typedef struct px_config {
     px_key key;
     char key_name[64];         /* of the header or the cookie */
     double q_alpha, q_gamma, q_epsilon, q_decay, q_epsilon_min;
+    float q_levels[3][2]; /* where a server's cpu percent, active requests and mean ms become middling, and high */
 
     /* Health. */
     char health_path[PX_TEXT_MOST]; /* empty: no active checks */
