@@ -76,7 +76,8 @@ fuzzers := $(filter-out $(http_tests),$(fuzzers))
 endif
 # What takes longest to compile comes first.
 long := $(filter %_kernels,$(units))
-test_programs := $(if $(NO_ASAN),,$(long:%=build/test/%.asan)) $(units:%=build/test/%) \
+test_programs := $(if $(NO_ASAN),,$(if $(http_found),build/test/http_proxy.asan) $(long:%=build/test/%.asan)) \
+                 $(units:%=build/test/%) \
                  $(if $(NO_ASAN),,$(instrumented:%=build/test/%.asan) $(fuzzers:%=build/test/%)) \
                  $(if $(NO_TSAN),,$(threaded:%=build/test/%.tsan))
 
@@ -204,6 +205,13 @@ build/http/$(1): $(2:examples/%.c=build/%.o) build/common/lib.a
 	$$(CC) $$^ -o $$@ $$(HTTP_LIBS) $$(LINK)
 endef
 $(foreach p,$(notdir $(http_programs)),$(eval $(call http_program,$(p),$(call parts_of,$(p)))))
+
+# The proxy that test_http_proxy.asan starts.
+build/test/http_proxy.asan: $(call parts_of,proxy) $(wildcard examples/http/*.h) build/http/page.inc build/flags \
+                            build/common-asan/lib.a
+	@mkdir -p $(@D)
+	$(filter-out -MMD -MP,$(COMPILE)) -Ibuild/http $(WARN) -O1 $(ASAN) $(LINKED) $(filter %.c,$^) \
+	    build/common-asan/lib.a -o $@ $(HTTP_LIBS) $(LINK)
 
 $(filter-out build/bench_nn_nosimd,$(benches)): build/%: bench/%.c build/flags build/common/lib.a
 	$(COMPILE) -MF build/$*.d $(WARN) $(CFLAGS) $< build/common/lib.a -o $@ $(LINK)

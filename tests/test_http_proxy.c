@@ -1,8 +1,9 @@
 /* The proxy of examples/http from outside: what it passes on, tries again, waits for, and how it starts and ends.
 
-   The tests start build/http/proxy (or what HTTP_PROXY_PROGRAM names) on a port that the kernel chooses, and are both
-   its clients and its servers: threads with plain sockets that do as the target of a request says, and misbehave as
-   they are told. Everything has a time limit, and every proxy that was started is ended by its pid. */
+   The tests start build/http/proxy on a port that the kernel chooses, or build/test/http_proxy.asan where they are
+   instrumented themselves, or what HTTP_PROXY_PROGRAM names. They are both its clients and its servers: threads with
+   plain sockets that do as the target of a request says, and misbehave as they are told. Everything has a time limit,
+   and every proxy that was started is ended by its pid; one that leaks or misuses memory ends with another status. */
 
 #include "test.h"
 
@@ -23,6 +24,12 @@
 #endif
 
 enum { HOLD = 65536, BIG = 5 << 20, PATIENCE_S = 10, FLAGS = 40, SERVERS = 3, HEAD = 20000 };
+
+#ifdef RLLB_I_ASAN
+enum { MORE = 3 }; /* memory that AddressSanitizer takes besides */
+#else
+enum { MORE = 1 };
+#endif
 
 static void nap_ms(int ms)
 {
@@ -253,6 +260,7 @@ typedef struct server {
     volatile int connections, requests, posts, active, most, gone; /* gone: a client closed before its answer */
     volatile long long sent;
     volatile bool stop;
+    volatile int visits; /* threads at work */
     char last[HEAD]; /* head of the last request */
     pthread_t thread;
     pthread_mutex_t lock;
@@ -395,6 +403,9 @@ static void *serve_one(void *self)
     free(m->body);
     free(m);
     free(r);
+    pthread_mutex_lock(&v.s->lock);
+    v.s->visits--;
+    pthread_mutex_unlock(&v.s->lock);
     return NULL;
 }
 
@@ -413,6 +424,9 @@ static void *serve(void *self)
         v->s = s;
         v->fd = fd;
         s->connections++;
+        pthread_mutex_lock(&s->lock);
+        s->visits++;
+        pthread_mutex_unlock(&s->lock);
         if (pthread_create(&t, NULL, serve_one, v) == 0) pthread_detach(t);
     }
     close(s->listener);
@@ -430,7 +444,6 @@ static int listen_at(int port)
     return -1;
 }
 
-/* Servers are never freed: a thread that still ends may look at its own. */
 static server *server_start(int port, mood how)
 {
     server *s = calloc(1, sizeof *s);
@@ -448,8 +461,17 @@ static server *server_start(int port, mood how)
 
 static void server_stop(server *s)
 {
+    int i, left = 1;
+
     s->stop = true;
     pthread_join(s->thread, NULL);
+    for (i = 0; i < 100 * PATIENCE_S && left > 0; i++) {
+        pthread_mutex_lock(&s->lock);
+        left = s->visits;
+        pthread_mutex_unlock(&s->lock);
+        if (left > 0) nap_ms(10);
+    }
+    if (left == 0) free(s);
 }
 
 /* A port that refuses. */
@@ -477,7 +499,13 @@ static const char *program(void)
 {
     const char *named = getenv("HTTP_PROXY_PROGRAM");
 
-    return named ? named : "build/http/proxy";
+    if (named) return named;
+#ifdef RLLB_I_ASAN
+    setenv("ASAN_OPTIONS", "quarantine_size_mb=1", 1); /* what it keeps to find misuse counts as memory, too */
+    return "build/test/http_proxy.asan";
+#else
+    return "build/http/proxy";
+#endif
 }
 
 static void flag(proxy *p, const char *name, const char *value)
@@ -1073,7 +1101,7 @@ TEST(memory_is_bounded_whoever_is_slow)
     after = resident_kb(p.pid);
     NOTE("6 floods: %lld KB sent, proxy grew by %ld KB", s->sent / 1024, after - before);
     CHECK(s->sent > 65536);
-    CHECK(before < 0 || after - before < 4096);
+    CHECK(before < 0 || after - before < 4096 * MORE);
     for (i = 0; i < 6; i++) close(fd[i]);
     CHECK_EQ_I(proxy_stop(&p), 0);
 
@@ -1089,7 +1117,7 @@ TEST(memory_is_bounded_whoever_is_slow)
     after = resident_kb(p.pid);
     NOTE("deaf server: %lld KB taken, proxy grew by %ld KB", taken / 1024, after - before);
     CHECK(taken < 100000000);
-    CHECK(before < 0 || after - before < 2048);
+    CHECK(before < 0 || after - before < 2048 * MORE);
     close(up);
     CHECK_EQ_I(proxy_stop(&p), 0);
     close(deaf);

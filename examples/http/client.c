@@ -7,7 +7,7 @@
 
    After an answer of our own to a request that was not taken in whole the connection is closed in two steps: our side
    first, then, once the client closed or a second passed, all of it. Closed at once, what the client still sends would
-   make the kernel throw the answer away. */
+   make the kernel throw the answer away. So it is read and dropped, up to a mebibyte. */
 
 #include "options.h"
 #include "relay.h"
@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { AHEAD_MOST = 16384, ADDRESS_BYTES = 48 };
+enum { AHEAD_MOST = 16384, PARTING_MOST = 1 << 20, ADDRESS_BYTES = 48 };
 
 struct px_client {
     void *next_free;
@@ -28,6 +28,7 @@ struct px_client {
     px_out out;
     px_chain ahead;        /* came and is not looked at yet */
     px_due due;
+    size_t dropped;        /* came while parting */
     bool reading, serving, parting, closed;
     char address[ADDRESS_BYTES];
 };
@@ -446,7 +447,11 @@ static void on_read(uv_stream_t *stream, ssize_t size, const uv_buf_t *buffer)
         abandon(c, PX_ENDED_GONE, false);
         return;
     }
-    if (c->parting) return;
+    if (c->parting) {
+        c->dropped += all;
+        if (c->dropped > PARTING_MOST) read_stop(c); /* it has until the deadline to see the answer */
+        return;
+    }
     c->serving = true;
     while (c->ahead.size == 0 && done < all && takes(c)) done += take(c, buffer->base + done, all - done);
     c->serving = false;

@@ -594,6 +594,7 @@ static void go_to(px_exchange *x, const px_attempt *a)
     server *s = &u->servers[a->server];
     px_link *l = x->fresh ? NULL : idle_link(u, s, x);
 
+    if (!l && s->first && s->connections > 0 && s->info.busy + s->info.idle >= s->connections) close_link(s->first);
     px_due_none(&x->due);
     x->attempt = *a;
     x->attempting = true;
