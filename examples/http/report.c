@@ -472,8 +472,8 @@ static void md_table_fails(ex_text *t, const lab *l, int32_t s)
     if (q < 0 || lsq < 0 || !lab_has(&l->scene[s], q) || !lab_has(&l->scene[s], lsq)) return;
     if (!(lab_above(l, s, q, lsq, LAB_MEAN).mean > 5)) return;
     ex_text_printf(t, "\nQ-learning is worse than least connections here (mean of what was answered %+.0f %%, "
-                   "lost %.1f %%). Its table answers the same as long as no server's level changes: all requests that come meanwhile go "
-                   "to one server, and once all are at their worst level it cannot tell them apart.\n",
+                   "lost %.1f %%). Its table answers the same as long as no server's level changes: all requests that come "
+                   "meanwhile go to one server, and once all are at their worst level it cannot tell them apart.\n",
                    lab_above(l, s, q, lsq, LAB_MEAN).mean, lab_estimate(l, s, q, LAB_LOST).mean);
 }
 
