@@ -198,6 +198,27 @@ TEST(a_line_a_request)
     remove(path);
 }
 
+TEST(numbers_as_printf_writes_them)
+{
+    static const double values[] = { 0, 0.0004, 0.0006, 0.9994, 0.9996, 1,
+                                     9.5, 10, 123456.789, 1764000000.25, 99999999999 };
+    char ours[40], theirs[40];
+    int32_t i;
+
+    for (i = 0; i < EX_COUNT(values); i++) {
+        *put_thousandths(ours, values[i]) = '\0';
+        snprintf(theirs, sizeof theirs, "%.3f", values[i]);
+        CHECK_STR(ours, theirs);
+        *put_whole(ours, (int64_t)values[i]) = '\0';
+        snprintf(theirs, sizeof theirs, "%lld", (long long)values[i]);
+        CHECK_STR(ours, theirs);
+    }
+    *put_thousandths(ours, (double)NAN) = '\0';
+    CHECK_STR(ours, "0.000");
+    *put_whole(ours, -5) = '\0';
+    CHECK_STR(ours, "0");
+}
+
 /* The longest that a client can make of it, every byte of it escaped. */
 TEST(long_targets_are_cut)
 {

@@ -172,6 +172,31 @@ static char *put_text(char *to, const char *text, int32_t most)
     return put_field(to, text, size);
 }
 
+/* A count; sprintf would take most of the time of a line. */
+static char *put_whole(char *to, int64_t value)
+{
+    char digits[20];
+    int32_t n = 0;
+
+    do digits[n++] = (char)('0' + (value > 0 ? value % 10 : 0));
+    while ((value /= 10) > 0);
+    while (n > 0) *to++ = digits[--n];
+    return to;
+}
+
+/* With three places. What is negative or no time is 0. */
+static char *put_thousandths(char *to, double value)
+{
+    int64_t n = value > 0 && value < 1e12 ? (int64_t)(1e3 * value + 0.5) : 0;
+
+    to = put_whole(to, n / 1000);
+    *to++ = '.';
+    *to++ = (char)('0' + n / 100 % 10);
+    *to++ = (char)('0' + n / 10 % 10);
+    *to++ = (char)('0' + n % 10);
+    return to;
+}
+
 static const char *name_of(const px_watch *w, int32_t server)
 {
     return server >= 0 && server < PX_INDEXES_MOST ? w->seat[server].name : "";
@@ -181,20 +206,30 @@ static const char *name_of(const px_watch *w, int32_t server)
 static size_t line_of(const px_watch *w, const px_record *r, char line[LINE_ROOM])
 {
     int32_t shown = r->target.size < TARGET_SHOWN ? r->target.size : TARGET_SHOWN;
-    double ms = 1e3 * (r->ended_s - r->arrived_s);
-    char *to = line;
+    char *to = put_thousandths(line, r->arrived_s + w->wall_less_clock_s);
 
-    to += sprintf(to, "%.3f,", r->arrived_s + w->wall_less_clock_s);
+    *to++ = ',';
     to = put_text(to, r->client, 64);
     *to++ = ',';
     to = put_text(to, r->method, 32);
     *to++ = ',';
     to = put_field(to, r->target.text, shown);
-    if (shown < r->target.size) to += sprintf(to, "...");
-    to += sprintf(to, ",%d,", (int)r->status);
+    if (shown < r->target.size) to = put_text(to, "...", 3);
+    *to++ = ',';
+    to = put_whole(to, r->status);
+    *to++ = ',';
     to = put_text(to, name_of(w, r->server), PX_NAME_MOST);
-    to += sprintf(to, ",%d,%.3f,%lld,%lld,%s\n", (int)r->tries, ms > 0 && ms < 1e12 ? ms : 0, (long long)r->bytes_in,
-                  (long long)r->bytes_out, px_ending_name(r->ending));
+    *to++ = ',';
+    to = put_whole(to, r->tries);
+    *to++ = ',';
+    to = put_thousandths(to, 1e3 * (r->ended_s - r->arrived_s));
+    *to++ = ',';
+    to = put_whole(to, r->bytes_in);
+    *to++ = ',';
+    to = put_whole(to, r->bytes_out);
+    *to++ = ',';
+    to = put_text(to, px_ending_name(r->ending), 16);
+    *to++ = '\n';
     return (size_t)(to - line);
 }
 
