@@ -17,6 +17,8 @@
    block holds times, so the balancer's clock goes on where it stood. Attempts that were under way are counted as lost.
    A file that is damaged, or of another policy or another layout, is not used: one line says so.
 
+   A model sees durations when requests end: those that still run are not sampled (sample_s of a model file).
+
    Calls nothing of libuv; the clock is the caller's. */
 
 #include "proxy.h"
