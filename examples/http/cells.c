@@ -29,6 +29,7 @@ enum { ARGS_MOST = 64, ARG_BYTES = 1100, PARTS_MOST = 2 + LAB_PROXIES };
 #define START_S 20.0 /* a process may take that long to be ready */
 #define STOP_S 5.0
 #define LATE_S 60.0 /* after its traffic should have ended */
+#define STALL_S 0.02 /* a process that slept for 5 ms wakes up so much later: the machine was elsewhere */
 
 /* ---- processes --------------------------------------------------------------------------------------------------- */
 
@@ -431,6 +432,8 @@ typedef struct work {
     int32_t *cells; /* numbers of those that are to run, in order */
     int32_t count, next, done;
     double *begun_s; /* of each of them; 0: not yet, negative: over */
+    double looked_s;
+    lab_conditions *on;
     ex_progress bar;
 } work;
 
@@ -441,11 +444,26 @@ static void cell_of(const lab *l, int32_t number, int32_t *scene, int32_t *polic
     *scene = number / l->repeats / l->policies;
 }
 
+/* The first of those that are to run beside this one: the policies of a scene in one repeat, so that what the machine
+   does meanwhile meets all of them. Where servers only wait there is room for all cells at once. */
+static int32_t first_beside(const work *w, int32_t i)
+{
+    int32_t scene, policy, repeat, other_scene, other_repeat;
+
+    if (w->part == LAB_THREE || w->part == LAB_APACHE) return 0;
+    cell_of(w->l, w->cells[i], &scene, &policy, &repeat);
+    for (; i > 0; i--) {
+        cell_of(w->l, w->cells[i - 1], &other_scene, &policy, &other_repeat);
+        if (other_scene != scene || other_repeat != repeat) break;
+    }
+    return i;
+}
+
 static int32_t next_cell(void *self)
 {
     work *w = self;
 
-    if (w->next == w->count) return -1;
+    if (w->next == w->count || w->done < first_beside(w, w->next)) return -1;
     w->begun_s[w->next] = ex_clock_s();
     return w->cells[w->next++];
 }
@@ -497,8 +515,12 @@ static double traffic_of(const work *w, int32_t i)
 static void show(void *self)
 {
     work *w = self;
-    double gone_s = 0, now_s = ex_clock_s();
+    double gone_s = 0, now_s = ex_clock_s(), late_s = now_s - w->looked_s - 0.005;
     int32_t i;
+
+    w->looked_s = now_s;
+    w->on->stalls += late_s > STALL_S;
+    w->on->stall_most_s = fmax(w->on->stall_most_s, late_s);
 
     for (i = 0; i < w->next; i++) {
         double whole_s = traffic_of(w, i);
@@ -680,11 +702,9 @@ static double own_busy_s(void)
 /* One that needs the processor has the machine for itself, those that only wait share it. */
 static int32_t jobs_of(const lab *l, lab_part part)
 {
-    long processors = sysconf(_SC_NPROCESSORS_ONLN);
-
     if (part == LAB_APACHE) return 1;
-    if (part == LAB_THREE) return l->jobs > 0 ? l->jobs * 30 : 120;
-    return l->jobs > 0 ? l->jobs : processors > 2 ? (int32_t)processors : 4;
+    if (part == LAB_THREE) return l->jobs > 0 ? l->jobs * 20 : 120;
+    return l->jobs > 0 ? l->jobs : l->policies;
 }
 
 int lab_work(lab *l, lab_part part)
@@ -712,6 +732,10 @@ int lab_work(lab *l, lab_part part)
     pool.take = take_cell;
     pool.show = show;
     on->processors = (int32_t)sysconf(_SC_NPROCESSORS_ONLN);
+    on->stalls = 0;
+    on->stall_most_s = 0;
+    w.on = on;
+    w.looked_s = ex_clock_s();
     on->seconds = -ex_clock_s();
     on->all_s = -machine_busy_s();
     on->own_s = -own_busy_s();

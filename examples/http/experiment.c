@@ -53,7 +53,8 @@ static ex_option options[] = {
     EX_FLAG("quick", &all.quick, "short runs and one repeat, under two minutes: shows that it works, proves nothing"),
     EX_HEADING("How"),
     EX_INT("jobs", &all.jobs, 1, 64, "N",
-           "cells at a time (thirty times as many of three); default: one for every processor, at least 4"),
+           "cells at a time, twenty times as many of three; default: all policies of a scene, so that what the "
+           "machine does meets them alike"),
     EX_STRING("bin", &all.bin, "DIR", "where backend, load and proxy are; default: beside this program"),
     EX_FLAG("resume", &all.resume, "keep the runs that --out holds already, made with these same options"),
     EX_STRING("out", &all.out, "DIR", "folder for the results"),

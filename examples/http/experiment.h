@@ -111,6 +111,8 @@ typedef struct lab_run {
 
 typedef struct lab_conditions { /* of the machine while a part ran */
     double seconds, own_s, all_s; /* processor time: of the cells, of all there is on the machine */
+    double stall_most_s;
+    int32_t stalls; /* how often a sleeping process was woken more than 20 ms late, and the latest of these */
     int32_t processors, jobs; /* jobs: cells at a time */
 } lab_conditions;
 
@@ -165,6 +167,7 @@ ex_estimate lab_above(const lab *l, int32_t scene, int32_t policy, int32_t other
 ex_estimate lab_share(const lab *l, int32_t scene, int32_t policy, int32_t server);
 /* The same for the mean of window w; NaN where there is none. */
 ex_estimate lab_window_above(const lab *l, int32_t scene, int32_t policy, int32_t other, int32_t w);
+double lab_window_median(const lab *l, int32_t scene, int32_t policy, int32_t other, int32_t w);
 int32_t lab_windows(const lab *l, int32_t scene); /* that all runs have */
 /* Share of a server over time, one value a second: mean over the repeats. Answers the seconds. */
 int32_t lab_share_series(const lab *l, int32_t scene, int32_t policy, int32_t server, double *out, int32_t room);

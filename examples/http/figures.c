@@ -414,6 +414,20 @@ ex_estimate lab_window_above(const lab *l, int32_t scene, int32_t policy, int32_
     return percent(logs, l->repeats);
 }
 
+double lab_window_median(const lab *l, int32_t scene, int32_t policy, int32_t other, int32_t w)
+{
+    float above[LAB_REPEATS];
+    int32_t i;
+
+    for (i = 0; i < l->repeats; i++) {
+        const lab_run *a = lab_run_of(l, scene, policy, i), *b = lab_run_of(l, scene, other, i);
+        if (!a->done || !b->done || w >= a->windows || w >= b->windows) return (double)NAN;
+        above[i] = 100 * (a->window[w] / b->window[w] - 1);
+    }
+    qsort(above, (size_t)l->repeats, sizeof *above, by_value);
+    return quantile(above, l->repeats, 0.5);
+}
+
 int32_t lab_share_series(const lab *l, int32_t scene, int32_t policy, int32_t server, double *out, int32_t room)
 {
     int32_t i, b, bins = room;
@@ -581,8 +595,8 @@ static void goal_tail(const lab *l, lab_goal *goals, int32_t *count)
             ex_estimate e = lab_window_above(l, s, learned, lsq, w);
             if (!(e.mean <= g->value.mean)) {
                 g->value = e;
-                snprintf(g->note, sizeof g->note, "worst of %d: from second %g on; the mean over repeats is judged",
-                         (int)lab_windows(l, s), w * LAB_WINDOW_S);
+                snprintf(g->note, sizeof g->note, "worst of %d: from second %g on; mean over repeats, median %+.1f %%",
+                         (int)lab_windows(l, s), w * LAB_WINDOW_S, lab_window_median(l, s, learned, lsq, w));
             }
         }
         /* The worst of many has an interval that reaches over any bound: the mean is what is judged. */

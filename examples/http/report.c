@@ -225,6 +225,8 @@ static void json_conditions(ex_json *j, const lab *l)
         ex_json_double(j, "seconds", c->seconds);
         ex_json_int(j, "processors", c->processors);
         ex_json_int(j, "jobs", c->jobs);
+        ex_json_int(j, "stalls", c->stalls);
+        ex_json_double(j, "stall_most_s", c->stall_most_s);
         ex_json_double(j, "own_processor_s", c->own_s);
         ex_json_double(j, "all_processor_s", c->all_s);
         ex_json_end(j);
@@ -390,10 +392,12 @@ static void md_conditions(ex_text *t, const lab *l)
         const lab_conditions *c = &l->conditions[i];
         if (!(c->seconds > 1)) continue;
         ex_text_printf(t, "- %s: %.0f s on %d hardware threads, %d cells at a time, which used %.0f %% "
-                       "of them; everything else on the machine %.0f %%\n", lab_part_names[i], c->seconds,
+                       "of them; everything else on the machine %.0f %%; a sleeping process was woken more than 20 ms "
+                       "late %d times, %.0f ms at most\n", lab_part_names[i], c->seconds,
                        (int)c->processors, (int)c->jobs,
                        100 * c->own_s / (c->seconds * c->processors),
-                       100 * (c->all_s - c->own_s) / (c->seconds * c->processors));
+                       100 * (c->all_s - c->own_s) / (c->seconds * c->processors), (int)c->stalls,
+                       1000 * c->stall_most_s);
     }
     ex_text_printf(t, "\nAll is on one machine, over loopback. Servers are processes that wait for as long as the work "
                    "would take%s. \"lsq again\" is least connections once more with the same requests: what lies "
@@ -472,8 +476,9 @@ static void md_table_fails(ex_text *t, const lab *l, int32_t s)
     if (q < 0 || lsq < 0 || !lab_has(&l->scene[s], q) || !lab_has(&l->scene[s], lsq)) return;
     if (!(lab_above(l, s, q, lsq, LAB_MEAN).mean > 5)) return;
     ex_text_printf(t, "\nQ-learning is worse than least connections here (mean of what was answered %+.0f %%, "
-                   "lost %.1f %%). Its table answers the same as long as no server's level changes: all requests that come "
-                   "meanwhile go to one server, and once all are at their worst level it cannot tell them apart.\n",
+                   "lost %.1f %%). Its table answers the same as long as no server's level changes: all requests that "
+                   "come meanwhile go to one server, and once all are at their worst level it cannot tell them "
+                   "apart.\n",
                    lab_above(l, s, q, lsq, LAB_MEAN).mean, lab_estimate(l, s, q, LAB_LOST).mean);
 }
 
