@@ -66,8 +66,7 @@ ready "$work/backend" '^ready'
 servers=$(sed -n 's/^server [^ ]* //p' "$work/backend")
 direct=$(echo "$servers" | head -n 1)
 
-# The sets of a proxy: name, address, process.
-set -- # shellcheck disable=SC2086
+set --
 i=0
 for s in $servers; do
     set -- "$@" --server "s$i $s"

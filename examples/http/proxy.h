@@ -71,7 +71,7 @@ typedef struct px_config {
     char health_path[PX_TEXT_MOST]; /* empty: no active checks */
     double health_interval_s, health_timeout_s;
     int32_t health_rise, health_fall;
-    px_metrics metrics;        /* what the answer to a check says besides: /health as JSON, Apache's server-status?auto */
+    px_metrics metrics;        /* what the answer to a check says besides: JSON, or Apache's server-status?auto */
 
     /* Limits and patience. */
     px_limits limits;          /* of clients' requests */

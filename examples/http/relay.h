@@ -115,7 +115,7 @@ typedef struct px_parts {
 } px_parts;
 
 void px_out_open(px_out *o, px_relay *r, uv_stream_t *stream, void (*progress)(void *self, int status), void *self);
-/* Makes the chain one chunk (none if it is empty), and if it is the last the end of them all. head has room for more. */
+/* Makes the chain one chunk (none if it is empty), and if it is the last the end of all. head has room for more. */
 void px_parts_chunk(px_parts *parts, bool last);
 /* Writes as much as the kernel takes and queues the rest. 0, or the error that it met with: then nothing was taken. */
 int px_out_send(px_out *o, const px_parts *parts);
@@ -170,17 +170,17 @@ typedef struct px_exchange {
 #define PX_EXCHANGE_CLEAR offsetof(px_exchange, request)
 
 /* client.c, for upstream.c */
-void px_client_answer(px_exchange *x);             /* response's head is whole; more of its body, or all, is in answer */
+void px_client_answer(px_exchange *x);       /* response's head is whole; more of its body, or all, is in answer */
 void px_client_fail(px_exchange *x, int32_t status); /* no server answered */
-void px_client_cut(px_exchange *x);                /* the server broke off after a part was passed on */
-void px_client_room(px_exchange *x);               /* the server took what was queued of the request's body */
-bool px_client_slow(const px_exchange *x);         /* so much waits to be written that reading on would only pile it up */
+void px_client_cut(px_exchange *x);          /* the server broke off after a part was passed on */
+void px_client_room(px_exchange *x);         /* the server took what was queued of the request's body */
+bool px_client_slow(const px_exchange *x);   /* so much waits to be written that more would only pile up */
 
 /* upstream.c, for client.c. Each may end with one of the above before it returns. */
-void px_upstream_start(px_exchange *x);            /* head is whole; so is the body, or it is passed on as it comes */
-void px_upstream_more(px_exchange *x);             /* of the body */
+void px_upstream_start(px_exchange *x);      /* head is whole; so is the body, or it is passed on as it comes */
+void px_upstream_more(px_exchange *x);       /* of the body */
 bool px_upstream_slow(const px_exchange *x);
-void px_upstream_resume(px_exchange *x);           /* the client took what was queued */
+void px_upstream_resume(px_exchange *x);     /* the client took what was queued */
 void px_upstream_cancel(px_exchange *x);
 
 #endif

@@ -1,9 +1,9 @@
 /* upstream.c - connections to servers, and attempts to have a request answered
 
    A server's idle connections wait in a stack: the one used last is used first, so that what is not needed grows old
-   and is closed. They are read while they wait, so a server that closes one is seen to do so. One that it closes just as
-   a request is sent on it costs nothing but another connection, as long as nothing came back and the request may be
-   sent twice (below).
+   and is closed. They are read while they wait, so a server that closes one is seen to do so. One that it closes just
+   as a request is sent on it costs nothing but another connection, as long as nothing came back and the request may
+   be sent twice (below).
 
    What is tried again, on another server, as long as nothing of an answer was passed on and all of the body is at hand:
      - no connection (refused, timed out): any method, since nothing was sent;
@@ -13,7 +13,8 @@
        is not told from a server that died over its work;
      - 502, 503, 504 from the server: the same methods, if there is another server; else that answer is passed on. A 500
        is the application's answer, and is passed on.
-   502: no connection or a broken one. 503: no server may be picked, or none had a place in time. 504: no answer in time.
+   502: no connection or a broken one. 503: no server may be picked, or none had a place in time. 504: no answer in
+   time.
 
    An answer with a length up to hold_bytes is passed on when it is whole, so a server that dies over it harms nobody. A
    longer one, or one in chunks, is passed on as it comes; if that breaks off the client's connection is reset, so that

@@ -4,6 +4,7 @@
 
 cd "$(dirname "$0")/../.." || exit 1
 . tests/check.sh
+a_at='' b_at='' c_at='' b_pid=''
 
 for p in proxy backend load; do
     if [ ! -x "build/http/$p" ]; then
