@@ -220,7 +220,7 @@ static bool read_chunks(reader *r, message *m)
 
 static void read_until_closed(reader *r, message *m)
 {
-    while (read_bytes(r, m, 1)) continue;
+    while (read_bytes(r, m, r->at < r->size ? r->size - r->at : 1)) continue;
     m->last = true;
 }
 
