@@ -1097,7 +1097,7 @@ TEST(memory_is_bounded_whoever_is_slow)
         fd[i] = connect_to(p.port);
         send_text(fd[i], "GET /flood HTTP/1.1\r\nHost: a\r\n\r\n");
     }
-    nap_ms(700);
+    nap_ms(400);
     after = resident_kb(p.pid);
     NOTE("6 floods: %lld KB sent, proxy grew by %ld KB", s->sent / 1024, after - before);
     CHECK(s->sent > 65536);

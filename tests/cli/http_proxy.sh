@@ -95,7 +95,7 @@ settings() { printf '%s\n' "$begin" "$@" >"$work/conf"; }
 # One of three is killed, and comes back; what was lost on the way is made good elsewhere.
 settings "server a $a_at" "server b $b_at" "server c $c_at"
 start_proxy --access-log "$work/log.csv" --state "$work/state"
-start_load --rate 1500 --duration 2.5
+start_load --rate 1500 --duration 2
 sleep 0.8
 kill -9 "$b_pid"
 sleep 0.7
@@ -106,7 +106,7 @@ nothing_lost "a backend is killed" 2500
 if [ $(($(wc -l <"$work/log.csv") + 0)) -le $(($(count sent) + 1)) ]; then pass; else fail "access log" "too long"; fi
 
 # New settings, five times under load.
-start_load --rate 1500 --duration 2.5
+start_load --rate 1500 --duration 2
 sleep 0.3
 settings "server a $a_at" "server c $c_at"
 kill -HUP "$proxy_pid"
@@ -132,7 +132,7 @@ else fail "broken settings" "$(cat "$work/proxy.err")"
 fi
 
 # It ends under load: what was accepted is answered, what comes later is refused, and nothing else happens.
-start_load --rate 1500 --duration 2
+start_load --rate 1500 --duration 1.5
 sleep 0.8
 kill -TERM "$proxy_pid"
 wait_end "$proxy_pid" "SIGTERM"
