@@ -68,7 +68,10 @@ parts_of = $(patsubst %,examples/http/%.c,$(or $($(1)_parts),$(1) wire))
 http_programs := $(foreach p,backend load proxy experiment,$(if $(filter-out $(wildcard \
                    examples/http/*.c),$(call parts_of,$(p))),,build/http/$(p)))
 http_all := $(if $(http_programs),$(if $(http_found),$(http_programs),http-missing))
-# Tests that include a part of these.
+# The companion of HAProxy needs no library.
+haproxy_parts := $(wildcard examples/haproxy/*.c)
+haproxy := $(if $(haproxy_parts),build/haproxy/companion)
+# Tests that include a part of examples/http.
 http_tests := $(basename $(notdir $(shell grep -l '^\#include ".*examples/http/' tests/*.c tests/fuzz/*.c 2>/dev/null)))
 ifeq ($(http_found),)
 units := $(filter-out $(http_tests),$(units))
@@ -81,7 +84,7 @@ test_programs := $(if $(NO_ASAN),,$(if $(http_found),build/test/http_proxy.asan)
                  $(if $(NO_ASAN),,$(instrumented:%=build/test/%.asan) $(fuzzers:%=build/test/%)) \
                  $(if $(NO_TSAN),,$(threaded:%=build/test/%.tsan))
 
-all: $(examples) $(http_all) ## build every example into build/NAME (the default)
+all: $(examples) $(http_all) $(haproxy) ## build every example into build/NAME (the default)
 
 help: ## list the targets
 	@sed -n 's/^\([a-z][a-z-]*\):.*## \(.*\)/\1|\2/p' Makefile | awk -F'|' '{ printf "    make %-16s%s\n", $$1, $$2 }'
@@ -122,6 +125,9 @@ model: build/marl_teach build/marl_search ## make the shipped model anew, in a q
 	@mkdir -p models
 	cp out/model/2/model.safetensors models/rllb-balancer.safetensors
 
+soak: $(http_all) ## ten minutes of random faults under load against the proxy; SOAK_SECONDS=n
+	@sh tests/soak/http.sh
+
 fuzz: ## fuzz the readers at length with clang's libFuzzer
 	@FUZZ_SECONDS='$(FUZZ_SECONDS)' STB_DIR='$(STB_DIR)' sh tests/fuzz/run.sh
 
@@ -137,11 +143,11 @@ deps: ## install what is missing through the system's package manager
 clean: ## remove build/; results in out/ stay
 	rm -rf build
 
-.PHONY: all help test bench bench-http demo experiments learning http-experiment model fuzz analyze golden deps clean
+.PHONY: all help test bench bench-http demo experiments learning http-experiment model soak fuzz analyze golden deps clean
 .PHONY: test-programs http-missing FORCE
 
 # Internal: all that tests/run.sh runs.
-test-programs: $(test_programs) $(examples) $(http_all)
+test-programs: $(test_programs) $(examples) $(http_all) $(haproxy)
 
 # Internal: what `make` says where the libraries of HTTP are not.
 http-missing:
@@ -212,6 +218,13 @@ build/test/http_proxy.asan: $(call parts_of,proxy) $(wildcard examples/http/*.h)
 	@mkdir -p $(@D)
 	$(filter-out -MMD -MP,$(COMPILE)) -Ibuild/http $(WARN) -O1 $(ASAN) $(LINKED) $(filter %.c,$^) \
 	    build/common-asan/lib.a -o $@ $(HTTP_LIBS) $(LINK)
+
+build/haproxy/%.o: examples/haproxy/%.c build/flags
+	@mkdir -p $(@D)
+	$(COMPILE) $(WARN) $(CFLAGS) $(LINKED) -c $< -o $@
+
+build/haproxy/companion: $(haproxy_parts:examples/%.c=build/%.o) build/common/lib.a
+	$(CC) $^ -o $@ $(LINK)
 
 $(filter-out build/bench_nn_nosimd,$(benches)): build/%: bench/%.c build/flags build/common/lib.a
 	$(COMPILE) -MF build/$*.d $(WARN) $(CFLAGS) $< build/common/lib.a -o $@ $(LINK)
