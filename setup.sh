@@ -87,6 +87,7 @@ there()
     c++) compiles cc g++ ;;
     clang) compiles_fuzzer && compiles cc clang++ ;;
     python) have python3 ;;
+    haproxy) have haproxy || [ -x /usr/sbin/haproxy ] ;;
     aarch64) compiles c aarch64-linux-gnu-gcc -static && have qemu-aarch64 ;;
     cppcheck) have cppcheck ;;
     clang-tools) have clang-tidy && have scan-build ;;
@@ -121,6 +122,7 @@ package()
     pacman:python | brew:python) echo python ;;
     apt:aarch64) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user ;;
     pacman:aarch64) echo aarch64-linux-gnu-gcc qemu-user ;;
+    *:haproxy) echo haproxy ;;
     *:cppcheck) echo cppcheck ;;
     apt:clang-tools) echo clang-tidy clang-tools ;;
     dnf:clang-tools) echo clang-tools-extra clang-analyzer ;;
@@ -134,7 +136,7 @@ needed="cc make stb" wanted=
 case $target in
 all) wanted=http ;;
 http-experiment) needed="$needed http" ;;
-test) wanted="http sanitizers c++ clang python aarch64" ;;
+test) wanted="http sanitizers c++ clang python aarch64 haproxy" ;;
 fuzz) needed="$needed c++ clang" ;;
 analyze) wanted="clang clang-tools cppcheck" ;;
 golden) needed="$needed python torch" ;;
