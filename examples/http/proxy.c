@@ -8,8 +8,8 @@
    Run:     build/http/proxy --help
    Prints:  "listening on ADDRESS:PORT" and "admin on ADDRESS:PORT" once it is ready
    Signals: SIGHUP reads the settings again; if they are wrong it says so and goes on as before
-            SIGTERM, SIGINT end it: no new connections, answers that are under way go out (for "timeouts drain" at most), what
-            was learned is saved; the second one ends it at once */
+            SIGTERM, SIGINT end it: no new connections, answers that are under way go out (for the seconds of "timeouts
+            drain=" at most), what was learned is saved; the second one ends it at once */
 
 #include "proxy.h"
 

@@ -111,13 +111,14 @@ if [ $(($(count refused) + $(count timeout) + $(count closed) + $(count broken))
 else fail "a fault reached a client" "though another server could have made it good"; fi
 rows=$(($(wc -l <"$work/log.csv") - 1))
 if [ $rows -eq "$(count sent)" ]; then pass; else fail "access log" "$rows rows"; fi
-awk -F, 'NR > 1 { n[$NF]++; if ($7 > 1) again++ } END { for (k in n) printf "%s %d, ", k, n[k]; print again + 0, "tried again" }' \
-    "$work/log.csv"
+awk -F, 'NR > 1 { n[$NF]++; if ($7 > 1) again++ }
+    END { for (k in n) printf "%s %d, ", k, n[k]; print again + 0, "tried again" }' "$work/log.csv"
 # What failed, failed by a server's own 500.
 own=$(awk -F, 'NR > 1 && $5 == 500 && $6 != "" { n++ } END { print n + 0 }' "$work/log.csv")
 if [ "$own" -eq "$(count failed)" ]; then pass; else fail "failures" "$own of $(count failed) are a server's own"; fi
 awk '{ m = $1 * 4 / 1024; part = NR > 2 * n / 3 ? 2 : NR > n / 3 ? 1 : 0; if (m > most[part]) most[part] = m }
-    END { printf "%.1f %.1f %.1f\n", most[0], most[1], most[2] }' n="$(wc -l <"$work/memory")" "$work/memory" >"$work/thirds"
+    END { printf "%.1f %.1f %.1f\n", most[0], most[1], most[2] }' n="$(wc -l <"$work/memory")" "$work/memory" \
+    >"$work/thirds"
 echo "memory at most, MiB, in each third: $(cat "$work/thirds"); settings read again $(grep -c '^settings read again' \
     "$work/proxy") times"
 case $proxy in
