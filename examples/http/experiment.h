@@ -162,11 +162,13 @@ extern const char *const lab_key_names[]; /* "mean_ms", ... for files */
 
 double lab_value(const lab_run *r, lab_key key);
 ex_estimate lab_estimate(const lab *l, int32_t scene, int32_t policy, lab_key key);
+double lab_median(const lab *l, int32_t scene, int32_t policy, lab_key key); /* over the repeats */
 /* How much policy is above (below: negative) other, in percent, repeat by repeat; means and intervals of logarithms. */
 ex_estimate lab_above(const lab *l, int32_t scene, int32_t policy, int32_t other, lab_key key);
 ex_estimate lab_share(const lab *l, int32_t scene, int32_t policy, int32_t server);
 /* The same for the mean of window w; NaN where there is none. */
 ex_estimate lab_window_above(const lab *l, int32_t scene, int32_t policy, int32_t other, int32_t w);
+double lab_above_median(const lab *l, int32_t scene, int32_t policy, int32_t other, lab_key key);
 double lab_window_median(const lab *l, int32_t scene, int32_t policy, int32_t other, int32_t w);
 int32_t lab_windows(const lab *l, int32_t scene); /* that all runs have */
 /* Share of a server over time, one value a second: mean over the repeats. Answers the seconds. */

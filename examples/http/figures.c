@@ -354,6 +354,38 @@ ex_estimate lab_estimate(const lab *l, int32_t scene, int32_t policy, lab_key ke
     return estimate(values, l->repeats);
 }
 
+static double median(float *values, int32_t count)
+{
+    int32_t i;
+
+    for (i = 0; i < count; i++) {
+        if (!isfinite(values[i])) return (double)NAN;
+    }
+    qsort(values, (size_t)count, sizeof *values, by_value);
+    return quantile(values, count, 0.5);
+}
+
+double lab_median(const lab *l, int32_t scene, int32_t policy, lab_key key)
+{
+    float values[LAB_REPEATS];
+    int32_t i;
+
+    for (i = 0; i < l->repeats; i++) values[i] = (float)lab_value(lab_run_of(l, scene, policy, i), key);
+    return median(values, l->repeats);
+}
+
+double lab_above_median(const lab *l, int32_t scene, int32_t policy, int32_t other, lab_key key)
+{
+    float values[LAB_REPEATS];
+    int32_t i;
+
+    for (i = 0; i < l->repeats; i++) {
+        double a = lab_value(lab_run_of(l, scene, policy, i), key), b = lab_value(lab_run_of(l, scene, other, i), key);
+        values[i] = (float)(100 * (a / b - 1));
+    }
+    return median(values, l->repeats);
+}
+
 ex_estimate lab_share(const lab *l, int32_t scene, int32_t policy, int32_t server)
 {
     double values[LAB_REPEATS];
@@ -424,8 +456,7 @@ double lab_window_median(const lab *l, int32_t scene, int32_t policy, int32_t ot
         if (!a->done || !b->done || w >= a->windows || w >= b->windows) return (double)NAN;
         above[i] = 100 * (a->window[w] / b->window[w] - 1);
     }
-    qsort(above, (size_t)l->repeats, sizeof *above, by_value);
-    return quantile(above, l->repeats, 0.5);
+    return median(above, l->repeats);
 }
 
 int32_t lab_share_series(const lab *l, int32_t scene, int32_t policy, int32_t server, double *out, int32_t room)
@@ -584,6 +615,8 @@ static void goal_tail(const lab *l, lab_goal *goals, int32_t *count)
                      l->scene[s].title);
             g->value = lab_above(l, s, learned, sed, LAB_P99);
             g->verdict = judge(&g->value, g->bound);
+            snprintf(g->note, sizeof g->note, "median of the repeats %+.1f %%",
+                     lab_above_median(l, s, learned, sed, LAB_P99));
         }
         if (!both(l, s, learned, lsq)) continue;
         snprintf(text, sizeof text, "windows_%s", scenes[i]);

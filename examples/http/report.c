@@ -112,8 +112,8 @@ static void print_scene(const lab *l, int32_t s)
         if (p == first) ex_table_cell(&t, "0");
         else ex_table_cell(&t, "%s", interval(lab_above(l, s, p, first, LAB_MEAN), "+", text));
         for (i = 0; i < EX_COUNT(table_keys); i++) {
-            ex_estimate e = lab_estimate(l, s, p, table_keys[i]);
-            ex_table_cell(&t, "%.*f", e.mean < 100 ? 1 : 0, e.mean);
+            double ms = lab_median(l, s, p, table_keys[i]);
+            ex_table_cell(&t, "%.*f", ms < 100 ? 1 : 0, ms);
         }
         ex_table_cell(&t, "%.3f", lab_estimate(l, s, p, LAB_LOST).mean);
         shares_text(l, s, p, shares, sizeof shares);
@@ -143,7 +143,7 @@ void lab_print(const lab *l)
         if (l->scene[s].wanted) print_scene(l, s);
     }
     printf("\ntimes in ms, from the moment a request was due, learning left out%s; lost: not answered 2xx\n",
-           l->repeats > 1 ? "; 95 % intervals, differences paired by repeat" : "");
+           l->repeats > 1 ? "; 95 % intervals, differences paired by repeat, percentiles: medians of the repeats" : "");
     for (s = 0; s < l->scenes; s++) {
         if (!l->scene[s].wanted && strcmp(l->scene[s].skipped, "not asked for") != 0) {
             printf("%s: skipped: %s\n", l->scene[s].key, l->scene[s].skipped);
@@ -417,9 +417,8 @@ static void md_scene_table(ex_text *t, const lab *l, int32_t s)
         ex_text_printf(t, "| %s | %s | ", l->policy[p].name, interval(lab_estimate(l, s, p, LAB_MEAN), "", text));
         ex_text_printf(t, "%s", p == first ? "0" : interval(lab_above(l, s, p, first, LAB_MEAN), "+", text));
         for (k = 0; k < EX_COUNT(table_keys); k++) {
-            ex_estimate e = lab_estimate(l, s, p, table_keys[k]);
-            if (table_keys[k] == LAB_P99) ex_text_printf(t, " | %s", interval(e, "", text));
-            else ex_text_printf(t, " | %.*f", e.mean < 100 ? 1 : 0, e.mean);
+            double ms = lab_median(l, s, p, table_keys[k]);
+            ex_text_printf(t, " | %.*f", ms < 100 ? 1 : 0, ms);
         }
         shares_text(l, s, p, shares, sizeof shares);
         ex_text_printf(t, " | %.3f | %.2f | %.3f | %s |\n", lab_estimate(l, s, p, LAB_CV).mean,
@@ -618,7 +617,8 @@ static bool write_summary(const lab *l)
     ex_text_printf(&t, "# A learning HTTP balancer beside others\n\nMade by `build/http/experiment%s`, %d repeat%s, "
                    "seeds from %llu. Every policy met the same arrivals and demands, repeat by repeat, each run with "
                    "processes of its own, in turns. Times count from the moment a request was due. Intervals are 95 %% "
-                   "over repeats, differences are paired by repeat.\n\n", l->quick ? " --quick" : "", (int)l->repeats,
+                   "over repeats, differences are paired by repeat, percentiles are medians of the repeats.\n\n",
+                   l->quick ? " --quick" : "", (int)l->repeats,
                    l->repeats == 1 ? "" : "s", (unsigned long long)l->seed);
     md_goals(&t, l);
     ex_text_printf(&t, "\n");
