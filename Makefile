@@ -118,6 +118,9 @@ learning: $(examples) ## what a balancer can learn, in short form, FULL=1 in ful
 http-experiment: $(http_all) ## balancers in HTTP traffic, in short form, FULL=1 in full: out/http/summary_report.md
 	@build/http/experiment $(if $(FULL),,--quick) --out out/http
 
+nginx-module: ## the nginx modules, where nginx-dev is installed: build/nginx/ngx_http_rllb_module.so
+	@bash examples/nginx/build.sh
+
 model: build/marl_teach build/marl_search ## make the shipped model anew, in a quarter of an hour: out/model
 	build/marl_teach --out out/model/1
 	build/marl_search --from out/model/1/model.safetensors --only common --balancers 128 --flows 20000 --ticks 40000 \
@@ -144,10 +147,10 @@ clean: ## remove build/; results in out/ stay
 	rm -rf build
 
 .PHONY: all help test bench bench-http demo experiments learning http-experiment model soak fuzz analyze golden deps clean
-.PHONY: test-programs http-missing FORCE
+.PHONY: nginx-module test-programs http-missing FORCE
 
 # Internal: all that tests/run.sh runs.
-test-programs: $(test_programs) $(examples) $(http_all) $(haproxy)
+test-programs: $(test_programs) $(examples) $(http_all) $(haproxy) nginx-module
 
 # Internal: what `make` says where the libraries of HTTP are not.
 http-missing:

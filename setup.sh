@@ -88,6 +88,7 @@ there()
     clang) compiles_fuzzer && compiles cc clang++ ;;
     python) have python3 ;;
     haproxy) have haproxy || [ -x /usr/sbin/haproxy ] ;;
+    nginx) [ -r /usr/share/nginx/src/conf_flags ] && [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] ;;
     aarch64) compiles c aarch64-linux-gnu-gcc -static && have qemu-aarch64 ;;
     cppcheck) have cppcheck ;;
     clang-tools) have clang-tidy && have scan-build ;;
@@ -123,6 +124,7 @@ package()
     apt:aarch64) echo gcc-aarch64-linux-gnu libc6-dev-arm64-cross qemu-user ;;
     pacman:aarch64) echo aarch64-linux-gnu-gcc qemu-user ;;
     *:haproxy) echo haproxy ;;
+    apt:nginx) echo nginx nginx-dev libnginx-mod-stream ;;
     *:cppcheck) echo cppcheck ;;
     apt:clang-tools) echo clang-tidy clang-tools ;;
     dnf:clang-tools) echo clang-tools-extra clang-analyzer ;;
@@ -136,7 +138,7 @@ needed="cc make stb" wanted=
 case $target in
 all) wanted=http ;;
 http-experiment) needed="$needed http" ;;
-test) wanted="http sanitizers c++ clang python aarch64 haproxy" ;;
+test) wanted="http sanitizers c++ clang python aarch64 haproxy nginx" ;;
 fuzz) needed="$needed c++ clang" ;;
 analyze) wanted="clang clang-tools cppcheck" ;;
 golden) needed="$needed python torch" ;;

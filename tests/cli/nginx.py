@@ -1,0 +1,490 @@
+"""The nginx module in a real nginx on the loopback; nginx.sh calls this with a folder to work in. Last line: N passed,
+N failed. Every process it starts it ends."""
+
+import http.client
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+
+work = sys.argv[1]
+root = os.getcwd()
+passed = failed = 0
+processes = []
+MODEL = root + "/models/rllb-balancer.safetensors"
+POLICIES = ("sed nq lsq round_robin weighted_round_robin ecmp wcmp awcmp maglev maglev_bounded p2c p2c_weighted draw jiq "
+            "least_time peak_ewma c3 prequal hlb equalise learned").split()
+
+
+def check(name, ok, words=""):
+    global passed, failed
+    if ok:
+        passed += 1
+    else:
+        failed += 1
+        print("FAILED %s: %s" % (name, words))
+
+
+def until(what, seconds=8.0):
+    end = time.monotonic() + seconds
+    while time.monotonic() < end:
+        if what():
+            return True
+        time.sleep(0.03)
+    return bool(what())
+
+
+def free_port():
+    s = socket.socket()
+    s.bind(("127.0.0.1", 0))
+    port = s.getsockname()[1]
+    s.close()
+    return port
+
+
+class Backends:
+    """One process, several servers."""
+
+    def __init__(self, *options):
+        self.process = subprocess.Popen([root + "/build/http/backend", "--for", "120"] + list(options),
+                                        stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+        processes.append(self.process)
+        self.ports, line = [], ""
+        while line != "ready\n":
+            line = self.process.stdout.readline()
+            if line.startswith("server"):
+                self.ports.append(int(line.rsplit(":", 1)[1]))
+            if not line:
+                raise RuntimeError("backend does not start")
+
+    def end(self):
+        self.process.kill()
+        self.process.wait()
+
+
+class Nginx:
+    def __init__(self, name, upstreams, workers=1, locations="", main="", extra=""):
+        self.folder = os.path.join(work, name)
+        os.mkdir(self.folder)
+        self.port, self.workers, self.extra, self.locations, self.main = free_port(), workers, extra, locations, main
+        self.write(upstreams)
+        self.process = None
+
+    def write(self, upstreams):
+        names = re.findall(r"^ *upstream (\S+)", upstreams, re.M)
+        places = "".join("location /%s { proxy_pass http://%s; %s }\n" % (n, n, self.extra) for n in names)
+        paths = "".join("%s_temp_path %s/t;\n" % (p, self.folder)
+                        for p in "client_body proxy fastcgi uwsgi scgi".split())
+        with open(self.folder + "/nginx.conf", "w") as f:
+            f.write("load_module %s/build/nginx/ngx_http_rllb_module.so;\n"
+                    "daemon off; worker_processes %d; pid %s/pid; error_log %s/error.log info;\n"
+                    "worker_shutdown_timeout 10s; %s\n"
+                    "events { worker_connections 512; }\nhttp { access_log off; %s\n%s\nserver { listen 127.0.0.1:%d"
+                    " reuseport;\nproxy_http_version 1.1; proxy_set_header Connection \"\";\n"
+                    "add_header X-Tried $upstream_addr always;\n%s%s\n"
+                    "location /status { rllb_status; }\nlocation /metrics { rllb_status prometheus; }\n} }\n"
+                    % (root, self.workers, self.folder, self.folder, self.main, paths, upstreams, self.port, places,
+                       self.locations))
+
+    def command(self, *more):
+        return ["nginx", "-p", self.folder, "-e", self.folder + "/error.log", "-c", self.folder + "/nginx.conf",
+                *more]
+
+    def test(self):
+        """What nginx -t says, and whether it is content."""
+        p = subprocess.run(self.command("-t"), capture_output=True, text=True, timeout=20)
+        return p.returncode == 0, p.stderr
+
+    def start(self):
+        self.process = subprocess.Popen(self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+        processes.append(self.process)
+        if not until(lambda: self.get("/status")[0] == 200):
+            print(open(self.folder + "/error.log").read()[-2000:])
+            raise RuntimeError("nginx does not start")
+        return self
+
+    def get(self, path, timeout=10):
+        """Status, headers, body; status 0: none."""
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout)
+        try:
+            c.request("GET", path)
+            r = c.getresponse()
+            return r.status, r.headers, r.read().decode()
+        except (OSError, http.client.HTTPException):
+            return 0, {}, ""
+        finally:
+            c.close()
+
+    def status(self, upstream):
+        everything = json.loads(self.get("/status")[2])["upstreams"]
+        return [u for u in everything if u["upstream"] == upstream][0]
+
+    def many(self, path, count):
+        """How many answers were 200, over one connection, and whom nginx tried."""
+        c = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+        good, tried = 0, []
+        for _ in range(count):
+            c.request("GET", path)
+            r = c.getresponse()
+            r.read()
+            good += r.status == 200
+            tried.append(r.headers.get("X-Tried", "").split(", "))
+        c.close()
+        return good, tried
+
+    def reload(self, upstreams):
+        old = {w for u in json.loads(self.get("/status")[2])["upstreams"] for w in u["workers"]}
+        self.write(upstreams)
+        self.process.send_signal(signal.SIGHUP)
+        return until(lambda: self.fresh(old))
+
+    def fresh(self, old):
+        """Only workers of the new configuration serve."""
+        if any(os.path.exists("/proc/%d" % pid) for pid in old):
+            return False
+        status, _, body = self.get("/status")
+        return status == 200 and json.loads(body)["pid"] not in old
+
+    def log(self):
+        with open(self.folder + "/error.log") as f:
+            return f.read()
+
+    def end(self):
+        self.process.send_signal(signal.SIGQUIT)
+        try:
+            ok = self.process.wait(12) == 0
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            ok = False
+        check("nginx ends well", ok, self.log()[-500:])
+        bad = [l for l in self.log().splitlines() if re.search(r"\[(alert|emerg|crit)\]|exited on signal", l)
+               and "exited on signal 9" not in l and "blend=200" not in l]
+        check("nothing alarming in the log", not bad, "\n".join(bad[:5]))
+
+
+def servers(ports, more=""):
+    return " ".join("server 127.0.0.1:%d%s;" % (p, more) for p in ports)
+
+
+def load(port, path, *options):
+    """Counts of build/http/load."""
+    out = os.path.join(work, "load%d" % time.monotonic_ns())
+    subprocess.run([root + "/build/http/load", "--quiet", "--out", out, "--url", "http://127.0.0.1:%d%s" % (port, path),
+                    *options], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60)
+    with open(out + "/results.json") as f:
+        return json.load(f)["counts"]
+
+
+# ---- what serves -----------------------------------------------------------------------------------------------------
+
+def upstream_of(policy, ports):
+    model = " model=" + MODEL if policy == "learned" else ""
+    key = " key=$request_uri" if policy in ("ecmp", "wcmp", "maglev", "maglev_bounded") else ""
+    return "upstream %s { zone %s 128k; %s rllb policy=%s%s%s interval=50ms report=X-Active; keepalive 4; }\n" % (
+        policy, policy, servers(ports), policy, model, key)
+
+
+def families(page):
+    """Family -> its samples; None where the text is not the format's."""
+    out, current = {}, None
+    for line in page.splitlines():
+        if line.startswith("# HELP "):
+            current = line.split()[2]
+            if current in out:
+                return None
+            out[current] = []
+        elif line.startswith("# TYPE "):
+            if line.split()[2] != current:
+                return None
+        else:
+            m = re.match(r'([a-z_]+)\{([a-z]+="[^"]*",?)+\} (-?[0-9.e+-]+|NaN|[+-]Inf)$', line)
+            if not m or m.group(1) != current:
+                return None
+            out[current].append(line.rsplit(" ", 1)[0])
+    return out
+
+
+def every_policy():
+    b = Backends("--servers", "3x64")
+    n = Nginx("policies", "".join(upstream_of(p, b.ports) for p in POLICIES), workers=2).start()
+    for p in POLICIES:
+        good, _ = n.many("/" + p + "?1", 15)
+        check(p + " serves", good == 15, "%d of 15" % good)
+    status = json.loads(n.get("/status")[2])
+    check("all are listed", [u["upstream"] for u in status["upstreams"]] == POLICIES, status)
+    for u in status["upstreams"]:
+        picks = sum(s["picks"] for s in u["servers"])
+        check(u["policy"] + " picked them all", picks == 15 and u["counters"]["no_server"] == 0, u)
+    keyed = {t[-1] for _ in range(3) for t in n.many("/maglev?7", 5)[1]}
+    check("a key goes to one server", len(keyed) == 1, keyed)
+    page = families(n.get("/metrics")[2])
+    samples = [s for f in page.values() for s in f] if page else []
+    check("metrics are well-formed", page and len(samples) == len(set(samples)), n.get("/metrics")[2][:300])
+    check("of all upstreams", len((page or {}).get("rllb_server_picks_total", [])) == 3 * len(POLICIES))
+    head = n.get("/metrics")[1]
+    check("with their type", head.get("Content-Type", "").startswith("text/plain; version=0.0.4"), head)
+    n.end()
+    b.end()
+
+
+def equal_shares():
+    b = Backends("--servers", "5x64")
+    n = Nginx("equal", "".join("upstream e%s { zone e%s 128k; %s rllb policy=%s interval=50ms; keepalive 32; }\n" % (
+        p, p, servers(b.ports), p + (" model=" + MODEL if p == "learned" else "")) for p in ("sed", "learned")),
+              workers=2).start()
+    for p in ("sed", "learned"):
+        c = load(n.port, "/e" + p, "--requests", "4000", "--concurrency", "10", "--duration", "20", "--connections",
+                 "10")
+        u = n.status("e" + p)
+        share = [s["picks"] / 800 for s in u["servers"]]
+        check(p + ": workers' counts add up", c["ok"] == 4000 and sum(s["done"] for s in u["servers"]) == 4000, (c, u))
+        check(p + ": both workers are there", len(u["workers"]) == 2 and u["keeper"] in u["workers"], u)
+        if p == "sed":
+            check("sed: equal shares", all(0.95 < s < 1.05 for s in share), share)
+        else:
+            check("learned: nobody starves", all(s > 0.5 for s in share), share)
+    n.end()
+    b.end()
+
+
+# ---- nginx's rules ---------------------------------------------------------------------------------------------------
+
+def rules():
+    b = Backends("--servers", "4x64")
+    p, dead = b.ports, free_port()
+    n = Nginx("rules", """
+        upstream weights { zone a 64k; server 127.0.0.1:%d weight=1; server 127.0.0.1:%d weight=3;
+            rllb policy=weighted_round_robin; }
+        upstream down { zone b 64k; server 127.0.0.1:%d down; server 127.0.0.1:%d; server 127.0.0.1:%d; rllb; }
+        upstream backup { zone c 64k; server 127.0.0.1:%d max_fails=1 fail_timeout=60s; server 127.0.0.1:%d backup;
+            rllb; }
+        upstream idle_backup { zone d 64k; server 127.0.0.1:%d; server 127.0.0.1:%d; server 127.0.0.1:%d backup;
+            rllb policy=round_robin; }
+        upstream fails { zone e 64k; server 127.0.0.1:%d max_fails=2 fail_timeout=60s; server 127.0.0.1:%d;
+            server 127.0.0.1:%d; rllb policy=round_robin eject_failures=0 eject_rate=0; }
+        upstream single { server 127.0.0.1:%d; rllb; }
+        upstream unzoned { %s rllb policy=lsq; }
+        """ % (p[0], p[1], p[0], p[1], p[2], dead, p[3], p[0], p[1], p[2], dead, p[1], p[2], p[0], servers(p))).start()
+    n.many("/weights", 80)
+    picks = [s["picks"] for s in n.status("weights")["servers"]]
+    check("weights 1:3", picks == [20, 60], picks)
+    good, tried = n.many("/down", 30)
+    at = {a for t in tried for a in t}
+    check("a server that is down gets none", good == 30 and "127.0.0.1:%d" % p[0] not in at and len(at) == 2, at)
+    check("... and is told so", n.status("down")["servers"][0]["state"] == "down")
+    good, tried = n.many("/backup", 20)
+    check("the backup helps", good == 20 and tried[-1] == ["127.0.0.1:%d" % p[3]], tried)
+    good, tried = n.many("/idle_backup", 20)
+    check("the backup waits", good == 20 and "127.0.0.1:%d" % p[2] not in {a for t in tried for a in t}, tried)
+    good, tried = n.many("/fails", 60)
+    count = sum("127.0.0.1:%d" % dead in t for t in tried)
+    check("max_fails is heeded", good == 60 and count == 2, (good, count))
+    check("a failed server is not tried twice", all(len(t) == len(set(t)) for t in tried), tried)
+    until(lambda: n.status("fails")["servers"][0]["state"] == "down", 3)
+    s = n.status("fails")["servers"][0]
+    check("... and counted", s["failed"] == 2 and s["state"] == "down", s)
+    check("a single server serves", n.many("/single", 5)[0] == 5)
+    check("so do servers without a zone", n.many("/unzoned", 12)[0] == 12)
+    n.end()
+    b.end()
+
+
+def at_once(n, path, count):
+    """Statuses of so many requests at the same time."""
+    out = []
+    threads = [threading.Thread(target=lambda: out.append(n.get(path)[0])) for _ in range(count)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    return sorted(out)
+
+
+def limits_and_retries():
+    b = Backends("--servers", "3x64", "--delay", "400,400,400")
+    n = Nginx("limits", """
+        upstream full { zone a 64k; server 127.0.0.1:%d max_conns=1; server 127.0.0.1:%d max_conns=1; rllb; }
+        upstream spill { zone b 64k; server 127.0.0.1:%d max_conns=1; server 127.0.0.1:%d max_conns=1;
+            server 127.0.0.1:%d backup; rllb; }
+        upstream left { zone c 64k; %s rllb; }
+        """ % (*b.ports[:2], *b.ports, servers(b.ports)), workers=2).start()
+    got = at_once(n, "/full", 5)
+    check("max_conns is heeded", got == [200, 200, 502, 502, 502], got)
+    got = at_once(n, "/spill", 5)
+    check("... and the backup has the rest", got == [200] * 5, got)
+    check("nothing stays in flight", all(s["in_flight"] == 0 for s in n.status("full")["servers"]))
+    check("a client that leaves", n.get("/left", timeout=0.1)[0] == 0)
+    until(lambda: sum(s["done"] for s in n.status("left")["servers"]) == 1, 3)
+    left = n.status("left")["servers"]
+    check("... is nobody's fault", sum(s["done"] for s in left) == 1 and sum(s["failed"] for s in left) == 0
+          and all(s["recent_ms"] == 0 for s in left), left)
+    n.end()
+    b.end()
+    b = Backends("--servers", "4x64", "--fault", "t=0 server=0 kind=fail,t=0 server=1 kind=reset,t=0 server=2 kind=fail",
+                 "--faults-from", "start")
+    n = Nginx("retries", "".join("upstream %s { zone %s 64k; %s rllb policy=%s; }\n" % (
+        p, p, servers(b.ports, " max_fails=0"), p) for p in ("round_robin", "draw")), extra="proxy_next_upstream error "
+              "http_500;").start()
+    for p in ("round_robin", "draw"):
+        good, tried = n.many("/" + p, 20)
+        check(p + ": goes on until one answers", good == 20 and tried[-1][-1].endswith(":%d" % b.ports[3]), tried[-3:])
+        check(p + ": never the same twice", all(len(t) == len(set(t)) for t in tried), tried)
+    n.end()
+    b.end()
+
+
+# ---- processes come and go -------------------------------------------------------------------------------------------
+
+def two(ports, more=""):
+    return "upstream u { zone u 128k; %s rllb policy=learned model=%s interval=50ms %s; }\n" % (servers(ports), MODEL,
+                                                                                               more)
+
+
+def reloads():
+    b = Backends("--servers", "4x64")
+    n = Nginx("reloads", two(b.ports[:3]), workers=2).start()
+    n.many("/u", 60)
+    until(lambda: n.status("u")["counters"]["controls"] > 3, 3)
+    before = n.status("u")
+    check("reload", n.reload(two(b.ports[1:])))
+    n.many("/u", 60)
+    after = n.status("u")
+    old = {s["name"]: s for s in before["servers"]}
+    new = {s["name"]: s for s in after["servers"]}
+    kept = ["127.0.0.1:%d" % p for p in b.ports[1:3]]
+    check("reload: counts go on", all(new[k]["picks"] >= old[k]["picks"] for k in kept)
+          and sum(s["picks"] for s in new.values()) > 60 and after["counters"]["controls"] > before["counters"]["controls"],
+          after)
+    check("reload: servers keep their index", all(new[k]["index"] == old[k]["index"] for k in kept), new)
+    fresh = "127.0.0.1:%d" % b.ports[3]
+    check("reload: who came serves, who went is gone", fresh in new and "127.0.0.1:%d" % b.ports[0] not in new, new)
+    check("reload: said", "goes on with what it has learned" in n.log())
+    check("reload: another policy begins anew", n.reload(two(b.ports).replace("learned model=" + MODEL, "lsq")))
+    good = n.many("/u", 20)[0]
+    check("... and serves", good == 20 and sum(s["picks"] for s in n.status("u")["servers"]) == 20,
+          (good, n.status("u")))
+    check("a wrong configuration changes nothing", not n.write(two(b.ports, "blend=200"))
+          and not n.process.send_signal(signal.SIGHUP) and until(lambda: "blend=200 is out of range" in n.log())
+          and n.many("/u", 20)[0] == 20)
+    n.end()
+    b.end()
+
+
+def dead_worker():
+    b = Backends("--servers", "3x64", "--delay", "1000,1000,1000")
+    n = Nginx("dead", two(b.ports), workers=2).start()
+    threads = [threading.Thread(target=n.get, args=("/u",)) for _ in range(8)]
+    for t in threads:
+        t.start()
+    until(lambda: sum(s["in_flight"] for s in n.status("u")["servers"]) == 8, 0.8)
+    keeper = n.status("u")["keeper"]
+    os.kill(keeper, signal.SIGKILL)
+    for t in threads:
+        t.join()
+    until(lambda: n.status("u")["keeper"] not in (keeper, 0) and len(n.status("u")["workers"]) == 2, 5)
+    u = n.status("u")
+    check("a dead worker is replaced, another keeps", keeper not in u["workers"] and u["keeper"] in u["workers"], u)
+    lost, busy = sum(s["lost"] for s in u["servers"]), sum(s["in_flight"] for s in u["servers"])
+    ended = sum(s["done"] for s in u["servers"])
+    check("what it had in flight is given up", busy == 0 and lost + ended == 8, (busy, lost, ended))
+    controls = u["counters"]["controls"]
+    check("it goes on to learn", until(lambda: n.status("u")["counters"]["controls"] > controls, 3))
+    check("and to serve", n.get("/u")[0] == 200)
+    n.end()
+    b.end()
+
+
+def dead_backend():
+    """Beside nginx's own least_conn: one of three backends dies under load."""
+    lost = {}
+    for method in ("least_conn", "rllb policy=sed", "rllb policy=learned model=" + MODEL):
+        first, others = Backends("--servers", "1x64"), Backends("--servers", "2x64")
+        n = Nginx("killed%d" % len(lost), "upstream u { zone u 128k; %s %s; keepalive 16; }\n" % (
+            servers(first.ports + others.ports), method), workers=2).start()
+        killer = threading.Timer(0.5, first.end)
+        killer.start()
+        lost[method] = load(n.port, "/u", "--rate", "300", "--duration", "1.5")
+        killer.join()
+        n.end()
+        others.end()
+    base = lost["least_conn"]["failed"]
+    for method, c in lost.items():
+        check(method + ": nothing lost", c["failed"] <= base and c["sent"] > 300, (base, c))
+
+
+# ---- wrong input -----------------------------------------------------------------------------------------------------
+
+WRONG = [
+    ("policy=sad", 'rllb: no policy "sad"; one of: sed, nq, '),
+    ("policy=gsq", "rllb: gsq is no policy that nginx can run"),
+    ("policy=choose", "rllb: choose is no policy that nginx can run"),
+    ("polisy=sed", 'rllb: there is no "polisy"; did you mean policy=?'),
+    ("policy", "rllb: policy has no value"),
+    ("policy=sed policy=nq", "rllb: policy= is there twice"),
+    ("fallback=learned", 'rllb: no fallback "learned"; one of: sed'),
+    ("policy=learned", "rllb: policy=learned needs model=FILE"),
+    ("model=x", "rllb: model= is for policy=learned"),
+    ("policy=learned model=/nonexistent/m", "rllb: cannot read /nonexistent/m: No such file"),
+    ("policy=learned model=%s/README.md" % root, "README.md: is no whole model file"),
+    ("policy=learned d=3 model=" + MODEL, "rllb: form, d, a and gamma are the model's"),
+    ("interval=fast", "rllb: interval=fast is not a time"),
+    ("interval=0", "rllb: interval=0 is out of range"),
+    ("shadow=yes", "rllb: shadow=yes: off or on is wanted"),
+    ("blend=101", "rllb: blend=101 is out of range, must be 0 to 100"),
+    ("d=2.5", "rllb: d=2.5 is not a whole number"),
+    ("servers=1", "servers=1, but there are 2"),
+    ("seed=-1", "rllb: seed=-1 is not a whole number"),
+    ("key=$nosuch", 'unknown "nosuch" variable'),
+]
+
+
+def wrong_input():
+    n = Nginx("wrong", "")
+    for words, message in WRONG:
+        n.write("upstream u { server 127.0.0.1:1; server 127.0.0.1:2;\n rllb %s; }\n" % words)
+        ok, said = n.test()
+        where = re.search(r"in \S+nginx.conf:\d+", said) or "variable" in message  # nginx says that one by itself
+        check("rllb " + words, not ok and "[emerg]" in said and message in said and where, said)
+    with open(MODEL, "rb") as f:
+        whole = f.read()
+    with open(work + "/cut", "wb") as f:
+        f.write(whole[:-100])
+    n.write("upstream u { server 127.0.0.1:1; server 127.0.0.1:2;\n rllb policy=learned model=%s/cut; }\n" % work)
+    ok, said = n.test()
+    check("a model that is cut", not ok and "cut: is no whole model file" in said, said)
+    for body, message in (("keepalive 4; rllb;", "must be the only method of its upstream, and stand before keepalive"),
+                          ("least_conn; rllb;", "must be the only method"), ("rllb; rllb;", "is duplicate")):
+        n.write("upstream u { server 127.0.0.1:1; server 127.0.0.1:2;\n %s }\n" % body)
+        ok, said = n.test()
+        check(body, not ok and message in said, said)
+    n.locations = "location /x { rllb_status yaml; }"
+    n.write("upstream u { server 127.0.0.1:1;\n rllb; }\n")
+    ok, said = n.test()
+    check("rllb_status yaml", not ok and 'rllb_status: no "yaml"; one of: json, prometheus' in said, said)
+
+
+try:
+    for part in (wrong_input, every_policy, equal_shares, rules, limits_and_retries, reloads, dead_worker,
+                 dead_backend):
+        if len(sys.argv) > 2 and part.__name__ not in sys.argv[2:]:
+            continue
+        begin = time.monotonic()
+        part()
+        if os.environ.get("TIMES"):
+            print("%-20s %.1f s" % (part.__name__, time.monotonic() - begin))
+finally:
+    for process in processes:
+        if process.poll() is None:
+            process.terminate()
+    for process in processes:
+        try:
+            process.wait(5)
+        except subprocess.TimeoutExpired:
+            process.kill()
+print("%d passed, %d failed" % (passed, failed))
+sys.exit(1 if failed else 0)
