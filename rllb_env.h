@@ -2,10 +2,10 @@
 
    A world says what happens when a request goes to a server. This file has the cluster, a Markov decision process of
    n servers that was published for three, with the published reward and with an honest one; it steps thousands of
-   copies in one call. And it has the flow-level world: request by request, many balancers over many servers, each
-   balancer the very one that is embedded. Traffic is drawn from random streams or comes from a recorded trace, for
-   which there is a reader. It includes rllb.h and needs the C library only; it opens no file, prints nothing and reads
-   no clock.
+   copies in one call. It has the flow-level world: request by request, many balancers over many servers, each balancer
+   the very one that is embedded. And it has the metrics world, of an allocator that goes by the CPU, memory and network
+   use that its clients report. Traffic is drawn from random streams or comes from a recorded trace, for which there is
+   a reader. It includes rllb.h and needs the C library only; it opens no file, prints nothing and reads no clock.
 
    DO THIS
        in exactly one C or C++ file:     #define RLLB_IMPLEMENTATION
@@ -59,6 +59,8 @@
        >>arrivals  when flows come and what they bring
        >>life      a flow from its arrival to its end, and the loop over all events
        >>flows     the public functions of the flow-level world
+       >>tenants   a client of the metrics world: who works there, what gets done, what is seen of it
+       >>metrics   the public functions of the metrics world
 
    WORDS
        environment   one copy of the world with its own random stream; a cluster object holds E of them
@@ -73,6 +75,10 @@
        held          at a server, in service or waiting
        residual      the time a server takes for all the work it holds
        abandoned     still in the world though its client has given up
+   and in the metrics world
+       client        what a flow is allocated to: a machine with an agent on it that reports metrics
+       sample        CPU, memory and network of a client at one moment, seen some time later
+       tenant        who else works on a client
 
    CONFIGURATION, ERRORS   as in rllb.h.
    MEMORY     One block per object, sizes asked before, nothing allocated after init. Descriptors, traces and texts are
@@ -80,10 +86,14 @@
    THREADS    rllb_env_cluster_size, rllb_env_trace_size, _step_s, _steps, _bin        const
               rllb_env_flows_size, rllb_env_law_*, rllb_env_event_*, rllb_env_fate_*   const
               rllb_env_flows_preset, _capacity, rllb_env_preset_*                      const
+              rllb_env_metrics_size, rllb_env_metrics_mode_*                           const
               rllb_env_cluster_init, _create, rllb_env_trace_init, _create             setup
               rllb_env_flows_init, _create, _destroy                                   setup
+              rllb_env_metrics_init, _create, _destroy                                 setup
               rllb_env_cluster_observe, _loads, _query and what else only looks        const between two steps
+              rllb_env_metrics_observe, _query, _best and what else only looks         const between two steps
               rllb_env_cluster_step, _reset, _load, rllb_env_random_actions            owner
+              rllb_env_metrics_step, _reset                                            owner
               rllb_env_flows_reset, _run, _step and all else of a world of flows       owner
    DETERMINISM  Environment e of a cluster draws from stream desc.stream + e of desc.seed. Its history depends on that
               stream and on its actions alone: not on E, on what the others do, on the compiler or the machine. In the
@@ -91,13 +101,15 @@
               compiler chooses it, changes no bit; the square root is the correctly rounded one of IEEE 754.
               -ffast-math breaks this promise. A world of flows draws arrivals, phases, work, edge, keys, hops and
               faults from a stream each; it calls exp, log and pow, so its histories are the same, bit for bit, with the
-              same library and compiler.
+              same library and compiler. So are those of the HONEST metrics world, which has streams as a cluster has;
+              those of the ORIGINAL one are the same everywhere.
    COST       About 110 bytes an environment with three servers. bench/bench_env.c measures the steps per second; some
               hundreds of environments at a time keep the arrays in the first-level cache and the loops in step.
               An event of the flow-level world costs O(log of stations, flows in service, and flows on their way), and
               a flow takes two events, its pick and its end, when nothing travels and no samples are taken. It takes 128
               bytes a flow of flows_max, 16 for each that a server has active (and, with disks, holds), and what its
               balancers take. CPUs and disks run in virtual time: no flow is looked at between its start and its end.
+              A step of the HONEST metrics world takes about 0.3 us with three clients, and 500 bytes an environment.
    LIMITS     4,096 servers, 2^24 environments, episodes of 2^30 steps, 2^28 steps of trace, 2^31 - 2 rows of trace;
               1,024 balancers, 65,536 CPUs a server, 64 stages, 2^24 flows at once, steps of a millisecond or more.
 
@@ -498,6 +510,129 @@ RLLB_API double rllb_env_flows_capacity(const rllb_env_flows_desc *desc);
 /* "seed4-a" and back; NULL and -1 for what is none. */
 RLLB_API const char *rllb_env_preset_name(rllb_env_preset preset);
 RLLB_API int32_t rllb_env_preset_of(const char *name);
+
+/* ---- metrics ------------------------------------------------------------------------------------------------- */
+
+/* The world of an allocator that sees no request end. All it knows of its clients is what agents on them report: CPU,
+   memory and network, each as a share of what the client has. A step is one flow to be given to a client.
+
+   ORIGINAL is the world that a published allocator for UDP traffic was trained in: the observation is n rows of three
+   numbers, uniform in [0, 1) and drawn anew at every step, whatever was done; the reward is minus the network number of
+   the chosen client. Of n clients, random choice gets -1/2 a step and the best choice -1/(n + 1): with three clients
+   and 200 steps -100 and -50. Nothing follows from an action, so this is a contextual bandit.
+
+   HONEST is one where what is allocated has effects, and is seen late. In this order:
+       arrival   a flow comes: CPU and network demand, each exponential; it goes to client a
+       others    on every client a tenant that computes and one that transfers come and go, at exponential times; their
+                 demands, while there, waver (Ornstein-Uhlenbeck)
+       work      a client has so many cores and so much bandwidth for what its flows and its tenants want. What is too
+                 much waits, up to buffer_s, and what does not fit there is lost. Memory above 0.9 makes it swap: it
+                 computes slower, at memory full at a quarter of its speed
+       delay     of the datagrams at a client: what waits over what gets done, for CPU and for network; and for each
+                 hop_s / (1 - utilisation), at utilisations cut at 0.95
+       reward    minus the mean, over all flows in service on all clients, of delay + loss_s * (share lost), in seconds
+       decay     what a flow demands and holds dies away with the time constant service_s
+       metrics   CPU and memory follow with their time constants. Every interval_s, at a time of its own, a client is
+                 sampled: CPU and memory as they stand, network as the mean since the last sample. delay_s later the
+                 sample is seen, or, with probability missed, never
+
+   An observation has a row for each client: CPU, memory, network; and with five columns
+       sent   flows given to it since its sample was taken, over the flows of an interval; at most 4
+       age    time since its sample was taken, over interval_s; at most 4
+   The last two are the allocator's own knowledge: without them it cannot tell what it did since. */
+typedef enum rllb_env_metrics_mode {
+    RLLB_ENV_METRICS_ORIGINAL,
+    RLLB_ENV_METRICS_HONEST,
+    RLLB_ENV_METRICS_MODE_NUM
+} rllb_env_metrics_mode;
+
+enum { RLLB_ENV_CPU, RLLB_ENV_MEMORY, RLLB_ENV_NETWORK, RLLB_ENV_SENT, RLLB_ENV_AGE, RLLB_ENV_METRICS_COLUMNS };
+
+/* What a client has: cores, GB and MB/s, say. Only ratios between clients matter. Finite and > 0. */
+typedef struct rllb_env_metrics_client {
+    float cpu, memory, network;
+} rllb_env_metrics_client;
+
+/* All zero is a valid one. Floats and doubles: 0 is the default, negative is 0. */
+typedef struct rllb_env_metrics_desc {
+    rllb_env_metrics_mode mode;  /* default ORIGINAL */
+    int32_t environments;        /* E; default 1 */
+    int32_t clients;             /* n; default 3 */
+    int32_t horizon;             /* steps to an episode; default 200 */
+    int32_t columns;             /* 3 or 5 to a client; default: ORIGINAL 3 and no others, HONEST 5 */
+    uint64_t seed, stream;       /* environment e draws from stream + e */
+    bool auto_reset;             /* an environment whose episode ends starts the next one in the same step */
+
+    /* The rest is for HONEST. */
+    const rllb_env_metrics_client *capacity; /* [clients]; copied. NULL: cpu evenly from 2 to 4, memory 4, network
+                                                evenly from 100 to 50: who computes fast is not who sends fast */
+    float load[3];           /* what the flows demand in the mean, as a share of all CPU, memory and network there is;
+                                default 0.35, 0.25, 0.35 */
+    float base_memory;       /* share of a client's memory that is always taken; default 0.4 */
+    float tenant[3];         /* share of a client that a tenant takes while there: the one that computes its CPU and
+                                memory, the one that transfers its network; default 0.6, 0.3, 0.6 */
+    double tenant_on_s, tenant_off_s; /* mean times of being there and not; default 10 and 20; > 0 */
+    float noise;             /* deviation of what a tenant takes, there or not, as a share of a client; default 0.05 */
+    double noise_s;          /* how long it wavers one way; default 5; > 0 */
+    double step_s;           /* from one flow to the next; default 0.25; > 0 */
+    double service_s;        /* time constant of a flow; default 2; > 0 */
+    double cpu_s, memory_s;  /* time constants of these metrics; default 1 and 10; negative: at once */
+    double interval_s;       /* between two samples, 0.25 to 10 in practice; default 1; at least a step */
+    double delay_s;          /* from sample to sight, at most interval_s; default 0.25 */
+    float missed;            /* share of samples that get lost, below 1; default 0.02 */
+    double buffer_s;         /* work that may wait, in seconds of a client's full speed; default 0.5 */
+    double loss_s;           /* what losing a datagram costs, as seconds of delay; default 1 */
+    double hop_s;            /* delay at an idle client, of CPU and of network each; default 0.002 */
+} rllb_env_metrics_desc;
+
+typedef struct rllb_env_metrics rllb_env_metrics;
+
+RLLB_API void rllb_env_metrics_desc_default(rllb_env_metrics_desc *desc); /* all zero */
+RLLB_API size_t rllb_env_metrics_size(const rllb_env_metrics_desc *desc); /* bytes; 0 if the descriptor is wrong */
+RLLB_API rllb_status rllb_env_metrics_init(const rllb_env_metrics_desc *desc, void *mem, size_t size,
+                                           rllb_env_metrics **out);
+RLLB_API rllb_env_metrics *rllb_env_metrics_create(const rllb_env_metrics_desc *desc); /* NULL on failure */
+RLLB_API void rllb_env_metrics_destroy(rllb_env_metrics *w);                           /* only for what create made */
+
+/* A new episode in every environment; the random streams go on. Init has done it once. An episode starts with tenants
+   as they are in the long run, no flows, and samples of just now. */
+RLLB_API void rllb_env_metrics_reset(rllb_env_metrics *w);
+/* The same at the start of the streams of another seed. Flows, tenants and the times of samples depend on seed and
+   stream only, not on actions: policies are compared in pairs. */
+RLLB_API void rllb_env_metrics_reset_seed(rllb_env_metrics *w, uint64_t seed, uint64_t stream);
+/* One step of all environments: actions[E] in; rewards[E], truncated[E] (0 or 1) out. No episode ends but by the clock,
+   so there is no `terminated`. Returns how many episodes ended in this step; -1, with nothing changed, if an action is
+   out of range or a pointer NULL. Without auto_reset an environment whose episode has ended stands still. */
+RLLB_API int32_t rllb_env_metrics_step(rllb_env_metrics *w, const int32_t *actions, float *rewards,
+                                       uint8_t *truncated);
+/* Observations as rows [E][n][columns]: what to act on next, and what the last step led to. They differ only where
+   auto_reset has begun a new episode. */
+RLLB_API const float *rllb_env_metrics_observe(const rllb_env_metrics *w);
+RLLB_API const float *rllb_env_metrics_observe_next(const rllb_env_metrics *w);
+/* Of the last step, per environment: [E]. What the HONEST reward is made of: mean delay in seconds, and mean share of
+   datagrams lost. Zero in ORIGINAL. */
+RLLB_API const float *rllb_env_metrics_delay(const rllb_env_metrics *w);
+RLLB_API const float *rllb_env_metrics_lost(const rllb_env_metrics *w);
+/* What nobody sees who is not told: client i of environment e as it is now. */
+typedef struct rllb_env_metrics_state {
+    float cpu, memory, network; /* shares in use in the last step */
+    float flows;                /* of the allocator, in service: each counts 1 at first and decays */
+    float waiting_s;            /* work that waits, CPU and network, in seconds of full speed */
+    float delay_s, lost;        /* of its datagrams in the last step */
+} rllb_env_metrics_state;
+/* -1 if there is no such client, or the world is ORIGINAL; otherwise 0. */
+RLLB_API int32_t rllb_env_metrics_query_client(const rllb_env_metrics *w, int32_t e, int32_t i,
+                                               rllb_env_metrics_state *out);
+/* The greedy choice of one who sees all: in HONEST the client where one more flow of mean size costs least until it
+   has died away, if tenants stay as they are and no other flow comes; in ORIGINAL the least network. A mark to compare
+   with, not a bound: it does not plan for what comes. -1 if there is no such environment. */
+RLLB_API int32_t rllb_env_metrics_best(const rllb_env_metrics *w, int32_t e);
+/* The descriptor with every default filled in (and 0 for negative); capacity points into the object, NULL in
+   ORIGINAL. */
+RLLB_API void rllb_env_metrics_query(const rllb_env_metrics *w, rllb_env_metrics_desc *desc);
+/* "honest" and back; NULL and -1 for what is none. */
+RLLB_API const char *rllb_env_metrics_mode_name(rllb_env_metrics_mode mode);
+RLLB_API int32_t rllb_env_metrics_mode_of(const char *name);
 
 #ifdef __cplusplus
 }
@@ -3285,6 +3420,565 @@ const char *rllb_env_preset_name(rllb_env_preset preset)
 int32_t rllb_env_preset_of(const char *name)
 {
     return rllb_env_i_which(rllb_env_i_preset_names, RLLB_ENV_PRESET_NUM, name);
+}
+
+/* ---- >>tenants ---------------------------------------------------------------------------------------------
+   The HONEST metrics world, client by client: what others do there, what gets done, what is seen of it. */
+
+/* A tenant: there or not, and how far it wavers. */
+typedef struct rllb_env_i_tenant {
+    float there, noise;
+} rllb_env_i_tenant;
+
+typedef struct rllb_env_i_client {
+    float cpu, network, flows;            /* what the allocator's flows demand now, and how many they are */
+    rllb_env_i_tenant computes, transfers;
+    float waits_cpu, waits_network;       /* work that waits */
+    float memory, used, carried;          /* share; smoothed share of CPU; network's work since the last sample */
+    float busy_cpu, busy_network;         /* shares of the last step */
+    float delay, lost;                    /* of the last step */
+    float taken[3], seen[3];              /* the sample on its way, and the one that is seen */
+    int32_t due, way;                     /* steps to the next sample; until the one on its way is seen, 0: none is */
+    int32_t taken_sent, taken_age, seen_sent, seen_age; /* flows and steps since either was taken */
+} rllb_env_i_client;
+
+struct rllb_env_metrics {
+    rllb_env_metrics_desc d; /* resolved */
+    float dt, keep, mean_cpu, mean_network, mean_memory; /* of a flow */
+    float cpu_rate, memory_rate, noise_keep, noise_kick, comes, goes, there;
+    int32_t interval, delay_steps; /* in steps */
+    rllb_env_metrics_client *capacity; /* [n] */
+    rllb_rng *rng;                     /* [E] */
+    rllb_env_i_client *client;         /* [E][n]; none in ORIGINAL */
+    float *seen, *next;                /* [E][n][columns]; one array without auto_reset */
+    float *delay, *lost;               /* [E] */
+    int32_t *step;                     /* [E] */
+    uint8_t *ended;                    /* [E] */
+    void *block;
+};
+
+static float rllb_env_i_between(float value, float low, float high)
+{
+    return value < low ? low : value > high ? high : value;
+}
+
+/* Comes or goes, and wavers: the sum of four uniforms is near enough to a normal number, and the same everywhere. */
+static void rllb_env_i_tenant_move(const rllb_env_metrics *w, rllb_rng *r, rllb_env_i_tenant *t)
+{
+    float change = rllb_rng_float(r), kick = rllb_rng_float(r) + rllb_rng_float(r);
+
+    kick += rllb_rng_float(r) + rllb_rng_float(r) - 2;
+    if (t->there > 0) t->there = change < w->goes ? 0.0f : 1.0f;
+    else t->there = change < w->comes ? 1.0f : 0.0f;
+    t->noise = t->noise * w->noise_keep + kick * w->noise_kick;
+}
+
+static float rllb_env_i_tenant_takes(const rllb_env_i_tenant *t, float share)
+{
+    return rllb_env_i_between(t->there * share + t->noise, 0, 1);
+}
+
+/* One resource for one step: `demand` per second comes on top of what waits, `able` per second gets done. */
+static float rllb_env_i_work_off(float demand, float able, float full, const rllb_env_metrics *w, float *waits,
+                              float *busy, float *lost)
+{
+    float come = demand * w->dt, most = able * w->dt, work = *waits + come, done = work < most ? work : most;
+    float left = work - done, room = (float)w->d.buffer_s * full, over = left > room ? left - room : 0;
+    float use = done / most;
+
+    *waits = left - over;
+    *busy = done / (full * w->dt);
+    *lost = over > 0 ? rllb_env_i_between(over / come, 0, 1) : 0;
+    return *waits / able + (float)w->d.hop_s / (1 - (use < 0.95f ? use : 0.95f));
+}
+
+/* A step of a client, but for what is random and what is seen. */
+static void rllb_env_i_client_work(const rllb_env_metrics *w, const rllb_env_metrics_client *has, rllb_env_i_client *c)
+{
+    float computes = rllb_env_i_tenant_takes(&c->computes, w->d.tenant[0]), lost_cpu, lost_network;
+    float transfers = rllb_env_i_tenant_takes(&c->transfers, w->d.tenant[2]);
+    float swaps = rllb_env_i_between((c->memory - 0.9f) * 7.5f, 0, 0.75f), holds;
+
+    c->delay = rllb_env_i_work_off(c->cpu + computes * has->cpu, has->cpu * (1 - swaps), has->cpu, w, &c->waits_cpu,
+                                &c->busy_cpu, &lost_cpu);
+    c->delay += rllb_env_i_work_off(c->network + transfers * has->network, has->network, has->network, w,
+                                 &c->waits_network, &c->busy_network, &lost_network);
+    c->lost = 1 - (1 - lost_cpu) * (1 - lost_network);
+    holds = w->d.base_memory + c->flows * w->mean_memory / has->memory + c->computes.there * w->d.tenant[1];
+    c->memory += w->memory_rate * (rllb_env_i_between(holds, 0, 1) - c->memory);
+    c->used += w->cpu_rate * (c->busy_cpu - c->used);
+    c->carried += c->busy_network;
+}
+
+static void rllb_env_i_client_decay(const rllb_env_metrics *w, rllb_env_i_client *c)
+{
+    c->cpu *= w->keep;
+    c->network *= w->keep;
+    c->flows *= w->keep;
+}
+
+static void rllb_env_i_client_give(rllb_env_i_client *c, float cpu, float network)
+{
+    c->cpu += cpu;
+    c->network += network;
+    c->flows += 1;
+}
+
+/* The agent and the way of what it says. The draw is made whether it is needed or not. */
+static void rllb_env_i_client_sample(const rllb_env_metrics *w, rllb_rng *r, rllb_env_i_client *c)
+{
+    int missed = rllb_rng_float(r) < w->d.missed;
+
+    c->seen_age++;
+    c->taken_age++;
+    if (c->way > 0 && --c->way == 0) {
+        memcpy(c->seen, c->taken, sizeof c->seen);
+        c->seen_sent = c->taken_sent;
+        c->seen_age = c->taken_age;
+    }
+    if (--c->due > 0) return;
+    c->due = w->interval;
+    if (!missed) {
+        c->taken[0] = c->used;
+        c->taken[1] = c->memory;
+        c->taken[2] = c->carried / (float)w->interval;
+        c->taken_sent = c->taken_age = 0;
+        c->way = w->delay_steps;
+        if (c->way == 0) {
+            memcpy(c->seen, c->taken, sizeof c->seen);
+            c->seen_sent = c->seen_age = 0;
+        }
+    }
+    c->carried = 0;
+}
+
+static void rllb_env_i_client_row(const rllb_env_metrics *w, const rllb_env_i_client *c, float *row)
+{
+    float flows = (float)w->interval; /* of an interval: one each step */
+
+    memcpy(row, c->seen, sizeof c->seen);
+    if (w->d.columns < RLLB_ENV_METRICS_COLUMNS) return;
+    row[RLLB_ENV_SENT] = rllb_env_i_between((float)c->seen_sent / flows, 0, 4);
+    row[RLLB_ENV_AGE] = rllb_env_i_between((float)c->seen_age / flows, 0, 4);
+}
+
+/* Tenants as they are in the long run, the metrics as they make them. */
+static void rllb_env_i_client_start(const rllb_env_metrics *w, const rllb_env_metrics_client *has, rllb_rng *r,
+                                    rllb_env_i_client *c)
+{
+    float kick[2] = { 0, 0 };
+    int32_t i;
+
+    memset(c, 0, sizeof *c);
+    c->computes.there = rllb_rng_float(r) < w->there ? 1.0f : 0.0f;
+    c->transfers.there = rllb_rng_float(r) < w->there ? 1.0f : 0.0f;
+    for (i = 0; i < 8; i++) kick[i & 1] += rllb_rng_float(r) - 0.5f;
+    c->computes.noise = kick[0] * w->d.noise * 1.7320508f;
+    c->transfers.noise = kick[1] * w->d.noise * 1.7320508f;
+    c->due = 1 + rllb_rng_below(r, w->interval);
+    c->memory = rllb_env_i_between(w->d.base_memory + c->computes.there * w->d.tenant[1], 0, 1);
+    rllb_env_i_client_work(w, has, c);
+    c->used = c->busy_cpu;
+    c->seen[0] = c->used;
+    c->seen[1] = c->memory;
+    c->seen[2] = c->busy_network;
+    c->carried = c->busy_network * (float)(w->interval - c->due);
+}
+
+/* What one more flow costs at a client until it has died away, if nothing else happens. */
+static double rllb_env_i_client_cost(const rllb_env_metrics *w, const rllb_env_metrics_client *has,
+                                     const rllb_env_i_client *now)
+{
+    rllb_env_i_client with = *now, without = *now;
+    double sum = 0, loss = w->d.loss_s;
+    float left = 1;
+
+    rllb_env_i_client_give(&with, w->mean_cpu, w->mean_network);
+    for (; left > 0.05f; left *= w->keep) {
+        rllb_env_i_client_work(w, has, &with);
+        rllb_env_i_client_work(w, has, &without);
+        sum += (double)with.flows * ((double)with.delay + loss * (double)with.lost);
+        sum -= (double)without.flows * ((double)without.delay + loss * (double)without.lost);
+        rllb_env_i_client_decay(w, &with);
+        rllb_env_i_client_decay(w, &without);
+    }
+    return sum;
+}
+
+/* ---- >>metrics ---------------------------------------------------------------------------------------------
+   Environments of the metrics world, and what the user calls. */
+
+static float rllb_env_i_or(float value, float otherwise)
+{
+    return value > 0 ? value : value < 0 ? 0 : otherwise;
+}
+
+static double rllb_env_i_or_s(double value, double otherwise)
+{
+    return value > 0 ? value : value < 0 ? 0 : otherwise;
+}
+
+static int rllb_env_i_metrics_finite(const rllb_env_metrics_desc *d)
+{
+    const double times[] = { d->tenant_on_s, d->tenant_off_s, d->noise_s, d->step_s,   d->service_s, d->cpu_s,
+                             d->memory_s,    d->interval_s,   d->delay_s, d->buffer_s, d->loss_s,    d->hop_s };
+    const float shares[] = { d->load[0],   d->load[1],   d->load[2],     d->tenant[0], d->tenant[1],
+                             d->tenant[2], d->noise,     d->base_memory, d->missed };
+    size_t i;
+    int32_t k;
+
+    for (i = 0; i < sizeof times / sizeof *times; i++) {
+        if (!(times[i] <= 1e6) || !rllb_env_i_finite(times[i])) return 0;
+    }
+    for (i = 0; i < sizeof shares / sizeof *shares; i++) {
+        if (!(shares[i] <= 1000) || !rllb_env_i_finite((double)shares[i])) return 0;
+    }
+    for (k = 0; d->capacity && k < d->clients; k++) {
+        const float has[] = { d->capacity[k].cpu, d->capacity[k].memory, d->capacity[k].network };
+        for (i = 0; i < 3; i++) {
+            if (!(has[i] > 0) || !rllb_env_i_finite((double)has[i])) return 0;
+        }
+    }
+    return 1;
+}
+
+static int rllb_env_i_metrics_defaults(rllb_env_metrics_desc *d)
+{
+    static const float load[3] = { 0.35f, 0.25f, 0.35f }, tenant[3] = { 0.6f, 0.3f, 0.6f };
+    int32_t i;
+
+    for (i = 0; i < 3; i++) {
+        d->load[i] = rllb_env_i_or(d->load[i], load[i]);
+        d->tenant[i] = rllb_env_i_or(d->tenant[i], tenant[i]);
+    }
+    d->base_memory = rllb_env_i_or(d->base_memory, 0.4f);
+    d->noise = rllb_env_i_or(d->noise, 0.05f);
+    d->missed = rllb_env_i_or(d->missed, 0.02f);
+    d->tenant_on_s = rllb_env_i_or_s(d->tenant_on_s, 10);
+    d->tenant_off_s = rllb_env_i_or_s(d->tenant_off_s, 20);
+    d->noise_s = rllb_env_i_or_s(d->noise_s, 5);
+    d->step_s = rllb_env_i_or_s(d->step_s, 0.25);
+    d->service_s = rllb_env_i_or_s(d->service_s, 2);
+    d->cpu_s = rllb_env_i_or_s(d->cpu_s, 1);
+    d->memory_s = rllb_env_i_or_s(d->memory_s, 10);
+    d->interval_s = rllb_env_i_or_s(d->interval_s, 1);
+    d->delay_s = rllb_env_i_or_s(d->delay_s, 0.25);
+    d->buffer_s = rllb_env_i_or_s(d->buffer_s, 0.5);
+    d->loss_s = rllb_env_i_or_s(d->loss_s, 1);
+    d->hop_s = rllb_env_i_or_s(d->hop_s, 0.002);
+    if (!(d->tenant_on_s > 0) || !(d->tenant_off_s > 0) || !(d->noise_s > 0)) return 0;
+    return d->step_s >= 1e-6 && d->service_s > 0 && d->missed < 1 && d->delay_s <= d->interval_s &&
+           d->interval_s >= d->step_s && d->interval_s / d->step_s < 1e6;
+}
+
+static int rllb_env_i_metrics_resolve(const rllb_env_metrics_desc *desc, rllb_env_metrics_desc *d)
+{
+    if (!desc) return 0;
+    *d = *desc;
+    if ((int)d->mode < 0 || d->mode >= RLLB_ENV_METRICS_MODE_NUM) return 0;
+    if (d->environments == 0) d->environments = 1;
+    if (d->clients == 0) d->clients = 3;
+    if (d->horizon == 0) d->horizon = 200;
+    if (d->columns == 0) d->columns = d->mode == RLLB_ENV_METRICS_ORIGINAL ? 3 : RLLB_ENV_METRICS_COLUMNS;
+    if (d->environments < 0 || d->environments > RLLB_ENV_I_ENVIRONMENTS_MAX) return 0;
+    if (d->clients < 0 || d->clients > RLLB_ENV_I_SERVERS_MAX) return 0;
+    if (d->horizon < 0 || d->horizon > RLLB_ENV_I_HORIZON_MAX) return 0;
+    if (d->columns != 3 && (d->columns != RLLB_ENV_METRICS_COLUMNS || d->mode == RLLB_ENV_METRICS_ORIGINAL)) return 0;
+    return rllb_env_i_metrics_finite(d) && rllb_env_i_metrics_defaults(d);
+}
+
+static rllb_env_metrics *rllb_env_i_metrics_layout(const rllb_env_metrics_desc *d, rllb_carver *c)
+{
+    size_t e = (size_t)d->environments, n = (size_t)d->clients, row = n * (size_t)d->columns;
+    size_t living = d->mode == RLLB_ENV_METRICS_HONEST ? n : 0;
+    rllb_env_metrics counted, *real = (rllb_env_metrics *)rllb_carve(c, 1, sizeof *real), *w = real;
+
+    memset(&counted, 0, sizeof counted);
+    if (!w) w = &counted;
+    w->capacity = (rllb_env_metrics_client *)rllb_carve(c, living, sizeof(rllb_env_metrics_client));
+    w->rng = (rllb_rng *)rllb_carve(c, e, sizeof(rllb_rng));
+    w->client = (rllb_env_i_client *)rllb_carve(c, living * e, sizeof(rllb_env_i_client));
+    w->seen = (float *)rllb_carve(c, row * e, sizeof(float));
+    w->next = d->auto_reset ? (float *)rllb_carve(c, row * e, sizeof(float)) : w->seen;
+    w->delay = (float *)rllb_carve(c, e, sizeof(float));
+    w->lost = (float *)rllb_carve(c, e, sizeof(float));
+    w->step = (int32_t *)rllb_carve(c, e, sizeof(int32_t));
+    w->ended = (uint8_t *)rllb_carve(c, e, 1);
+    return real;
+}
+
+/* Share of a step that goes by in a first-order system of that time constant. */
+static float rllb_env_i_rate(double dt, double time_constant)
+{
+    return time_constant > 0 ? (float)(1 - exp(-dt / time_constant)) : 1;
+}
+
+static void rllb_env_i_metrics_fill(rllb_env_metrics *w)
+{
+    rllb_env_metrics_desc *d = &w->d;
+    double all[3] = { 0, 0, 0 }, share;
+    int32_t i;
+
+    for (i = 0; i < d->clients; i++) {
+        double place = d->clients > 1 ? (double)i / (d->clients - 1) : 0.5;
+        rllb_env_metrics_client *has = &w->capacity[i];
+        has->cpu = (float)(2 + 2 * place);
+        has->memory = 4;
+        has->network = (float)(100 - 50 * place);
+        if (d->capacity) *has = d->capacity[i];
+        all[0] += (double)has->cpu;
+        all[1] += (double)has->memory;
+        all[2] += (double)has->network;
+    }
+    d->capacity = w->capacity;
+    w->dt = (float)d->step_s;
+    w->keep = (float)exp(-d->step_s / d->service_s);
+    share = 1 - exp(-d->step_s / d->service_s); /* so many flows are in service in the mean: 1 / share */
+    w->mean_cpu = (float)((double)d->load[0] * all[0] * share);
+    w->mean_memory = (float)((double)d->load[1] * all[1] * share);
+    w->mean_network = (float)((double)d->load[2] * all[2] * share);
+    w->cpu_rate = rllb_env_i_rate(d->step_s, d->cpu_s);
+    w->memory_rate = rllb_env_i_rate(d->step_s, d->memory_s);
+    w->goes = rllb_env_i_rate(d->step_s, d->tenant_on_s);
+    w->comes = rllb_env_i_rate(d->step_s, d->tenant_off_s);
+    w->there = w->comes / (w->comes + w->goes);
+    w->noise_keep = 1 - rllb_env_i_rate(d->step_s, d->noise_s);
+    /* Four uniforms have the variance 1/3; together with what is kept this makes noise^2. */
+    w->noise_kick = (float)((double)d->noise * sqrt(3 * (1 - (double)w->noise_keep * (double)w->noise_keep)));
+    w->interval = (int32_t)(d->interval_s / d->step_s + 0.5);
+    w->delay_steps = (int32_t)(d->delay_s / d->step_s + 0.5);
+}
+
+/* What environment e shows now. */
+static void rllb_env_i_metrics_show(rllb_env_metrics *w, int32_t e, float *rows)
+{
+    int32_t i, n = w->d.clients;
+
+    for (i = 0; w->d.mode == RLLB_ENV_METRICS_ORIGINAL && i < n * w->d.columns; i++) {
+        rows[i] = rllb_rng_float(&w->rng[e]);
+    }
+    for (i = 0; w->d.mode == RLLB_ENV_METRICS_HONEST && i < n; i++) {
+        rllb_env_i_client_row(w, &w->client[(size_t)e * (size_t)n + (size_t)i], rows + i * w->d.columns);
+    }
+}
+
+static void rllb_env_i_metrics_restart(rllb_env_metrics *w, int32_t e)
+{
+    size_t n = (size_t)w->d.clients, at = (size_t)e * n, i;
+
+    w->step[e] = 0;
+    w->ended[e] = 0;
+    for (i = 0; w->d.mode == RLLB_ENV_METRICS_HONEST && i < n; i++) {
+        rllb_env_i_client_start(w, &w->capacity[i], &w->rng[e], &w->client[at + i]);
+    }
+    rllb_env_i_metrics_show(w, e, w->seen + at * (size_t)w->d.columns);
+}
+
+/* HONEST: a flow, and what it and all else does to environment e. Returns the reward. */
+static float rllb_env_i_metrics_live(rllb_env_metrics *w, int32_t e, int32_t action)
+{
+    rllb_env_i_client *all = w->client + (size_t)e * (size_t)w->d.clients;
+    rllb_rng *r = &w->rng[e];
+    double delay = 0, lost = 0, flows = 0;
+    float cpu = (float)rllb_rng_exponential(r, (double)w->mean_cpu);
+    float network = (float)rllb_rng_exponential(r, (double)w->mean_network);
+    int32_t i;
+
+    rllb_env_i_client_give(&all[action], cpu, network);
+    all[action].taken_sent++;
+    all[action].seen_sent++;
+    for (i = 0; i < w->d.clients; i++) {
+        rllb_env_i_client *c = &all[i];
+        rllb_env_i_tenant_move(w, r, &c->computes);
+        rllb_env_i_tenant_move(w, r, &c->transfers);
+        rllb_env_i_client_work(w, &w->capacity[i], c);
+        delay += (double)c->flows * (double)c->delay;
+        lost += (double)c->flows * (double)c->lost;
+        flows += (double)c->flows;
+        rllb_env_i_client_decay(w, c);
+        rllb_env_i_client_sample(w, r, c);
+    }
+    w->delay[e] = (float)(delay / flows); /* there is the flow that has just come */
+    w->lost[e] = (float)(lost / flows);
+    return (float)(-(delay + w->d.loss_s * lost) / flows);
+}
+
+void rllb_env_metrics_desc_default(rllb_env_metrics_desc *desc)
+{
+    memset(desc, 0, sizeof *desc);
+}
+
+size_t rllb_env_metrics_size(const rllb_env_metrics_desc *desc)
+{
+    rllb_carver c = { NULL, 0 };
+    rllb_env_metrics_desc d;
+
+    if (!rllb_env_i_metrics_resolve(desc, &d)) return 0;
+    rllb_env_i_metrics_layout(&d, &c);
+    return rllb_carver_size(&c);
+}
+
+rllb_status rllb_env_metrics_init(const rllb_env_metrics_desc *desc, void *mem, size_t size, rllb_env_metrics **out)
+{
+    rllb_carver carver = { NULL, 0 };
+    rllb_env_metrics_desc d;
+    rllb_env_metrics *w;
+    rllb_status status;
+
+    if (!out || !rllb_env_i_metrics_resolve(desc, &d)) return RLLB_ERROR_ARGUMENT;
+    status = rllb_carver_open(&carver, mem, size, rllb_env_metrics_size(desc));
+    if (status != RLLB_OK) return status;
+    w = rllb_env_i_metrics_layout(&d, &carver);
+    w->d = d;
+    if (d.mode == RLLB_ENV_METRICS_HONEST) rllb_env_i_metrics_fill(w);
+    else w->d.capacity = NULL;
+    rllb_env_metrics_reset_seed(w, d.seed, d.stream);
+    *out = w;
+    return RLLB_OK;
+}
+
+rllb_env_metrics *rllb_env_metrics_create(const rllb_env_metrics_desc *desc)
+{
+    size_t size = rllb_env_metrics_size(desc);
+    void *block = rllb_block_alloc(size);
+    rllb_env_metrics *w = NULL;
+
+    if (block && rllb_env_metrics_init(desc, block, size, &w) == RLLB_OK) {
+        w->block = block;
+        return w;
+    }
+    rllb_block_free(block);
+    return NULL;
+}
+
+void rllb_env_metrics_destroy(rllb_env_metrics *w)
+{
+    if (w) rllb_block_free(w->block);
+}
+
+void rllb_env_metrics_reset(rllb_env_metrics *w)
+{
+    size_t row = (size_t)w->d.clients * (size_t)w->d.columns;
+    int32_t e;
+
+    for (e = 0; e < w->d.environments; e++) {
+        rllb_env_i_metrics_restart(w, e);
+        w->delay[e] = w->lost[e] = 0;
+    }
+    if (w->next != w->seen) memcpy(w->next, w->seen, row * (size_t)w->d.environments * sizeof *w->next);
+}
+
+void rllb_env_metrics_reset_seed(rllb_env_metrics *w, uint64_t seed, uint64_t stream)
+{
+    int32_t e;
+
+    w->d.seed = seed;
+    w->d.stream = stream;
+    for (e = 0; e < w->d.environments; e++) rllb_rng_init(&w->rng[e], seed, stream + (uint64_t)e);
+    rllb_env_metrics_reset(w);
+}
+
+int32_t rllb_env_metrics_step(rllb_env_metrics *w, const int32_t *actions, float *rewards, uint8_t *truncated)
+{
+    size_t row;
+    int32_t e, ends = 0, wrong = 0;
+
+    if (!w || !actions || !rewards || !truncated) return -1;
+    row = (size_t)w->d.clients * (size_t)w->d.columns;
+    for (e = 0; e < w->d.environments; e++) wrong |= (actions[e] < 0) | (actions[e] >= w->d.clients);
+    if (wrong) return -1;
+    for (e = 0; e < w->d.environments; e++) {
+        float *seen = w->seen + (size_t)e * row;
+        truncated[e] = 1;
+        rewards[e] = 0;
+        if (w->ended[e]) continue; /* stands still; never so with auto_reset */
+        if (w->d.mode == RLLB_ENV_METRICS_HONEST) rewards[e] = rllb_env_i_metrics_live(w, e, actions[e]);
+        else rewards[e] = -seen[actions[e] * w->d.columns + RLLB_ENV_NETWORK];
+        rllb_env_i_metrics_show(w, e, seen);
+        if (w->next != w->seen) memcpy(w->next + (size_t)e * row, seen, row * sizeof *seen);
+        truncated[e] = ++w->step[e] >= w->d.horizon;
+        if (!truncated[e]) continue;
+        ends++;
+        if (w->d.auto_reset) rllb_env_i_metrics_restart(w, e);
+        else w->ended[e] = 1;
+    }
+    return ends;
+}
+
+const float *rllb_env_metrics_observe(const rllb_env_metrics *w)
+{
+    return w->seen;
+}
+
+const float *rllb_env_metrics_observe_next(const rllb_env_metrics *w)
+{
+    return w->next;
+}
+
+const float *rllb_env_metrics_delay(const rllb_env_metrics *w)
+{
+    return w->delay;
+}
+
+const float *rllb_env_metrics_lost(const rllb_env_metrics *w)
+{
+    return w->lost;
+}
+
+int32_t rllb_env_metrics_query_client(const rllb_env_metrics *w, int32_t e, int32_t i, rllb_env_metrics_state *out)
+{
+    const rllb_env_i_client *c;
+
+    if (e < 0 || e >= w->d.environments || i < 0 || i >= w->d.clients || !out) return -1;
+    if (w->d.mode != RLLB_ENV_METRICS_HONEST) return -1;
+    c = &w->client[(size_t)e * (size_t)w->d.clients + (size_t)i];
+    out->cpu = c->busy_cpu;
+    out->memory = c->memory;
+    out->network = c->busy_network;
+    out->flows = c->flows;
+    out->waiting_s = c->waits_cpu / w->capacity[i].cpu + c->waits_network / w->capacity[i].network;
+    out->delay_s = c->delay;
+    out->lost = c->lost;
+    return 0;
+}
+
+int32_t rllb_env_metrics_best(const rllb_env_metrics *w, int32_t e)
+{
+    size_t n = (size_t)w->d.clients, at = (size_t)e * n;
+    int32_t i, best = 0;
+    double least = 0;
+
+    if (e < 0 || e >= w->d.environments) return -1;
+    for (i = 0; i < w->d.clients; i++) {
+        double cost;
+        if (w->d.mode == RLLB_ENV_METRICS_HONEST) {
+            cost = rllb_env_i_client_cost(w, &w->capacity[i], &w->client[at + (size_t)i]);
+        } else {
+            cost = (double)w->seen[(at + (size_t)i) * (size_t)w->d.columns + RLLB_ENV_NETWORK];
+        }
+        if (i == 0 || cost < least) {
+            least = cost;
+            best = i;
+        }
+    }
+    return best;
+}
+
+void rllb_env_metrics_query(const rllb_env_metrics *w, rllb_env_metrics_desc *desc)
+{
+    *desc = w->d;
+}
+
+static const char *const rllb_env_i_metrics_modes[RLLB_ENV_METRICS_MODE_NUM] = { "original", "honest" };
+
+const char *rllb_env_metrics_mode_name(rllb_env_metrics_mode mode)
+{
+    return (int)mode < 0 || mode >= RLLB_ENV_METRICS_MODE_NUM ? NULL : rllb_env_i_metrics_modes[mode];
+}
+
+int32_t rllb_env_metrics_mode_of(const char *name)
+{
+    return rllb_env_i_which(rllb_env_i_metrics_modes, RLLB_ENV_METRICS_MODE_NUM, name);
 }
 
 #ifdef __cplusplus

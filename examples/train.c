@@ -395,20 +395,6 @@ static void metas_fill(metas *m, const rllb_nn_net *net, bool all)
     }
 }
 
-static bool write_archive(const rllb_nn_archive *archive, const metas *m, const char *path)
-{
-    size_t size = rllb_nn_archive_size(archive, m->meta, m->count);
-    unsigned char *bytes = size ? malloc(size) : NULL;
-    rllb_status status = RLLB_ERROR_OUT_OF_MEMORY;
-    bool ok = false;
-
-    if (bytes) status = rllb_nn_archive_save(archive, m->meta, m->count, bytes, size);
-    if (status == RLLB_OK) ok = ex_file_write(path, bytes, size);
-    else ex_fail("cannot write %s: %s", path, rllb_status_words(status));
-    free(bytes);
-    return ok;
-}
-
 static bool write_model(run *r)
 {
     rllb_nn_entry entries[RLLB_NN_NET_ENTRIES_MAX];
@@ -417,7 +403,7 @@ static bool write_model(run *r)
 
     rllb_nn_net_entries(chosen(r), "", &archive);
     metas_fill(&m, r->best, false);
-    return write_archive(&archive, &m, ex_path_join(out, "model.safetensors").text);
+    return ex_archive_write(&archive, m.meta, m.count, ex_path_join(out, "model.safetensors").text);
 }
 
 /* All that a run is made of: the learner, the world, the history, the best network. One list serves both ways. */
@@ -442,7 +428,7 @@ static bool write_checkpoint(run *r)
     if (rllb_env_cluster_save(r->env, r->env_state, r->env_bytes) != RLLB_OK) return false;
     checkpoint_list(r, &archive);
     metas_fill(&m, r->best, true);
-    return write_archive(&archive, &m, ex_path_join(out, "checkpoint.safetensors").text);
+    return ex_archive_write(&archive, m.meta, m.count, ex_path_join(out, "checkpoint.safetensors").text);
 }
 
 /* ---- resume ------------------------------------------------------------------------------------------------ */

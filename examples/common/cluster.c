@@ -412,3 +412,17 @@ void ex_network_free(ex_network *m)
     rllb_nn_net_destroy(m->net);
     m->net = NULL;
 }
+
+bool ex_archive_write(const rllb_nn_archive *archive, const rllb_nn_meta *meta, int32_t metas, const char *path)
+{
+    size_t size = rllb_nn_archive_size(archive, meta, metas);
+    unsigned char *bytes = size ? malloc(size) : NULL;
+    rllb_status status = RLLB_ERROR_OUT_OF_MEMORY;
+    bool ok = false;
+
+    if (bytes) status = rllb_nn_archive_save(archive, meta, metas, bytes, size);
+    if (status == RLLB_OK) ok = ex_file_write(path, bytes, size);
+    else ex_fail("cannot write %s: %s", path, rllb_status_words(status));
+    free(bytes);
+    return ok;
+}

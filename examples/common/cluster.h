@@ -92,6 +92,8 @@ typedef struct ex_network {
 /* Reads a network whose inputs are as ex_observe makes them. False: said on stderr, naming the file. */
 bool ex_network_read(const char *path, rllb_nn_isa isa, bool portable, ex_network *out);
 void ex_network_free(ex_network *m);
+/* A safetensors file: complete or not at all. False: said on stderr. */
+bool ex_archive_write(const rllb_nn_archive *archive, const rllb_nn_meta *meta, int32_t metas, const char *path);
 
 /* A logger that keeps the last detail: { ex_detail_log, &detail }. */
 typedef struct ex_detail {
