@@ -393,11 +393,11 @@ static void md_conditions(ex_text *t, const lab *l)
         if (!(c->seconds > 1)) continue;
         ex_text_printf(t, "- %s: %.0f s on %d hardware threads, %d cells at a time, which used %.0f %% "
                        "of them; everything else on the machine %.0f %%; a sleeping process was woken more than 20 ms "
-                       "late %d times, %.0f ms at most\n", lab_part_names[i], c->seconds,
+                       "late %d times, %.0f ms at most%s\n", lab_part_names[i], c->seconds,
                        (int)c->processors, (int)c->jobs,
                        100 * c->own_s / (c->seconds * c->processors),
                        100 * (c->all_s - c->own_s) / (c->seconds * c->processors), (int)c->stalls,
-                       1000 * c->stall_most_s);
+                       1000 * c->stall_most_s, i == LAB_APACHE ? " (Apache's own work counts as everything else)" : "");
     }
     ex_text_printf(t, "\nAll is on one machine, over loopback. Servers are processes that wait for as long as the work "
                    "would take%s. \"lsq again\" is least connections once more with the same requests: what lies "
@@ -465,6 +465,22 @@ static void md_windows(ex_text *t, const lab *l, int32_t s)
         ex_text_printf(t, "%s %s", w ? "," : "", interval(lab_window_above(l, s, learned, lsq, w), "+", text));
     }
     ex_text_printf(t, ".\n");
+}
+
+/* How far the same policy is from itself. */
+static void md_noise(ex_text *t, const lab *l, int32_t s)
+{
+    char mean[64], tail[64];
+    int32_t p;
+
+    for (p = 0; p < l->policies; p++) {
+        int32_t of = l->policy[p].again;
+        if (of < 0 || !lab_has(&l->scene[s], p) || !lab_has(&l->scene[s], of)) continue;
+        interval(lab_above(l, s, p, of, LAB_MEAN), "+", mean);
+        interval(lab_above(l, s, p, of, LAB_P99), "+", tail);
+        ex_text_printf(t, "\nNoise: %s above %s, %%: mean %s, P99 %s.\n", l->policy[p].name, l->policy[of].name, mean,
+                       tail);
+    }
 }
 
 /* Where the data say that it is worse than least connections: why. */
@@ -580,6 +596,7 @@ static void md_scenes(ex_text *t, const lab *l)
             else ex_text_printf(t, "%.4g requests/s for %g s; the table leaves out the first %g s.\n\n", x->rate,
                                 x->total_s, x->learn_s);
             md_scene_table(t, l, s);
+            md_noise(t, l, s);
             md_table_fails(t, l, s);
             md_anchors(t, l, s);
             if (part == LAB_DEGRADED) md_windows(t, l, s);
