@@ -445,12 +445,13 @@ static void cell_of(const lab *l, int32_t number, int32_t *scene, int32_t *polic
 }
 
 /* The first of those that are to run beside this one: the policies of a scene in one repeat, so that what the machine
-   does meanwhile meets all of them. Where servers only wait there is room for all cells at once. */
+   does meanwhile meets all of them. Where servers only wait there is room for all cells at once; Apache's run one by
+   one. */
 static int32_t first_beside(const work *w, int32_t i)
 {
     int32_t scene, policy, repeat, other_scene, other_repeat;
 
-    if (w->part == LAB_THREE || w->part == LAB_APACHE) return 0;
+    if (w->part == LAB_THREE || w->part == LAB_APACHE || w->l->quick) return 0;
     cell_of(w->l, w->cells[i], &scene, &policy, &repeat);
     for (; i > 0; i--) {
         cell_of(w->l, w->cells[i - 1], &other_scene, &policy, &other_repeat);
