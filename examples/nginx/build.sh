@@ -37,4 +37,5 @@ env -u MAKEFLAGS -u MFLAGS make -f "$made" -C $source modules >"$out/make.log" 2
 for module in "$out"/objects/ngx_*_rllb_module.so; do
     cmp -s "$module" "$out/${module##*/}" || cp "$module" "$out/" || exit 1
 done
-echo "nginx-module: $(cd "$out" && echo ngx_*_rllb_module.so), for $(PATH=$PATH:/usr/sbin nginx -v 2>&1 | sed 's/.*: //')"
+version=$(PATH=$PATH:/usr/sbin nginx -v 2>&1 | sed 's/.*: //')
+echo "nginx-module: $(cd "$out" && echo ngx_*_rllb_module.so), for $version"

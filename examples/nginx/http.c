@@ -18,27 +18,22 @@
 
 extern ngx_module_t ngx_http_rllb_module;
 
-typedef struct http_conf {
-    nx_settings settings;
-    bool configured;
-    ngx_http_complex_value_t *key;
-    nx_site *site;
-} http_conf;
-
 #define NX(name) ngx_http_upstream_##name
 typedef ngx_http_request_t nx_owner;
 #define nx_pool_of(owner) ((owner)->pool)
-#define nx_conf_of(us) ((http_conf *)ngx_http_conf_upstream_srv_conf(us, ngx_http_rllb_module))
-#define nx_site_of(us) (nx_conf_of(us)->site)
+#define nx_protocol "http"
+#define nx_tag &ngx_http_rllb_module
+#define nx_conf_of(us) ((nx_conf *)ngx_http_conf_upstream_srv_conf(us, ngx_http_rllb_module))
+#define nx_main_of(cycle) \
+    ((ngx_http_upstream_main_conf_t *)ngx_http_cycle_get_module_main_conf(cycle, ngx_http_upstream_module))
 
 #include "peers.h"
 
 static uint64_t nx_key_of(ngx_http_request_t *r, nx_site *site)
 {
-    ngx_http_complex_value_t *key = site->key;
     ngx_str_t text;
 
-    if (!key || ngx_http_complex_value(r, key, &text) != NGX_OK || !text.len) return 0;
+    if (!site->key || ngx_http_complex_value(r, site->key, &text) != NGX_OK || !text.len) return 0;
     return nx_hash(text.data, text.len);
 }
 
@@ -82,44 +77,24 @@ static bool header_number(const ngx_http_upstream_t *u, const ngx_str_t *name, f
     return false;
 }
 
-/* Three policies go by what servers say. Of one that says nothing they are told what all of nginx has there. */
 static void nx_report(ngx_http_request_t *r, nx_site *site, int32_t index, double elapsed_s, double now_s)
 {
-    rllb_balance policy = site->desc.policy;
-    rllb_report report;
-    rllb_server_info info;
+    const ngx_str_t *header = &site->settings.report;
+    float said = 0;
+    bool is_said = header->len && header_number(r->upstream, header, &said);
 
-    if (policy != RLLB_BALANCE_PREQUAL && policy != RLLB_BALANCE_C3 && policy != RLLB_BALANCE_AWCMP) return;
-    if (!site->settings.report.len || !header_number(r->upstream, &site->settings.report, &report.in_flight)) {
-        if (rllb_balancer_server(site->balancer, index, &info) != RLLB_OK) return;
-        report.in_flight = (float)info.in_flight;
-    }
-    report.latency_s = (float)elapsed_s;
-    report.utilisation = report.in_flight;
-    rllb_balancer_report(site->balancer, index, &report, now_s);
+    nx_site_report(site, index, is_said ? said : -1, elapsed_s, now_s);
 }
 
 /* ---- configuration --------------------------------------------------------------------------------------------- */
 
-static ngx_int_t init_upstream(ngx_conf_t *cf, ngx_http_upstream_srv_conf_t *us)
-{
-    http_conf *conf = nx_conf_of(us);
-
-    if (ngx_http_upstream_init_round_robin(cf, us) != NGX_OK) return NGX_ERROR;
-    conf->site = nx_enter_all(cf, us, &conf->settings, &ngx_http_rllb_module);
-    if (!conf->site) return NGX_ERROR;
-    conf->site->key = conf->key;
-    us->peer.init = nx_init_peer;
-    return NGX_OK;
-}
-
-static bool key_compile(ngx_conf_t *cf, http_conf *conf)
+static bool key_compile(ngx_conf_t *cf, nx_conf *conf)
 {
     ngx_http_compile_complex_value_t c;
 
     if (!conf->settings.key.len) return true;
     ngx_memzero(&c, sizeof c);
-    conf->key = ngx_pcalloc(cf->pool, sizeof *conf->key);
+    conf->key = ngx_pcalloc(cf->pool, sizeof(ngx_http_complex_value_t));
     if (!conf->key) return false;
     c.cf = cf;
     c.value = &conf->settings.key;
@@ -130,7 +105,7 @@ static bool key_compile(ngx_conf_t *cf, http_conf *conf)
 static char *set_rllb(ngx_conf_t *cf, ngx_command_t *command, void *data)
 {
     ngx_http_upstream_srv_conf_t *us = ngx_http_conf_get_module_srv_conf(cf, ngx_http_upstream_module);
-    http_conf *conf = data;
+    nx_conf *conf = data;
 
     if (conf->configured) return "is duplicate";
     if (us->peer.init_upstream) {
@@ -140,7 +115,7 @@ static char *set_rllb(ngx_conf_t *cf, ngx_command_t *command, void *data)
     }
     conf->configured = true;
     if (!nx_settings_line(&conf->settings, cf) || !key_compile(cf, conf)) return NGX_CONF_ERROR;
-    us->peer.init_upstream = init_upstream;
+    us->peer.init_upstream = nx_init_upstream;
     us->flags = NGX_HTTP_UPSTREAM_CREATE | NGX_HTTP_UPSTREAM_WEIGHT | NGX_HTTP_UPSTREAM_MAX_CONNS
                 | NGX_HTTP_UPSTREAM_MAX_FAILS | NGX_HTTP_UPSTREAM_FAIL_TIMEOUT | NGX_HTTP_UPSTREAM_DOWN
                 | NGX_HTTP_UPSTREAM_BACKUP;
@@ -149,52 +124,7 @@ static char *set_rllb(ngx_conf_t *cf, ngx_command_t *command, void *data)
 
 static void *create_conf(ngx_conf_t *cf)
 {
-    return ngx_pcalloc(cf->pool, sizeof(http_conf));
-}
-
-/* ---- master and workers ---------------------------------------------------------------------------------------- */
-
-/* Calls f for every upstream with a site; false: it did once. */
-static bool each_site(ngx_cycle_t *cycle, bool (*f)(nx_site *, ngx_http_upstream_srv_conf_t *, ngx_cycle_t *))
-{
-    ngx_http_upstream_main_conf_t *main = ngx_http_cycle_get_module_main_conf(cycle, ngx_http_upstream_module);
-    ngx_http_upstream_srv_conf_t **us = main ? main->upstreams.elts : NULL;
-    ngx_uint_t i;
-
-    for (i = 0; main && i < main->upstreams.nelts; i++) {
-        nx_site *site = us[i]->srv_conf ? nx_site_of(us[i]) : NULL;
-        if (site && !f(site, us[i], cycle)) return false;
-    }
-    return true;
-}
-
-static ngx_int_t init_module(ngx_cycle_t *cycle)
-{
-    return each_site(cycle, nx_bind) ? NGX_OK : NGX_ERROR;
-}
-
-static bool join(nx_site *site, ngx_http_upstream_srv_conf_t *us, ngx_cycle_t *cycle)
-{
-    nx_site_join(site, cycle);
-    return true;
-}
-
-static bool leave(nx_site *site, ngx_http_upstream_srv_conf_t *us, ngx_cycle_t *cycle)
-{
-    nx_site_leave(site);
-    return true;
-}
-
-/* nginx's cache processes are no workers. */
-static ngx_int_t init_process(ngx_cycle_t *cycle)
-{
-    if (ngx_process == NGX_PROCESS_WORKER || ngx_process == NGX_PROCESS_SINGLE) each_site(cycle, join);
-    return NGX_OK;
-}
-
-static void exit_process(ngx_cycle_t *cycle)
-{
-    if (ngx_process == NGX_PROCESS_WORKER || ngx_process == NGX_PROCESS_SINGLE) each_site(cycle, leave);
+    return ngx_pcalloc(cf->pool, sizeof(nx_conf));
 }
 
 static ngx_command_t commands[] = {
@@ -207,24 +137,23 @@ static ngx_command_t commands[] = {
 static ngx_http_module_t context = { NULL, NULL, NULL, NULL, create_conf, NULL, NULL, NULL };
 
 ngx_module_t ngx_http_rllb_module = {
-    NGX_MODULE_V1, &context, commands, NGX_HTTP_MODULE, NULL, init_module, init_process, NULL, NULL, exit_process,
-    NULL, NGX_MODULE_V1_PADDING
+    NGX_MODULE_V1, &context, commands, NGX_HTTP_MODULE, NULL, nx_init_module, nx_init_process, NULL, NULL,
+    nx_exit_process, NULL, NGX_MODULE_V1_PADDING
 };
 
-/* ---- for the status page --------------------------------------------------------------------------------------- */
-
-static ngx_array_t *listed;
-
-static bool list(nx_site *site, ngx_http_upstream_srv_conf_t *us, ngx_cycle_t *cycle)
-{
-    nx_site **slot = ngx_array_push(listed);
-
-    if (slot) *slot = site;
-    return slot != NULL;
-}
-
+/* Of HTTP, and of streams if their module of the same build is loaded too. */
 bool nx_status_sites(ngx_array_t *sites)
 {
-    listed = sites;
-    return each_site((ngx_cycle_t *)ngx_cycle, list);
+    bool (*more)(ngx_array_t *);
+    ngx_uint_t i;
+
+    if (!nx_list_sites(sites)) return false;
+    for (i = 0; ngx_cycle->modules[i]; i++) {
+        const ngx_module_t *m = ngx_cycle->modules[i];
+        if (ngx_strcmp(m->name, "ngx_stream_rllb_module") != 0 || m->spare_hook1 != NX_BUILD) continue;
+        more = (bool (*)(ngx_array_t *))m->spare_hook0;
+        return more(sites);
+    }
+    return true;
 }
+

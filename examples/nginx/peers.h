@@ -5,12 +5,23 @@
        NX(name)          ngx_http_upstream_##name, or of the stream
        nx_owner          the request or session
        nx_pool_of(owner) its pool
-       nx_site_of(us)    the upstream's nx_site
+       nx_protocol       "http" or "stream"
+       nx_main_of(cycle) all upstreams; NULL: there are none
+       nx_conf_of(us)    the upstream's nx_conf
+       nx_tag            the module, which owns the segments
        nx_key_of, nx_outcome_of, nx_report (declared below)
 
    nginx's own rules come first and its own counts are kept: a server that is down, failed too often, has its most
    connections or was tried for this request is not taken, whatever the balancer picks. Where the balancer has no server
    at all, nginx's weighted round robin is asked: it has the backups, and the last word. */
+
+/* What the module keeps of an upstream. */
+typedef struct nx_conf {
+    nx_settings settings;
+    bool configured;
+    void *key;
+    nx_site *site; /* NULL: another method has it */
+} nx_conf;
 
 typedef struct nx_request {
     NX(rr_peer_data_t) rr; /* first: nginx's functions take this for theirs */
@@ -149,7 +160,7 @@ static void nx_free(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
 
 static ngx_int_t nx_init_peer(nx_owner *owner, NX(srv_conf_t) *us)
 {
-    nx_site *site = nx_site_of(us);
+    nx_site *site = nx_conf_of(us)->site;
     nx_request *q = ngx_palloc(nx_pool_of(owner), sizeof *q);
 
     if (!q) return NGX_ERROR;
@@ -164,23 +175,48 @@ static ngx_int_t nx_init_peer(nx_owner *owner, NX(srv_conf_t) *us)
     return NGX_OK;
 }
 
+/* ---- configuration, master, workers ---------------------------------------------------------------------------- */
+
 /* nginx's list of the primary servers into the site's; it keeps its order when it moves into the upstream's zone. */
-static nx_site *nx_enter_all(ngx_conf_t *cf, NX(srv_conf_t) *us, const nx_settings *s, void *tag)
+static bool nx_enter_all(nx_conf *conf, ngx_conf_t *cf, NX(srv_conf_t) *us, void *tag)
 {
     NX(rr_peers_t) *peers = us->peer.data;
-    nx_site *site = nx_site_create(cf, &us->host, s, peers->number);
     NX(rr_peer_t) *p;
 
-    if (!site) return NULL;
+    conf->site = nx_site_create(cf, nx_protocol, &us->host, &conf->settings, peers->number);
+    if (!conf->site) return false;
     for (p = peers->peer; p; p = p->next) {
-        if (!nx_site_enter(site, cf, &p->name, p->weight, p->down)) return NULL;
+        if (!nx_site_enter(conf->site, cf, &p->name, p->weight, p->down)) return false;
     }
-    site->is_out = nx_is_out;
-    return nx_site_share(site, cf, tag) ? site : NULL;
+    conf->site->is_out = nx_is_out;
+    conf->site->key = conf->key;
+    return nx_site_share(conf->site, cf, tag);
+}
+
+static ngx_int_t nx_init_upstream(ngx_conf_t *cf, NX(srv_conf_t) *us)
+{
+    if (NX(init_round_robin)(cf, us) != NGX_OK) return NGX_ERROR;
+    if (!nx_enter_all(nx_conf_of(us), cf, us, nx_tag)) return NGX_ERROR;
+    us->peer.init = nx_init_peer;
+    return NGX_OK;
+}
+
+/* Calls f for every upstream that is ours; false: it did once. */
+static bool nx_each(ngx_cycle_t *cycle, bool (*f)(nx_site *, NX(srv_conf_t) *, void *), void *data)
+{
+    NX(main_conf_t) *main = nx_main_of(cycle);
+    NX(srv_conf_t) **us = main ? main->upstreams.elts : NULL;
+    ngx_uint_t i;
+
+    for (i = 0; main && i < main->upstreams.nelts; i++) {
+        nx_site *site = us[i]->srv_conf ? nx_conf_of(us[i])->site : NULL;
+        if (site && !f(site, us[i], data)) return false;
+    }
+    return true;
 }
 
 /* Everything is in place: where the records ended up, and whether all workers share them. */
-static bool nx_bind(nx_site *site, NX(srv_conf_t) *us, ngx_cycle_t *cycle)
+static bool nx_bind(nx_site *site, NX(srv_conf_t) *us, void *cycle)
 {
     NX(rr_peers_t) *peers = us->peer.data;
     NX(rr_peer_t) *p;
@@ -190,4 +226,52 @@ static bool nx_bind(nx_site *site, NX(srv_conf_t) *us, ngx_cycle_t *cycle)
     site->peers = peers;
     site->counts_shared = peers->shpool != NULL;
     return nx_site_settle(site, cycle);
+}
+
+static bool nx_join(nx_site *site, NX(srv_conf_t) *us, void *cycle)
+{
+    nx_site_join(site, cycle);
+    return true;
+}
+
+static bool nx_leave(nx_site *site, NX(srv_conf_t) *us, void *cycle)
+{
+    nx_site_leave(site);
+    return true;
+}
+
+static bool nx_list(nx_site *site, NX(srv_conf_t) *us, void *sites)
+{
+    nx_site **slot = ngx_array_push(sites);
+
+    if (slot) *slot = site;
+    return slot != NULL;
+}
+
+/* All of the running configuration into an array of nx_site *. False: no memory. */
+static bool nx_list_sites(ngx_array_t *sites)
+{
+    return nx_each((ngx_cycle_t *)ngx_cycle, nx_list, sites);
+}
+
+static ngx_int_t nx_init_module(ngx_cycle_t *cycle)
+{
+    return nx_each(cycle, nx_bind, cycle) ? NGX_OK : NGX_ERROR;
+}
+
+/* nginx's cache processes are no workers. */
+static bool nx_is_worker(void)
+{
+    return ngx_process == NGX_PROCESS_WORKER || ngx_process == NGX_PROCESS_SINGLE;
+}
+
+static ngx_int_t nx_init_process(ngx_cycle_t *cycle)
+{
+    if (nx_is_worker()) nx_each(cycle, nx_join, cycle);
+    return NGX_OK;
+}
+
+static void nx_exit_process(ngx_cycle_t *cycle)
+{
+    if (nx_is_worker()) nx_each(cycle, nx_leave, cycle);
 }

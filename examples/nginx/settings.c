@@ -109,7 +109,7 @@ static bool take_policy(const char *text, bool (*fits)(int32_t), const char *wha
     if (fits(policy)) *out = (rllb_balance)policy;
     if (fits(policy)) return true;
     policies(fits, all, sizeof all);
-    if (policy >= 0 && !is_ours(policy)) snprintf(why, size, "%s is no policy that nginx can run; one of: %s", text, all);
+    if (policy >= 0 && !is_ours(policy)) snprintf(why, size, "%s is nothing that nginx can run; one of: %s", text, all);
     else snprintf(why, size, "no %s \"%.40s\"; one of: %s", what, text, all);
     return false;
 }

@@ -111,16 +111,20 @@ static void make_room(nx_site *site, ngx_conf_t *cf)
     if (d->slots > 1 && d->workers > 1) d->slots = d->slots < RLLB_BALANCER_SLOTS_MAX / 2 ? 2 * d->slots : d->slots;
 }
 
-nx_site *nx_site_create(ngx_conf_t *cf, const ngx_str_t *name, const nx_settings *s, ngx_uint_t count)
+nx_site *nx_site_create(ngx_conf_t *cf, const char *protocol, const ngx_str_t *name, const nx_settings *s,
+                        ngx_uint_t count)
 {
     nx_site *site = ngx_pcalloc(cf->pool, sizeof *site);
+    u_char *label = ngx_pcalloc(cf->pool, name->len + 8);
     int32_t i;
 
-    if (!site) return NULL;
+    if (!site || !label) return NULL;
+    site->protocol = protocol;
     site->name = *name;
     site->settings = *s;
     site->desc = s->desc;
-    site->desc.name = (const char *)ngx_pcalloc(cf->pool, name->len + 1);
+    ngx_sprintf(label, ngx_strcmp(protocol, "http") == 0 ? "%V" : "stream:%V", name); /* in metrics */
+    site->desc.name = (const char *)label;
     site->entry = ngx_pcalloc(cf->pool, (count ? count : 1) * sizeof *site->entry);
     site->told = ngx_pcalloc(cf->pool, count ? count : 1);
     site->place = -1;
@@ -128,8 +132,7 @@ nx_site *nx_site_create(ngx_conf_t *cf, const ngx_str_t *name, const nx_settings
     make_room(site, cf);
     site->count = 0;
     site->place_of = ngx_pcalloc(cf->pool, (size_t)site->desc.capacity * sizeof *site->place_of);
-    if (!site->desc.name || !site->entry || !site->told || !site->place_of) return NULL;
-    ngx_memcpy((u_char *)(uintptr_t)site->desc.name, name->data, name->len);
+    if (!site->entry || !site->told || !site->place_of) return NULL;
     for (i = 0; i < site->desc.capacity; i++) site->place_of[i] = -1;
     return site;
 }
@@ -271,6 +274,7 @@ bool nx_site_share(nx_site *site, ngx_conf_t *cf, void *tag)
 {
     size_t size;
     ngx_str_t name;
+    u_char *end;
 
     if (!check(site, cf)) return false;
     size = block_at(site) + rllb_balancer_shared_size(&site->desc);
@@ -278,7 +282,8 @@ bool nx_site_share(nx_site *site, ngx_conf_t *cf, void *tag)
     size = (size + ngx_pagesize - 1) / ngx_pagesize * ngx_pagesize;
     name.data = ngx_pnalloc(cf->pool, site->name.len + 40);
     if (!name.data) return false;
-    name.len = (size_t)(ngx_sprintf(name.data, "rllb:%V:%016xL", &site->name, layout_hash(site)) - name.data);
+    end = ngx_sprintf(name.data, "rllb:%s:%V:%016xL", site->protocol, &site->name, layout_hash(site));
+    name.len = (size_t)(end - name.data);
     site->zone = ngx_shared_memory_add(cf, &name, size, tag);
     if (!site->zone) return false;
     site->zone->init = zone_init;
@@ -551,6 +556,23 @@ void nx_site_leave(nx_site *site)
     site->shared->pid[site->place] = 0;
     pthread_mutex_unlock(&site->shared->place[site->place]);
     site->place = -1;
+}
+
+/* Three policies go by what servers say. Of one that says nothing they are told what all of nginx has there. */
+void nx_site_report(nx_site *site, int32_t index, float in_flight, double elapsed_s, double now_s)
+{
+    rllb_balance policy = site->desc.policy;
+    rllb_server_info info;
+    rllb_report report;
+
+    if (policy != RLLB_BALANCE_PREQUAL && policy != RLLB_BALANCE_C3 && policy != RLLB_BALANCE_AWCMP) return;
+    if (in_flight < 0) {
+        if (rllb_balancer_server(site->balancer, index, &info) != RLLB_OK) return;
+        in_flight = (float)info.in_flight;
+    }
+    report.in_flight = report.utilisation = in_flight;
+    report.latency_s = (float)elapsed_s;
+    rllb_balancer_report(site->balancer, index, &report, now_s);
 }
 
 int32_t nx_site_workers(const nx_site *site, const ngx_pid_t **pids, ngx_pid_t *keeper)

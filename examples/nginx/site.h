@@ -57,7 +57,11 @@ typedef struct nx_entry {
 
 typedef struct nx_shared nx_shared;
 
+/* Two modules that look at each other's sites must be of one build. */
+#define NX_BUILD ((uintptr_t)sizeof(nx_site) << 16 | (uintptr_t)RLLB_VERSION)
+
 typedef struct nx_site {
+    const char *protocol;      /* http, stream */
     ngx_str_t name;
     nx_settings settings;
     rllb_balancer_desc desc;   /* of every handle */
@@ -90,7 +94,8 @@ bool nx_settings_line(nx_settings *s, ngx_conf_t *cf);
 bool nx_settings_end(nx_settings *s, ngx_pool_t *pool, char *why, size_t size);
 
 /* A site with room for so many entries; they must be entered next. NULL: no memory. */
-nx_site *nx_site_create(ngx_conf_t *cf, const ngx_str_t *name, const nx_settings *s, ngx_uint_t count);
+nx_site *nx_site_create(ngx_conf_t *cf, const char *protocol, const ngx_str_t *name, const nx_settings *s,
+                        ngx_uint_t count);
 bool nx_site_enter(nx_site *site, ngx_conf_t *cf, const ngx_str_t *name, ngx_int_t weight, ngx_uint_t down);
 /* Asks nginx for the segment. False: logged. */
 bool nx_site_share(nx_site *site, ngx_conf_t *cf, void *tag);
@@ -98,6 +103,9 @@ bool nx_site_share(nx_site *site, ngx_conf_t *cf, void *tag);
 bool nx_site_settle(nx_site *site, ngx_cycle_t *cycle);
 void nx_site_join(nx_site *site, ngx_cycle_t *cycle);
 void nx_site_leave(nx_site *site);
+
+/* An attempt went well. in_flight: what the server says it has; < 0: it says nothing. */
+void nx_site_report(nx_site *site, int32_t index, float in_flight, double elapsed_s, double now_s);
 
 double nx_now(void); /* seconds, microseconds told apart; the same clock in all processes */
 uint64_t nx_hash(const u_char *text, size_t length); /* never 0 */

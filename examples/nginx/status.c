@@ -1,7 +1,7 @@
 /* status.c - see status.h
 
-   Everything is written into one buffer of the request's pool. The counts are read while workers serve, each by itself:
-   picks and ends may be some requests apart. Time is nginx's, so the page is good for a second and must not be stored. */
+   Everything is written into one buffer of the request's pool. The counts are read while workers serve, each by
+   itself: picks and ends may be some requests apart. */
 
 #include "status.h"
 
@@ -133,6 +133,7 @@ static void add_site(text *t, const nx_site *site)
 
     add(t, "{\"upstream\":");
     add_string(t, site->name.data, site->name.len);
+    add(t, ",\"protocol\":\"%s\"", site->protocol);
     add(t, ",\"policy\":\"%s\",\"shadow\":%s,\"blend\":%.3f,\"interval_ms\":%.3f",
         rllb_balance_name(site->desc.policy), site->desc.shadow ? "true" : "false", s->blend, s->interval_ms);
     if (s->model) add(t, ",\"model\":");

@@ -10,7 +10,7 @@
 /* Of the directive `rllb_status [json|prometheus];` */
 char *nx_status_set(ngx_conf_t *cf, ngx_command_t *command, void *conf);
 
-/* All nx_site * of HTTP into the array. False: no memory. */
+/* All sites into an array of nx_site *. False: no memory. */
 bool nx_status_sites(ngx_array_t *sites);
 
 #endif

@@ -17,8 +17,9 @@ root = os.getcwd()
 passed = failed = 0
 processes = []
 MODEL = root + "/models/rllb-balancer.safetensors"
-POLICIES = ("sed nq lsq round_robin weighted_round_robin ecmp wcmp awcmp maglev maglev_bounded p2c p2c_weighted draw jiq "
-            "least_time peak_ewma c3 prequal hlb equalise learned").split()
+POLICIES = ("sed nq lsq round_robin weighted_round_robin ecmp wcmp awcmp maglev maglev_bounded p2c p2c_weighted draw "
+            "jiq least_time peak_ewma c3 prequal hlb equalise learned").split()
+STREAM = "/usr/lib/nginx/modules/ngx_stream_module.so"
 
 
 def check(name, ok, words=""):
@@ -68,10 +69,11 @@ class Backends:
 
 
 class Nginx:
-    def __init__(self, name, upstreams, workers=1, locations="", main="", extra=""):
+    def __init__(self, name, upstreams, workers=1, locations="", main="", extra="", stream=""):
         self.folder = os.path.join(work, name)
         os.mkdir(self.folder)
         self.port, self.workers, self.extra, self.locations, self.main = free_port(), workers, extra, locations, main
+        self.stream = stream
         self.write(upstreams)
         self.process = None
 
@@ -81,6 +83,8 @@ class Nginx:
         paths = "".join("%s_temp_path %s/t;\n" % (p, self.folder)
                         for p in "client_body proxy fastcgi uwsgi scgi".split())
         with open(self.folder + "/nginx.conf", "w") as f:
+            if self.stream:
+                f.write("load_module %s; load_module %s/build/nginx/ngx_stream_rllb_module.so;\n" % (STREAM, root))
             f.write("load_module %s/build/nginx/ngx_http_rllb_module.so;\n"
                     "daemon off; worker_processes %d; pid %s/pid; error_log %s/error.log info;\n"
                     "worker_shutdown_timeout 10s; %s\n"
@@ -90,6 +94,8 @@ class Nginx:
                     "location /status { rllb_status; }\nlocation /metrics { rllb_status prometheus; }\n} }\n"
                     % (root, self.workers, self.folder, self.folder, self.main, paths, upstreams, self.port, places,
                        self.locations))
+            if self.stream:
+                f.write("stream {\n%s\n}\n" % self.stream)
 
     def command(self, *more):
         return ["nginx", "-p", self.folder, "-e", self.folder + "/error.log", "-c", self.folder + "/nginx.conf",
@@ -325,8 +331,8 @@ def limits_and_retries():
           and all(s["recent_ms"] == 0 for s in left), left)
     n.end()
     b.end()
-    b = Backends("--servers", "4x64", "--fault", "t=0 server=0 kind=fail,t=0 server=1 kind=reset,t=0 server=2 kind=fail",
-                 "--faults-from", "start")
+    b = Backends("--servers", "4x64", "--faults-from", "start", "--fault",
+                 "t=0 server=0 kind=fail,t=0 server=1 kind=reset,t=0 server=2 kind=fail")
     n = Nginx("retries", "".join("upstream %s { zone %s 64k; %s rllb policy=%s; }\n" % (
         p, p, servers(b.ports, " max_fails=0"), p) for p in ("round_robin", "draw")), extra="proxy_next_upstream error "
               "http_500;").start()
@@ -358,8 +364,8 @@ def reloads():
     new = {s["name"]: s for s in after["servers"]}
     kept = ["127.0.0.1:%d" % p for p in b.ports[1:3]]
     check("reload: counts go on", all(new[k]["picks"] >= old[k]["picks"] for k in kept)
-          and sum(s["picks"] for s in new.values()) > 60 and after["counters"]["controls"] > before["counters"]["controls"],
-          after)
+          and sum(s["picks"] for s in new.values()) > 60
+          and after["counters"]["controls"] > before["counters"]["controls"], after)
     check("reload: servers keep their index", all(new[k]["index"] == old[k]["index"] for k in kept), new)
     fresh = "127.0.0.1:%d" % b.ports[3]
     check("reload: who came serves, who went is gone", fresh in new and "127.0.0.1:%d" % b.ports[0] not in new, new)
@@ -417,12 +423,101 @@ def dead_backend():
         check(method + ": nothing lost", c["failed"] <= base and c["sent"] > 300, (base, c))
 
 
+# ---- streams ---------------------------------------------------------------------------------------------------------
+
+class Answerers:
+    """Servers of TCP or UDP that answer each message with their number."""
+
+    def __init__(self, count, kind):
+        self.sockets, self.got = [], [0] * count
+        for i in range(count):
+            s = socket.socket(socket.AF_INET, kind)
+            s.bind(("127.0.0.1", 0))
+            if kind == socket.SOCK_STREAM:
+                s.listen(64)
+            self.sockets.append(s)
+            threading.Thread(target=self.tcp if kind == socket.SOCK_STREAM else self.udp, args=(i, s),
+                             daemon=True).start()
+        self.ports = [s.getsockname()[1] for s in self.sockets]
+
+    def tcp(self, i, s):
+        try:
+            while True:
+                c = s.accept()[0]
+                self.got[i] += bool(c.recv(100))
+                c.sendall(b"%d" % i)
+                c.close()
+        except OSError:
+            pass
+
+    def udp(self, i, s):
+        try:
+            while True:
+                where = s.recvfrom(100)[1]
+                self.got[i] += 1
+                s.sendto(b"%d" % i, where)
+        except OSError:
+            pass
+
+    def end(self):
+        for s in self.sockets:
+            s.close()
+
+
+def ask(port, kind):
+    with socket.socket(socket.AF_INET, kind) as s:
+        s.settimeout(5)
+        s.connect(("127.0.0.1", port))
+        s.sendall(b"who")
+        try:
+            return s.recv(100)
+        except OSError:
+            return b""
+
+
+def streams():
+    if not os.path.exists(STREAM):
+        print("nginx streams: skipped: libnginx-mod-stream is not installed")
+        return
+    tcp, udp, dead = Answerers(3, socket.SOCK_STREAM), Answerers(3, socket.SOCK_DGRAM), free_port()
+    at = [free_port(), free_port(), free_port()]
+    n = Nginx("streams", "upstream web { server 127.0.0.1:1; rllb; }\n", workers=2, stream="""
+        upstream t { zone t 64k; %s rllb policy=round_robin; }
+        upstream w { zone w 64k; server 127.0.0.1:%d max_fails=1 fail_timeout=60s; %s rllb policy=learned model=%s
+            interval=50ms; }
+        upstream d { zone d 64k; %s rllb policy=weighted_round_robin; }
+        server { listen 127.0.0.1:%d; proxy_pass t; }
+        server { listen 127.0.0.1:%d; proxy_pass w; }
+        server { listen 127.0.0.1:%d udp; proxy_pass d; proxy_responses 1; }
+        """ % (servers(tcp.ports), dead, servers(tcp.ports), MODEL, servers(udp.ports), *at)).start()
+    said = [ask(at[0], socket.SOCK_STREAM) for _ in range(30)]
+    check("tcp: all answer", set(said) == {b"0", b"1", b"2"}, said)
+    said = [ask(at[1], socket.SOCK_STREAM) for _ in range(30)]
+    check("tcp: another when one is dead", all(said), said)
+    said = [ask(at[2], socket.SOCK_DGRAM) for _ in range(30)]
+    check("udp: all answer", all(said) and set(said) == {b"0", b"1", b"2"}, said)
+    until(lambda: sum(s["in_flight"] for s in n.status("t")["servers"]) == 0, 3)
+    for name in "twd":
+        u = n.status(name)
+        done = sum(s["done"] for s in u["servers"] if s["name"] != "127.0.0.1:%d" % dead)
+        check("stream %s: counted" % name, u["protocol"] == "stream" and done == 30, u)
+    page = families(n.get("/metrics")[2])
+    check("stream: metrics", page and any('balancer="stream:w"' in s for s in page["rllb_server_picks_total"]), page)
+    n.end()
+    n.stream = n.stream.replace("policy=round_robin", "policy=none_such")
+    n.write("upstream web { server 127.0.0.1:1; rllb; }\n")
+    ok, said = n.test()
+    check("stream: a wrong policy", not ok and 'rllb: no policy "none_such"; one of: sed' in said, said)
+    tcp.end()
+    udp.end()
+
+
 # ---- wrong input -----------------------------------------------------------------------------------------------------
 
 WRONG = [
     ("policy=sad", 'rllb: no policy "sad"; one of: sed, nq, '),
-    ("policy=gsq", "rllb: gsq is no policy that nginx can run"),
-    ("policy=choose", "rllb: choose is no policy that nginx can run"),
+    ("policy=gsq", "rllb: gsq is nothing that nginx can run"),
+    ("policy=choose", "rllb: choose is nothing that nginx can run"),
     ("polisy=sed", 'rllb: there is no "polisy"; did you mean policy=?'),
     ("policy", "rllb: policy has no value"),
     ("policy=sed policy=nq", "rllb: policy= is there twice"),
@@ -457,8 +552,8 @@ def wrong_input():
     n.write("upstream u { server 127.0.0.1:1; server 127.0.0.1:2;\n rllb policy=learned model=%s/cut; }\n" % work)
     ok, said = n.test()
     check("a model that is cut", not ok and "cut: is no whole model file" in said, said)
-    for body, message in (("keepalive 4; rllb;", "must be the only method of its upstream, and stand before keepalive"),
-                          ("least_conn; rllb;", "must be the only method"), ("rllb; rllb;", "is duplicate")):
+    only = "must be the only method of its upstream, and stand before keepalive"
+    for body, message in (("keepalive 4; rllb;", only), ("least_conn; rllb;", only), ("rllb; rllb;", "is duplicate")):
         n.write("upstream u { server 127.0.0.1:1; server 127.0.0.1:2;\n %s }\n" % body)
         ok, said = n.test()
         check(body, not ok and message in said, said)
@@ -470,7 +565,7 @@ def wrong_input():
 
 try:
     for part in (wrong_input, every_policy, equal_shares, rules, limits_and_retries, reloads, dead_worker,
-                 dead_backend):
+                 dead_backend, streams):
         if len(sys.argv) > 2 and part.__name__ not in sys.argv[2:]:
             continue
         begin = time.monotonic()
