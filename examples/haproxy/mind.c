@@ -57,7 +57,8 @@ struct hx_mind {
     int64_t pid;
     bool urgent, full, deaf;
     double heard_s;        /* of the latest line, by the caller's clock */
-    uint64_t ended_silent; /* requests that ended since */
+    uint64_t ended_silent; /* requests that ended since, in intervals without any line */
+    uint64_t lines_told;   /* lines as of the latest report */
 };
 
 static double clock_of(const hx_mind *m, double now_s)
@@ -487,6 +488,8 @@ bool hx_mind_report(hx_mind *m, const hx_report *r, double now_s)
         if (j < 0) j = seat_take(m, &r->server[i], t);
         if (j >= 0) hear_server(m, j, &r->server[i], t);
     }
+    if (m->counts.lines != m->lines_told) m->ended_silent = 0;
+    m->lines_told = m->counts.lines;
     m->counts.reports++;
     return true;
 }
@@ -551,7 +554,6 @@ void hx_mind_line(hx_mind *m, const char *line, size_t size, double now_s)
     }
     m->counts.lines++;
     m->heard_s = now_s;
-    m->ended_silent = 0;
     elapsed_s = duration_of(m, &l);
     outcome = outcome_of(&l);
     if (info_of(m, j).in_flight == 0) rllb_balancer_started(m->balancer, j, t);

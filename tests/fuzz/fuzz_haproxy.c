@@ -85,7 +85,8 @@ static size_t seeds(int i, uint8_t *buffer, size_t room)
         "0be/s2 0/0/0/-1/7 503 SC-- 1/1/1/0/+3 0/0",
         "1Name: HAProxy\nPid: 4711\nUptime_sec: 5\n\n# pxname,svname,qcur,scur,stot,wredis,status,bck,type,desc,\n"
         "be,s1,1,2,70,3,UP 1/2,0,2,\"a, b\",\nbe,s2,,,,,MAINT,1,2,,\nbe,BACKEND,0,0,0,0,UP,0,1,,\n\n1\n# be_id be_name "
-        "srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_port\n3 be 1 s1 - 2 0 77 16 8\n"
+        "srv_id srv_name srv_addr srv_op_state srv_admin_state srv_uweight srv_iweight srv_port\n"
+        "3 be 1 s1 - 2 0 77 16 8\n"
         "3 be 2 s2 - 0 5 1 1 80\n\n",
         "2s1\n", "2web-1.example:8\r\n",
     };
