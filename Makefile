@@ -118,7 +118,7 @@ learning: $(examples) ## what a balancer can learn, in short form, FULL=1 in ful
 http-experiment: $(http_all) ## balancers in HTTP traffic, in short form, FULL=1 in full: out/http/summary_report.md
 	@build/http/experiment $(if $(FULL),,--quick) --out out/http
 
-nginx-module: ## the nginx modules, where nginx-dev is installed: build/nginx/ngx_http_rllb_module.so
+nginx-module: ## the nginx modules of HTTP and streams, where nginx-dev is installed: build/nginx
 	@bash examples/nginx/build.sh
 
 model: build/marl_teach build/marl_search ## make the shipped model anew, in a quarter of an hour: out/model
@@ -146,8 +146,8 @@ deps: ## install what is missing through the system's package manager
 clean: ## remove build/; results in out/ stay
 	rm -rf build
 
-.PHONY: all help test bench bench-http demo experiments learning http-experiment model soak fuzz analyze golden deps clean
-.PHONY: nginx-module test-programs http-missing FORCE
+.PHONY: all help test bench bench-http demo experiments learning http-experiment model soak fuzz analyze golden
+.PHONY: deps clean nginx-module test-programs http-missing FORCE
 
 # Internal: all that tests/run.sh runs.
 test-programs: $(test_programs) $(examples) $(http_all) $(haproxy) nginx-module

@@ -156,4 +156,3 @@ bool nx_status_sites(ngx_array_t *sites)
     }
     return true;
 }
-
