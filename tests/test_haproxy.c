@@ -525,6 +525,10 @@ TEST(servers_come_and_go)
     for (i = 0; i < 3; i++) interval(&s);
     s.report.count = N;
     s.report.server[3].in_flight = 6;
+    s.now_s += 0.05;
+    CHECK(hx_mind_report(s.mind, &s.report, s.now_s)); /* between two decisions */
+    apply(&s, false);
+    CHECK_EQ_I(s.count, 0);
     interval(&s);
     serve(&s, 12, ms);
     CHECK(weight(&s, 3) > 128);
@@ -596,8 +600,12 @@ TEST(state_file)
     CHECK(hx_mind_save(s.mind, s.now_s));
     site_close(&s);
     REQUIRE(site_open(&again, "equalise", path));
-    again.now_s = 5000; /* another clock */
-    interval(&again);
+    again.now_s = 0.05; /* another clock */
+    CHECK(hx_mind_report(again.mind, &again.report, again.now_s));
+    hx_mind_tick(again.mind, again.now_s); /* too soon for a decision: nothing is sent */
+    apply(&again, false);
+    CHECK_EQ_I(again.count, 0);
+    CHECK_EQ_I(hx_mind_percent(again.mind, "s1"), 100);
     interval(&again);
     NOTE("%d, then %d", (int)before, (int)weight(&again, 1));
     CHECK(abs(weight(&again, 1) - before) <= 8);

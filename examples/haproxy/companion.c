@@ -493,14 +493,13 @@ static void due(companion *c, double now_s)
 {
     bool idle = c->talk.what == NOTHING;
 
-    if (c->set.socket && idle && now_s >= c->ask_s) {
-        c->ask_s = now_s + c->set.interval_s > c->ask_s + 2 * c->set.interval_s ? now_s + c->set.interval_s
-                                                                                  : c->ask_s + c->set.interval_s;
-        ask(c, now_s);
+    if (idle && now_s >= c->ask_s) {
+        c->ask_s += c->set.interval_s;
+        if (c->ask_s < now_s) c->ask_s = now_s + c->set.interval_s;
+        if (c->set.socket) ask(c, now_s);
+        else hx_mind_tick(c->mind, now_s);
     } else if (c->set.socket && idle && !c->set.agent && hx_mind_urgent(c->mind)) {
         set_weights(c, now_s);
-    } else if (!c->set.socket) {
-        hx_mind_tick(c->mind, now_s);
     }
     keep(c, now_s);
 }

@@ -34,6 +34,7 @@ typedef struct seat {
     bool seen, serves;       /* in the latest report; takes part */
     bool drained;            /* by a weight of 0 that is not ours */
     bool trial;              /* ejected, and now to show itself */
+    bool decided;            /* `wanted` is there: nothing is sent before */
     int32_t has, configured; /* weights as HAProxy told */
     int32_t wanted, asked;   /* weight decided; in the line under way, -1: none */
     int32_t set;             /* latest that HAProxy took from us; -1: none */
@@ -123,7 +124,7 @@ static void describe(hx_mind *m, rllb_balancer_desc *d)
     d->name = "haproxy";
     d->capacity = m->capacity;
     d->seed = m->setup.seed;
-    d->interval_s = (float)m->setup.interval_s;
+    d->interval_s = (float)(0.8 * m->setup.interval_s); /* HAProxy's answers are not quite on time: each is to count */
     d->blend = (float)m->setup.blend;
     d->guard.floor = (float)m->setup.floor;
     d->guard.ceiling = (float)m->setup.ceiling;
@@ -132,7 +133,7 @@ static void describe(hx_mind *m, rllb_balancer_desc *d)
         ex_model_info_apply(&m->info, d);
         d->control = control;
         d->control_self = m;
-        if (m->info.interval_s > 0) d->interval_s = m->info.interval_s;
+        if (m->info.interval_s > 0) d->interval_s = 0.8f * m->info.interval_s;
     }
 }
 
@@ -523,14 +524,15 @@ static void hurry(hx_mind *m, int32_t j)
     int32_t i, out = 0, all = 0;
     seat *s = &m->seat[j];
 
-    if ((s->streak < STREAK && !s->trial) || s->wanted == 0 || !s->serves) return;
+    if ((s->streak < STREAK && !s->trial) || !s->serves || (s->decided && s->wanted == 0)) return;
     for (i = 0; i < m->capacity; i++) {
         if (!m->seat[i].name[0] || !m->seat[i].serves) continue;
         all++;
-        out += m->seat[i].wanted == 0;
+        out += m->seat[i].decided && m->seat[i].wanted == 0;
     }
     if (2 * (out + 1) > all) return;
     s->wanted = 0;
+    s->decided = true;
     s->trial = false;
     m->urgent = true;
 }
@@ -601,6 +603,7 @@ static void decide(hx_mind *m)
         seat *s = &m->seat[j];
         if (!s->name[0] || !s->serves) continue;
         info = info_of(m, j);
+        s->decided = true;
         s->wanted = info.usable && most > 0 ? (int32_t)lrint(HX_WEIGHT_MOST * (double)info.weight_in_force / most) : 0;
         if ((info.usable || s->trial) && s->wanted < 1) s->wanted = 1;
         if (m->deaf || !(most > 0)) s->wanted = s->configured;
@@ -650,7 +653,7 @@ size_t hx_mind_commands(hx_mind *m, bool configured, char *line, int32_t *count)
         seat *s = &m->seat[j];
         int32_t wanted = configured ? s->configured : s->wanted;
         s->asked = -1;
-        if (!s->name[0] || !(s->serves || configured)) continue;
+        if (!s->name[0] || !(configured || (s->serves && s->decided))) continue;
         if (configured ? wanted == s->has : !differs(wanted, s->has)) continue;
         if (at + 2 * HX_NAME_MOST + 32 > HX_COMMAND_MOST) break;
         at += (size_t)snprintf(line + at, HX_COMMAND_MOST - at, "%sset weight %s/%s %d", at ? ";" : "",
@@ -681,6 +684,7 @@ int32_t hx_mind_percent(const hx_mind *m, const char *name)
     double percent;
 
     if (j < 0) return -1;
+    if (!m->seat[j].decided) return 100;
     percent = 100.0 * m->seat[j].wanted / (double)worth(m->seat[j].configured);
     return percent > 25600 ? 25600 : (int32_t)lrint(percent > 0 && percent < 1 ? 1 : percent);
 }

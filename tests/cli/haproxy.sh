@@ -119,7 +119,8 @@ start_haproxy()
     haproxy -db -f "$work/h.cfg" >"$work/haproxy.out" 2>&1 &
     haproxy_pid=$!
     tries=0
-    while ! tool tell "$work/admin.sock" "show info" 2>/dev/null | grep -q "^Pid: $haproxy_pid$" && [ $tries -lt 50 ]; do
+    while [ $tries -lt 50 ] && ! tool tell "$work/admin.sock" "show info" 2>/dev/null |
+        grep -q "^Pid: $haproxy_pid$"; do
         sleep 0.05
         tries=$((tries + 1))
     done
@@ -170,6 +171,8 @@ soon() # name, command...: true within four seconds
     done
     fail "$soon_name" "not within four seconds: $(weight 0) $(weight 1) $(weight 2) $(weight 3)"
 }
+
+check "the example's settings" haproxy -c -f examples/haproxy/haproxy.cfg
 
 # ---- learns ----------------------------------------------------------------------------------------------------------
 
