@@ -29,13 +29,14 @@ configure()
 }
 
 made=$out/objects/Makefile
-if [ ! "$made" -nt examples/nginx/config ] || [ ! "$made" -nt $source/conf_flags ] || [ ! "$made" -nt "$0" ]; then
+if [ ! "$made" -nt examples/nginx/config ] || [ ! "$made" -nt $source/conf_flags ]; then
     rm -rf "$out/objects"
     (configure) >"$out/configure.log" 2>&1 || broken "$out/configure.log"
 fi
 env -u MAKEFLAGS -u MFLAGS make -f "$made" -C $source modules >"$out/make.log" 2>&1 || broken "$out/make.log"
 for module in "$out"/objects/ngx_*_rllb_module.so; do
-    cmp -s "$module" "$out/${module##*/}" || cp "$module" "$out/" || exit 1
+    to=$out/${module##*/}
+    cmp -s "$module" "$to" || { cp "$module" "$to.new" && mv "$to.new" "$to"; } || exit 1 # an nginx may have it open
 done
 version=$(PATH=$PATH:/usr/sbin nginx -v 2>&1 | sed 's/.*: //')
 echo "nginx-module: $(cd "$out" && echo ngx_*_rllb_module.so), for $version"

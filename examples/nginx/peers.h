@@ -30,6 +30,7 @@ typedef struct nx_request {
     uint64_t key;
     double started_s;
     int32_t index;         /* of the server that it is at; -1: at none that the balancer knows */
+    bool again;            /* a server was asked for already */
 } nx_request;
 
 /* 0: none. */
@@ -89,7 +90,7 @@ static int32_t nx_tried(const nx_request *q, int32_t *tried)
 static int32_t nx_pick(nx_request *q, double now)
 {
     rllb_balancer *b = q->site->balancer;
-    int32_t tried[NX_SERVERS_MOST], n = nx_tried(q, tried), index;
+    int32_t tried[NX_SERVERS_MOST], n = q->again ? nx_tried(q, tried) : 0, index;
 
     index = n ? rllb_balancer_pick_other(b, tried, n, now) : rllb_balancer_pick(b, q->key, now);
     while (index >= 0 && !nx_take(q, index)) {
@@ -134,6 +135,7 @@ static ngx_int_t nx_get(ngx_peer_connection_t *pc, void *data)
         q->index = nx_pick(q, q->started_s);
         NX(rr_peers_unlock)(peers);
     }
+    q->again = true;
     if (q->index < 0) return nx_get_in_turn(pc, q);
     pc->cached = 0;
     pc->connection = NULL;
@@ -171,6 +173,7 @@ static ngx_int_t nx_init_peer(nx_owner *owner, NX(srv_conf_t) *us)
     q->owner = owner;
     q->site = site;
     q->index = -1;
+    q->again = false;
     q->key = nx_key_of(owner, site);
     return NGX_OK;
 }
@@ -251,7 +254,7 @@ static bool nx_list(nx_site *site, NX(srv_conf_t) *us, void *sites)
 /* All of the running configuration into an array of nx_site *. False: no memory. */
 static bool nx_list_sites(ngx_array_t *sites)
 {
-    return nx_each((ngx_cycle_t *)ngx_cycle, nx_list, sites);
+    return nx_each((ngx_cycle_t *)(uintptr_t)ngx_cycle, nx_list, sites);
 }
 
 static ngx_int_t nx_init_module(ngx_cycle_t *cycle)

@@ -309,7 +309,7 @@ static bool model_apply(nx_settings *s, char *why, size_t size)
         return false;
     }
     ex_model_info_apply(&s->model->info, &s->desc);
-    if (!s->interval_ms && s->model->info.interval_s > 0) s->interval_ms = 1000.0 * (double)s->model->info.interval_s;
+    if (!(s->interval_ms > 0) && s->model->info.interval_s > 0) s->interval_ms = 1000.0 * (double)s->model->info.interval_s;
     return true;
 }
 
@@ -324,7 +324,7 @@ bool nx_settings_end(nx_settings *s, ngx_pool_t *pool, char *why, size_t size)
     s->desc.gamma = (float)s->gamma;
     if (!(s->desc.clients > 0)) s->desc.clients = 1; /* all workers together are one */
     if (learned && (!model_open(s, pool, why, size) || !model_apply(s, why, size))) return false;
-    if (!s->interval_ms) s->interval_ms = 250;
+    if (!(s->interval_ms > 0)) s->interval_ms = 250;
     s->desc.interval_s = (float)(1e-3 * s->interval_ms);
     if (!said(s, AT(blend))) s->blend = 100;
     return true;

@@ -230,7 +230,7 @@ static rllb_balancer *first_handle(nx_site *site)
 static ngx_int_t zone_init(ngx_shm_zone_t *zone, void *data)
 {
     nx_site *site = zone->data;
-    ngx_slab_pool_t *pool = (ngx_slab_pool_t *)zone->shm.addr;
+    ngx_slab_pool_t *pool = (ngx_slab_pool_t *)(void *)zone->shm.addr;
     rllb_balancer *b;
 
     site->handed_over = data != NULL;

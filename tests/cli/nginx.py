@@ -275,7 +275,8 @@ def rules():
             server 127.0.0.1:%d; rllb policy=round_robin eject_failures=0 eject_rate=0; }
         upstream single { server 127.0.0.1:%d; rllb; }
         upstream unzoned { %s rllb policy=lsq; }
-        """ % (p[0], p[1], p[0], p[1], p[2], dead, p[3], p[0], p[1], p[2], dead, p[1], p[2], p[0], servers(p))).start()
+        """ % (p[0], p[1], p[0], p[1], p[2], dead, p[3], p[0], p[1], p[2], dead, p[1], p[2], p[0], servers(p)),
+              locations="location /direct { proxy_pass http://127.0.0.1:%d; }" % p[0]).start()
     n.many("/weights", 80)
     picks = [s["picks"] for s in n.status("weights")["servers"]]
     check("weights 1:3", picks == [20, 60], picks)
@@ -295,6 +296,7 @@ def rules():
     s = n.status("fails")["servers"][0]
     check("... and counted", s["failed"] == 2 and s["state"] == "down", s)
     check("a single server serves", n.many("/single", 5)[0] == 5)
+    check("and one that is in no upstream block", n.many("/direct", 5)[0] == 5)
     check("so do servers without a zone", n.many("/unzoned", 12)[0] == 12)
     n.end()
     b.end()
@@ -421,6 +423,38 @@ def dead_backend():
     base = lost["least_conn"]["failed"]
     for method, c in lost.items():
         check(method + ": nothing lost", c["failed"] <= base and c["sent"] > 300, (base, c))
+
+
+def reload_under_load():
+    """Three reloads while requests come, each on a connection of its own: none is lost, counts go on, and when old
+    workers have all places the new ones serve all the same."""
+    b = Backends("--servers", "3x64", "--delay", "30,30,30")
+    n = Nginx("busy", two(b.ports), workers=2, extra="keepalive_timeout 0;").start()
+    counts = {}
+    loader = threading.Thread(target=lambda: counts.update(load(n.port, "/u", "--rate", "200", "--duration", "2")))
+    loader.start()
+    for _ in range(3):
+        time.sleep(0.4)
+        check("reload under load", n.reload(two(b.ports)))
+    loader.join()
+    u = n.status("u")
+    check("no request is lost", counts["failed"] == 0 and counts["sent"] > 300, counts)
+    check("all are counted", sum(s["done"] for s in u["servers"]) == counts["sent"]
+          and sum(s["in_flight"] for s in u["servers"]) == 0, (counts, u))
+    n.end()
+    b.end()
+    b = Backends("--servers", "3x64", "--delay", "1500,1500,1500")
+    n = Nginx("lingering", two(b.ports, "workers=1"), workers=1).start()
+    slow = threading.Thread(target=n.get, args=("/u",))
+    slow.start()
+    until(lambda: sum(s["in_flight"] for s in n.status("u")["servers"]) == 1, 1)
+    n.process.send_signal(signal.SIGHUP)
+    check("no place: said", until(lambda: "no place among workers=1" in n.log(), 3), n.log())
+    check("no place: serves in turn", n.get("/u")[0] == 200)
+    slow.join()
+    check("no place: until one is free", until(lambda: json.loads(n.get("/status")[2])["upstreams"], 3))
+    n.end()
+    b.end()
 
 
 # ---- streams ---------------------------------------------------------------------------------------------------------
@@ -565,7 +599,7 @@ def wrong_input():
 
 try:
     for part in (wrong_input, every_policy, equal_shares, rules, limits_and_retries, reloads, dead_worker,
-                 dead_backend, streams):
+                 dead_backend, reload_under_load, streams):
         if len(sys.argv) > 2 and part.__name__ not in sys.argv[2:]:
             continue
         begin = time.monotonic()
