@@ -553,7 +553,7 @@ typedef struct rllb_env_metrics_client {
     float cpu, memory, network;
 } rllb_env_metrics_client;
 
-/* All zero is a valid one. Floats and doubles: 0 is the default, negative is 0. */
+/* All zero is a valid one. Floats and doubles: 0 is the default, negative is 0. Times are at most 1e6 seconds. */
 typedef struct rllb_env_metrics_desc {
     rllb_env_metrics_mode mode;  /* default ORIGINAL */
     int32_t environments;        /* E; default 1 */
