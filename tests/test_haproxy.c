@@ -384,6 +384,31 @@ TEST(lies_stay_between_floor_and_ceiling)
     site_close(&s);
 }
 
+/* Nor do statistics that lie, however large. */
+TEST(lying_statistics)
+{
+    static const int32_t ms[N] = { 20, 20, 20, 20 };
+    static site s;
+    hx_setup u = setup_of("awcmp", NULL);
+    int32_t i, j;
+
+    site_servers(&s);
+    u.floor = 0.25;
+    u.ceiling = 2;
+    s.mind = hx_mind_create(&u);
+    REQUIRE(s.mind != NULL);
+    for (i = 0; i < 20; i++) {
+        s.report.server[1].in_flight = s.report.server[1].waiting = i % 3 ? 400000000 : 0;
+        s.report.server[2].total = i % 2 ? 999999999999999 : 0;
+        s.report.server[2].redispatched = i % 2 ? 0 : 999999999999999;
+        serve(&s, 1, ms);
+        for (j = 0; j < N; j++) CHECK(weight(&s, j) >= 32 && weight(&s, j) <= 256);
+        CHECK(info_of(s.mind, 1).in_flight <= 100000);
+    }
+    CHECK_EQ_I(weight(&s, 1), 32);
+    site_close(&s);
+}
+
 /* Fails fast: out at once, not at the next interval; back on trial, one failure ends that; well again, it serves. */
 TEST(failing_one_is_left)
 {
