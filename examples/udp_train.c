@@ -90,8 +90,8 @@ static const char details[] =
     "by the greater of CPU and network; least_ahead, the same with what was sent since, which is told what a flow\n"
     "takes in the mean; sed, by its own count of flows; round_robin and random; and beside greedy, which sees all.\n"
     "\n"
-    "The model is that of the seed that did best in the checks. It says in its metadata which numbers it wants, of how\n"
-    "many clients, sampled how often. Ctrl-C ends the run and writes nothing.\n"
+    "The model is that of the seed that did best in the checks. It says in its metadata which numbers it wants, of\n"
+    "how many clients, sampled how often. Ctrl-C ends the run and writes nothing.\n"
     "\n"
     "Writes model.safetensors, results.json, curve.csv, curve.png and policies.png.\n";
 
