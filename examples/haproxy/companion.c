@@ -472,6 +472,23 @@ static void agent_on(companion *c, agent *a, short events, double now_s)
 
 /* ---- the loop --------------------------------------------------------------------------------------------------- */
 
+/* Whole or not at all, as ex_file_write does, but without waiting for the disk: what is a second old may be lost. */
+static void write_status(const char *path, const char *text, size_t size)
+{
+    char part[1024];
+    FILE *f;
+    bool ok;
+
+    if (snprintf(part, sizeof part, "%s.part", path) >= (int)sizeof part) return;
+    f = fopen(part, "w");
+    ok = f && fwrite(text, 1, size, f) == size;
+    if (f && fclose(f) != 0) ok = false;
+    if (!ok || rename(part, path) != 0) {
+        ex_warn("cannot write %s: %s", path, strerror(errno));
+        if (f) remove(part);
+    }
+}
+
 static void keep(companion *c, double now_s)
 {
     if (now_s >= c->save_s) {
@@ -481,7 +498,7 @@ static void keep(companion *c, double now_s)
     if (c->set.status && (now_s >= c->status_s || tell_now)) {
         size_t size;
         char *text = hx_mind_status(c->mind, now_s, &size);
-        if (text) ex_file_write(c->set.status, text, size);
+        if (text) write_status(c->set.status, text, size);
         free(text);
         tell_now = 0;
         c->status_s = now_s + STATUS_S;
