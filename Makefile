@@ -125,8 +125,9 @@ model: build/marl_teach build/marl_search ## make the shipped model anew, in a q
 	build/marl_teach --out out/model/1
 	build/marl_search --from out/model/1/model.safetensors --only common --balancers 128 --flows 20000 --ticks 40000 \
 	    --pairs 12 --generations 80 --out out/model/2
+	build/marl_search --from out/model/2/model.safetensors --generations 0 --spread 1 --out out/model/3
 	@mkdir -p models
-	cp out/model/2/model.safetensors models/rllb-balancer.safetensors
+	cp out/model/3/model.safetensors models/rllb-balancer.safetensors
 
 soak: $(http_all) ## ten minutes of random faults under load against the proxy; SOAK_SECONDS=n
 	@sh tests/soak/http.sh

@@ -611,6 +611,11 @@ typedef struct rllb_balancer_desc {
     bool control_form;      /* LEARNED: three more actions after the weights: d, a, gamma of the DRAW form */
     bool control_steps;     /* LEARNED: actions multiply the weights found so far instead of replacing them, each to the
                                power n / (n + 8) after n durations heard of there: who was not heard of stays */
+    float spread;           /* LEARNED with control_steps and RELATIVE: 0 (default) to 3. Where a balancer holds hardly a
+                               request at a server at a time, one of many, steps also draw the weights found towards
+                               exp(spread * normal), of `seed` and `stream`, each balancer's own: then each sends most
+                               to a few servers, of which it hears and sees the more. Give balancers that share servers
+                               different seeds or streams */
     rllb_choose_fn choose;  /* CHOOSE */
     void *choose_self;
     const float *oracle;    /* GSQ, SRT, SED_ORACLE: [capacity], read at every pick. Simulators only */
@@ -1779,6 +1784,7 @@ typedef struct rllb_i_server {
     uint64_t told, stepped; /* stepped: samples that control_steps knows of */
     float slow, flows;      /* RELATIVE: slow average of durations, averaged in flight ... */
     float flows_at_tick;    /* ... and in flight at the last tick */
+    float apart;            /* logarithm of the weight that `spread` draws towards */
     double view_xy, view_xx; /* RELATIVE: own flows against durations */
     /* What every tick that sees it in use touches, kept together. */
     int32_t state;
@@ -2129,6 +2135,7 @@ static bool rllb_i_numbers_resolve(rllb_balancer_desc *d)
     ok = ok && (d->slots > 0 || !by_default) && rllb_i_settle(&d->keep, 1, 0, 1);
     ok = ok && rllb_i_settle(&d->discount, 0.9f, 0, 1) && rllb_i_settle(&d->reward_newest, 0.9f, 0, 1);
     ok = ok && d->reward_field > 0 && d->reward_field <= rllb_i_seen[d->features].fields;
+    ok = ok && d->spread >= 0 && d->spread <= 3;
     return ok && d->blend >= 0 && d->blend <= 1 && d->smoothing >= 0 && d->smoothing < 1;
 }
 
@@ -2300,10 +2307,13 @@ static void rllb_i_server_start(rllb_balancer *b, int32_t index, const rllb_serv
     rllb_i_server *s = &b->server[index];
     rllb_i_ends ends;
     int32_t w, generation = s->generation + 1;
+    rllb_rng rng;
 
     for (w = 0; w < b->workers; w++) rllb_i_cell_start(b, w, index);
     memset(s, 0, sizeof *s);
     rllb_i_copy_name(s->name, desc ? desc->name : NULL, index);
+    rllb_rng_init(&rng, b->desc.seed, ~(rllb_i_mix(b->desc.stream) + (uint64_t)index));
+    s->apart = b->desc.spread * (float)rllb_rng_normal(&rng);
     s->weight = desc ? desc->weight : 1;
     s->generation = generation;
     s->dry_from = b->head->picked;
@@ -4040,9 +4050,26 @@ static rllb_status rllb_i_take_weights(rllb_balancer *b, float *weights, bool sm
     return RLLB_OK;
 }
 
+/* How much of its distance a weight is drawn towards the balancer's own in a step. One that holds several requests at a
+   server sees by them how full that is, and needs no servers of its own. */
+static double rllb_i_drawn(const rllb_balancer *b)
+{
+    double held = 0;
+    int32_t j, n = b->head->used, servers = 0;
+
+    if (!(b->desc.spread > 0) || b->desc.features != RLLB_FEATURES_RELATIVE) return 0;
+    for (j = 0; j < n; j++) {
+        if (b->server[j].state == RLLB_SERVER_NONE) continue;
+        held += (double)b->server[j].flows;
+        servers++;
+    }
+    held /= servers ? servers : 1;
+    return 0.05 / (1 + 4 * held * held);
+}
+
 /* A weight after a step, by as much as was heard of its server since the last: what one average says is not to count
    anew at every tick. What a weight may not be is left for the check to refuse. */
-static float rllb_i_step(rllb_balancer *b, int32_t j, float factor)
+static float rllb_i_step(rllb_balancer *b, int32_t j, float factor, double drawn)
 {
     const double half = 8; /* ends that let half of a step count */
     rllb_i_server *s = &b->server[j];
@@ -4053,7 +4080,8 @@ static float rllb_i_step(rllb_balancer *b, int32_t j, float factor)
     fresh = ends.samples > s->stepped ? (double)(ends.samples - s->stepped) : 0;
     s->stepped = ends.samples;
     if (!(factor > 0) || !rllb_i_finite((double)factor)) return factor;
-    w = (double)rllb_i_found(b, s) * pow((double)factor, fresh / (fresh + half));
+    w = (double)rllb_i_found(b, s);
+    w *= exp((log((double)factor) + drawn * ((double)s->apart - log(w))) * fresh / (fresh + half));
     return w > (double)FLT_MAX ? FLT_MAX : w < (double)FLT_MIN ? FLT_MIN : (float)w; /* then held as any */
 }
 
@@ -4063,6 +4091,7 @@ static rllb_status rllb_i_take_action(rllb_balancer *b, const float *action, int
     int32_t n = h->used, wanted = n + (b->desc.control_form ? 3 : 0);
     rllb_status status = action && actions == wanted && n > 0 ? RLLB_OK : RLLB_ERROR_ARGUMENT;
     const float *form = action;
+    double drawn;
     int32_t ejected, counted, j;
 
     if (status == RLLB_OK && b->desc.control_form) {
@@ -4074,8 +4103,9 @@ static rllb_status rllb_i_take_action(rllb_balancer *b, const float *action, int
     if (status == RLLB_OK) {
         rllb_i_judge(b, &ejected, &counted); /* the means of now */
         memmove(b->action, action, (size_t)n * sizeof(float));
+        drawn = rllb_i_drawn(b);
         for (j = 0; b->desc.control_steps && j < n; j++) {
-            b->action[j] = rllb_i_step(b, j, b->action[j]);
+            b->action[j] = rllb_i_step(b, j, b->action[j], drawn);
         }
         status = rllb_i_take_weights(b, b->action, true);
     }

@@ -92,6 +92,7 @@ static void steered(rllb_balancer_desc *b, rllb_nn_policy *policy)
     b->gamma = 0.27f;
     b->control_form = true;
     b->control_steps = true;
+    b->spread = 1; /* others that share the servers: other seeds or streams */
     b->control = rllb_nn_policy_control;
     b->control_self = policy; /* one a balancer; it must outlive it */
 }

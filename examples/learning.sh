@@ -82,7 +82,7 @@ found='' names=''
 for aim in own all; do
     for judge in mean mean-log jain; do
         # shellcheck disable=SC2086
-        experiment "$aim-$judge" "Search: flows of $aim, judged by $judge." build/marl_search $more --aim $aim \
+        experiment "$aim-$judge" "Search: flows of $aim, judged by $judge." build/marl_search $more --spread 1 --aim $aim \
             --judge $judge --generations "$((generations / 2))" --resume
         found=$found,$out/$aim-$judge/model.safetensors names=$names,$aim-$judge
     done
@@ -95,7 +95,7 @@ experiment selfish 'Selfish and cooperative balancers, as many as learnt togethe
 for n in 3 7 24 64; do
     for m in 1 2 6 32; do
         experiment "site-$n-$m" "Search at one site: $n servers of the fleet, $m balancers." build/marl_search \
-            --worlds-of fleet --servers $n --balancers $m --from "$model" --sigma 0.03 --lr 0.005 --pairs 8 \
+            --worlds-of fleet --servers $n --balancers $m --spread 1 --from "$model" --sigma 0.03 --lr 0.005 --pairs 8 \
             --worlds 4 --flows 20000 --ticks 30000 --generations "$((generations / 4 + 1))" --resume
         experiment "sites-$n-$m" 'The one model beside the one of that site.' build/marl_eval \
             --model "$model,$out/site-$n-$m/model.safetensors" --name rllb-balancer,of-this-site --told \

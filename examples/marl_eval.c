@@ -591,6 +591,7 @@ static void json_models(const ex_contest *c, ex_json *j)
         ex_json_string(j, "features", ex_features_names[info->features]);
         ex_json_bool(j, "control_form", info->control_form);
         ex_json_bool(j, "control_steps", info->control_steps);
+        ex_json_double(j, "spread", (double)info->spread);
         ex_json_end(j);
     }
     ex_json_end(j);

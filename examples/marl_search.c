@@ -47,7 +47,7 @@ enum { RANDOM_WORLDS = 0, BALANCERS_MOST = 1024, SAVE_EVERY = 10, SMOOTH = 20 };
 static int32_t generations = 300, pairs = 16, worlds = 8, hidden = 24, worlds_of = RANDOM_WORLDS;
 static int32_t balancers, servers;
 static int32_t aim = AIM_ALL, judge = JUDGE_TAIL, jobs;
-static double sigma = 0.08, rate_of_learning = 0.02, flows = 12000, ticks = 15000;
+static double spread = 0, sigma = 0.08, rate_of_learning = 0.02, flows = 12000, ticks = 15000;
 static uint64_t seed = 1;
 static const char *from, *only, *out = "out/marl_search";
 static bool resume, quiet;
@@ -63,6 +63,8 @@ static ex_option options[] = {
     EX_STRING("from", &from, "MODEL", "start at this model, of the same shape"),
     EX_STRING("only", &only, "LAYERS", "only parameters of layers whose name begins so: common are those that set d, a "
                                        "and gamma"),
+    EX_DOUBLE("spread", &spread, 0, 3, "X", "how far apart balancers draw their weights, of the model that is searched "
+                                            "for (rllb.h, spread)"),
     EX_HEADING("Worlds"),
     EX_CHOICE("worlds-of", &worlds_of, world_names, "where candidates are tried: drawn at random, or a preset, told "
                                                     "no capacities, at 0.9 to 1.1 times its rate"),
@@ -75,7 +77,8 @@ static ex_option options[] = {
     EX_DOUBLE("ticks", &ticks, 100, 1e8, "X", "decisions of a world, of all balancers for all servers, at most; 1 to "
                                               "4 times that"),
     EX_HEADING("Search"),
-    EX_INT("generations", &generations, 1, 1000000, "N", "how long"),
+    EX_INT("generations", &generations, 0, 1000000, "N", "how long; 0: the model that it starts at is written with the "
+                                                         "--spread given"),
     EX_INT("pairs", &pairs, 1, 4096, "N", "mirrored pairs of candidates a generation"),
     EX_DOUBLE("sigma", &sigma, 1e-6, 10, "X", "how far candidates are from the mean"),
     EX_DOUBLE("lr", &rate_of_learning, 1e-6, 10, "X", "Adam's step; falls to a tenth along a cosine"),
@@ -97,9 +100,9 @@ static ex_program program = { .name = "marl_search", .summary = "finds a balanci
 /* All that a search depends on, for its checkpoint. */
 static const char *setup_text(char text[400])
 {
-    snprintf(text, 400, "aim=%s judge=%s only=%s hidden=%d worlds-of=%s balancers=%d servers=%d worlds=%d flows=%.17g "
+    snprintf(text, 400, "aim=%s judge=%s only=%s hidden=%d spread=%.17g worlds-of=%s balancers=%d servers=%d worlds=%d flows=%.17g "
              "ticks=%.17g generations=%d pairs=%d sigma=%.17g lr=%.17g seed=%llu", aim_names[aim], judge_names[judge],
-             only ? only : "all", (int)hidden, world_names[worlds_of], (int)balancers, (int)servers, (int)worlds,
+             only ? only : "all", (int)hidden, spread, world_names[worlds_of], (int)balancers, (int)servers, (int)worlds,
              flows, ticks, (int)generations, (int)pairs, sigma, rate_of_learning, (unsigned long long)seed);
     return text;
 }
@@ -673,7 +676,8 @@ static int hunt_open(hunt *h)
     rllb_nn_search_desc_default(&d);
     h->candidate = rllb_nn_policy_create(&p);
     h->mean = rllb_nn_policy_create(&p);
-    h->rows = calloc((size_t)generations, sizeof *h->rows);
+    h->info.spread = (float)spread;
+    h->rows = calloc((size_t)generations + 1, sizeof *h->rows);
     if (!h->candidate || !h->mean || !h->rows || !board_open(h)) return ex_fail("no memory for the search");
     rllb_nn_net_query(rllb_nn_policy_net(h->mean), &d.net);
     d.only = only;
@@ -682,7 +686,7 @@ static int hunt_open(hunt *h)
     d.opt.lr.curve = RLLB_NN_COSINE;
     d.opt.lr.from = rate_of_learning;
     d.opt.lr.to = 0.1 * rate_of_learning;
-    d.opt.lr.steps = generations;
+    d.opt.lr.steps = generations > 0 ? generations : 1;
     d.opt.beta2 = 0.99f;
     d.seed = seed;
     h->search = rllb_nn_search_create(&d);
@@ -727,6 +731,20 @@ static int hunt_run(hunt *h)
     return ex_interrupt_status();
 }
 
+/* The model that it starts at, as it is, but for how far apart balancers draw their weights. */
+static int pass_on(hunt *h)
+{
+    ex_model m;
+    bool saved;
+
+    if (!ex_model_open(from, &m)) return EX_FAILED;
+    m.info.spread = (float)spread;
+    rllb_nn_net_copy(rllb_nn_policy_net(h->mean), rllb_nn_search_net(h->search));
+    saved = ex_model_save(ex_path_join(out, "model.safetensors").text, h->mean, &m.info);
+    ex_model_close(&m);
+    return saved ? EX_OK : EX_FAILED;
+}
+
 static void tell(const hunt *h)
 {
     double values[SMOOTH];
@@ -750,12 +768,13 @@ int main(int argc, char **argv)
     if (worlds_of == RANDOM_WORLDS && servers > 0) {
         return ex_usage("servers", "random worlds have numbers of their own; it goes with --worlds-of PRESET");
     }
+    if (generations == 0 && (!from || resume)) return ex_usage("generations", "0 goes with --from, without --resume");
     memset(&h, 0, sizeof h);
     h.lock = &lock;
     status = hunt_open(&h);
     if (status == EX_OK && !ex_folder_lock(out, &lock)) status = EX_FAILED;
-    if (status == EX_OK) status = hunt_run(&h);
-    if (status == EX_OK && !quiet) tell(&h);
+    if (status == EX_OK) status = generations > 0 ? hunt_run(&h) : pass_on(&h);
+    if (status == EX_OK && generations > 0 && !quiet) tell(&h);
     hunt_close(&h);
     ex_folder_unlock(&lock);
     return status;

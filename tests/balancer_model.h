@@ -1714,6 +1714,7 @@ static void model_draw_rules(model *m)
     }
     d->control_form = model_one_in(m, 3);
     d->control_steps = model_one_in(m, 3);
+    d->spread = model_one_in(m, 3) ? 1.5f : 0;
     d->choose = model_choose;
     d->choose_self = m;
     d->oracle = m->oracle;

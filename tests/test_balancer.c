@@ -276,6 +276,7 @@ TEST(descriptor_numbers_refused)
         REFUSED(d.reward_newest = x);
         REFUSED(d.blend = x);
         REFUSED(d.smoothing = x);
+        REFUSED(d.spread = x);
         if (!(x < 0)) REFUSED(d.guard.floor = x); /* below zero is off */
         if (!(x < 0)) REFUSED(d.guard.ceiling = x);
         if (!(x < 0)) REFUSED(d.guard.rate = x);
@@ -324,6 +325,8 @@ TEST(descriptor_numbers_refused)
     REFUSED(d.blend = -0.1f);
     REFUSED(d.blend = 1.1f);
     REFUSED(d.smoothing = -0.1f);
+    REFUSED(d.spread = -0.1f);
+    REFUSED(d.spread = 3.1f);
     REFUSED(d.smoothing = 1.1f);
 }
 

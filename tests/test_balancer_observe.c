@@ -852,6 +852,67 @@ TEST(steps_multiply_the_weights_found)
     rllb_balancer_destroy(c);
 }
 
+/* How far servers' weights are from each other, in logarithms, after so many steps of a controller that wants none, with
+   `held` requests in flight at each server all the while. */
+static double drawn_apart(uint64_t stream, float spread, int32_t held, float *weights)
+{
+    enum { N = 60 };
+    static float steps[N];
+    rllb_balancer_desc d = plain(RLLB_BALANCE_LEARNED, N);
+    double sum = 0, squares = 0, now_s = 0;
+    rllb_balancer *b;
+    int32_t i, k, j;
+
+    d.features = RLLB_FEATURES_RELATIVE;
+    d.control_steps = true;
+    d.stream = stream;
+    d.spread = spread;
+    b = rllb_balancer_create(&d);
+    CHECK(b != NULL);
+    if (!b) return -1;
+    for (i = 0; i < N; i++) {
+        steps[i] = 1;
+        for (j = 0; j < held; j++) CHECK_EQ_I(rllb_balancer_started(b, i, 0), RLLB_OK);
+    }
+    for (k = 0; k < 400; k++) {
+        now_s += 0.25;
+        for (i = 0; i < N; i++) {
+            for (j = 0; j < 8; j++) {
+                CHECK_EQ_I(rllb_balancer_started(b, i, now_s - 0.1), RLLB_OK);
+                CHECK_EQ_I(rllb_balancer_done(b, i, now_s - 0.1, now_s, RLLB_OUTCOME_OK), RLLB_OK);
+            }
+        }
+        rllb_balancer_tick(b, now_s);
+        CHECK_EQ_I(rllb_balancer_act(b, steps, N, now_s), RLLB_OK);
+    }
+    for (i = 0; i < N; i++) {
+        double x = log((double)info_of(b, i).weight_in_force);
+        if (weights) weights[i] = (float)x;
+        sum += x;
+        squares += x * x;
+    }
+    rllb_balancer_destroy(b);
+    return sqrt((squares - sum * sum / N) / (N - 1));
+}
+
+/* 400 steps of half weight draw all the way where hardly a request is held, a fourth or so where three are. */
+TEST(balancers_of_many_draw_their_weights_apart)
+{
+    static float one[60], same[60], other[60];
+    double apart = drawn_apart(1, 1, 0, one), again = drawn_apart(1, 1, 0, same), theirs = drawn_apart(2, 1, 0, other);
+    double product = 0, few = drawn_apart(1, 1, 3, NULL);
+    int32_t i;
+
+    CHECK(drawn_apart(1, 0, 0, NULL) < 1e-5);
+    CHECK_NEAR(apart, 1, 0.3); /* more than three standard errors of a deviation of 60 */
+    CHECK_NEAR(again, apart, 0);
+    CHECK_MEM(one, same, sizeof one);
+    CHECK_NEAR(theirs, 1, 0.3);
+    for (i = 0; i < 60; i++) product += (double)one[i] * (double)other[i] / 60;
+    CHECK_NEAR(product, 0, 0.5); /* nearly four standard errors of a correlation of none */
+    CHECK(few < 0.4 * apart);
+}
+
 /* The guard is in force for what comes out of them: at most doubled from tick to tick, however often and far they go;
    and what is refused changes nothing. */
 TEST(steps_are_held_by_the_guard)

@@ -146,6 +146,7 @@ static ex_model_info some_info(kind what)
     info.gamma = 0.75f;
     info.control_form = what == SET;
     info.control_steps = what == SET;
+    info.spread = 1.25f;
     info.smoothing = 0.3f;
     info.interval_s = 0.5f;
     info.sample_s = 0.125f;
@@ -181,6 +182,7 @@ TEST(what_is_saved_comes_back)
         CHECK_NEAR((double)m.info.gamma, 0.75, 0);
         CHECK_EQ_I(m.info.control_form, info.control_form);
         CHECK_EQ_I(m.info.control_steps, info.control_steps);
+        CHECK_NEAR((double)m.info.spread, 1.25, 0);
         CHECK(!(m.info.smoothing < 0.3f) && !(m.info.smoothing > 0.3f));
         CHECK_NEAR((double)m.info.interval_s, 0.5, 0);
         CHECK_NEAR((double)m.info.sample_s, 0.125, 0);
@@ -228,7 +230,8 @@ TEST(a_wrong_field_is_named)
         { "features", "cik" }, { "features", "" }, { "features", "own" }, { "features", "relative" },
         { "form", "draws" }, { "d", "0" }, { "d", "65" }, { "d", "2.5" }, { "a", "-1" }, { "a", "nan" },
         { "gamma", "17" }, { "gamma", "1e400" }, { "control_form", "true" }, { "control_form", "yes" },
-        { "control_steps", "1" }, { "smoothing", "1" }, { "smoothing", "-0.1" }, { "interval_s", "0" },
+        { "control_steps", "1" }, { "spread", "3.5" }, { "smoothing", "1" }, { "smoothing", "-0.1" },
+        { "interval_s", "0" },
         { "interval_s", "inf" }, { "sample_s", "1e-9" }, { "slots", "0" }, { "slots", "65537" },
         { "discount", "1.01" }, { "empty_as_zero", "Yes" }, { "algorithm", "thirty-two characters are too many" },
         { "preset", "a\nb" }, { "episodes", "-3" }, { "episodes", "9999999999999" }, { "seed", "-1" },
@@ -407,6 +410,7 @@ TEST(balancers_are_set_up_as_the_model_wants_them)
     CHECK(!(d.balancer.a > RLLB_OFF) && !(d.balancer.a < RLLB_OFF)); /* 0 */
     CHECK(d.balancer.control_form && d.balancer.control_steps && d.balancer.empty_as_zero);
     CHECK_EQ_I(d.balancer.slots, 32);
+    CHECK_NEAR((double)d.balancer.spread, 1.25, 0);
     CHECK_NEAR((double)d.balancer.guard.floor, 0.125, 0);
     CHECK_NEAR((double)d.balancer.bound, 0, 0);
     CHECK_NEAR(d.step_s, 0.5, 0);

@@ -52,6 +52,7 @@ static const field fields[] = {
     { "gamma", FIELD_REAL, AT(gamma), 0, 16, NULL },
     { "control_form", FIELD_SWITCH, AT(control_form), 0, 0, NULL },
     { "control_steps", FIELD_SWITCH, AT(control_steps), 0, 0, NULL },
+    { "spread", FIELD_REAL, AT(spread), 0, 3, NULL },
     { "smoothing", FIELD_REAL, AT(smoothing), 0, 0.999, NULL },
     { "interval_s", FIELD_REAL, AT(interval_s), 0.001, 3600, NULL },
     { "sample_s", FIELD_REAL, AT(sample_s), 0.001, 3600, NULL },
@@ -185,6 +186,7 @@ void ex_model_info_apply(const ex_model_info *info, rllb_balancer_desc *b)
     b->gamma = info->gamma;
     b->control_form = info->control_form;
     b->control_steps = info->control_steps;
+    b->spread = info->spread;
     b->smoothing = info->smoothing;
     b->slots = info->slots;
     b->discount = info->discount;

@@ -19,6 +19,7 @@
        d, a, gamma     of the DRAW form, where the actions do not set them; 3, 1, 0
        control_form    yes, no (the default): three more actions set d, a, gamma
        control_steps   yes, no (the default): actions multiply the weights found instead of replacing them
+       spread          0 (the default) to 3: with control_steps, how far apart balancers draw their weights
        smoothing       0 (the default) to 0.999
        interval_s      seconds from one decision to the next; default: as in the world
        sample_s        running flows are sampled that often; default: as in the world
@@ -41,7 +42,7 @@ typedef struct ex_model_info {
     int32_t d;           /* plain numbers from here on: a = 0 is 0 */
     float a, gamma;
     bool control_form, control_steps;
-    float smoothing, interval_s, sample_s; /* interval_s, sample_s 0: as in the world */
+    float spread, smoothing, interval_s, sample_s; /* interval_s, sample_s 0: as in the world */
     int32_t slots;                         /* 0: the default of rllb.h */
     float discount;
     bool empty_as_zero;
