@@ -571,7 +571,7 @@ typedef struct rllb_guard {
     float eject_failures;   /* failures in a row, seen by one worker, that eject a server: 5 */
     float eject_rate;       /* share of failures among ten or more ends, of one or more intervals, that eject it: 0.5 */
     float eject_s;          /* how long at first, doubled each time: 1 */
-    float eject_longest_s;  /* ... up to this: 8. A minute without failures halves it. When it is over the server is
+    float eject_longest_s;  /* ... up to this: 4. A minute without failures halves it. When it is over the server is
                                sent one request at a time until one goes well; then a failure ejects it again */
     float eject_share;      /* never more than this share is out at once, though always one of two or more: 0.5. What
                                is spared for that serves on at a tenth of its weight */
@@ -2102,7 +2102,7 @@ static bool rllb_i_guard_resolve(rllb_guard *g)
 
     ok = ok && rllb_i_settle_rail(&g->rate, 4, 1, most) && rllb_i_settle_rail(&g->deadline_s, 5, 0, most);
     ok = ok && rllb_i_settle_rail(&g->eject_failures, 5, 1, most) && rllb_i_settle_rail(&g->eject_rate, 0.5f, 0, 1);
-    ok = ok && rllb_i_settle_rail(&g->eject_s, 1, 0, most) && rllb_i_settle_rail(&g->eject_longest_s, 8, 0, most);
+    ok = ok && rllb_i_settle_rail(&g->eject_s, 1, 0, most) && rllb_i_settle_rail(&g->eject_longest_s, 4, 0, most);
     ok = ok && rllb_i_settle_rail(&g->eject_share, 0.5f, 0, 1) && rllb_i_settle_rail(&g->panic, 0.5f, 0, 1);
     ok = ok && rllb_i_settle_rail(&g->slow_start_s, 5, 0, most) && rllb_i_settle_rail(&g->minimum_share, 0.01f, 0, 1);
     return ok && rllb_i_settle_rail(&g->failure_s, 1, 0, most);

@@ -569,7 +569,7 @@ static bool model_is_range(const model *m, int32_t server)
 static bool model_may_try(const model *m, int32_t i)
 {
     double first_s = (double)model_or(m->desc.guard.eject_s, 1);
-    double last_s = (double)model_or(m->desc.guard.eject_longest_s, 8);
+    double last_s = (double)model_or(m->desc.guard.eject_longest_s, 4);
 
     if (last_s >= 0 && last_s < first_s) first_s = last_s;
     return m->server[i].state == RLLB_SERVER_EJECTED && model_in_flight(m, i) == 0 &&
@@ -995,7 +995,7 @@ static void model_follow_out(model *m, int32_t i, double now_s, bool again, bool
 {
     model_server *s = &m->server[i];
     double first_s = (double)model_or(m->desc.guard.eject_s, 1), away_s = now_s - s->out_since_s;
-    double last_s = (double)model_or(m->desc.guard.eject_longest_s, 8);
+    double last_s = (double)model_or(m->desc.guard.eject_longest_s, 4);
 
     if (first_s < 0) first_s = 0;
     if (last_s < 0) last_s = 1e300;

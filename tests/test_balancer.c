@@ -115,7 +115,7 @@ TEST(defaults)
     CHECK_NEAR(out.guard.eject_failures, 5, 0);
     CHECK_NEAR(out.guard.eject_rate, 0.5, 0);
     CHECK_NEAR(out.guard.eject_s, 1, 0);
-    CHECK_NEAR(out.guard.eject_longest_s, 8, 0);
+    CHECK_NEAR(out.guard.eject_longest_s, 4, 0);
     CHECK_NEAR(out.guard.eject_share, 0.5, 0);
     CHECK_NEAR(out.guard.panic, 0.5, 0);
     CHECK_NEAR(out.guard.slow_start_s, 5, 0);
