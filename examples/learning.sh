@@ -49,7 +49,8 @@ judged()
 {
     name=$1 words=$2
     shift 2
-    experiment "$name" "$words" build/marl_eval --model "$model" --name rllb-balancer --told --seeds $seeds "$@"
+    experiment "$name" "$words" build/marl_eval --model "$model" --name rllb-balancer --told --seeds $seeds \
+        --seed 11 "$@"
 }
 
 told_draws='draw(6,1,0.75),draw(6,1.2,0.25),draw(3,1.2,0),draw(3,1.1,0)'
@@ -77,12 +78,12 @@ judged fail 'A server fails whatever it gets from 100 s to 200 s.' --preset mode
 # Six balancers over the fleet go on learning from the model, each for its own flows or for those of all, by several
 # aims.
 more="--worlds-of fleet --balancers 6 --from $model --sigma 0.05 --lr 0.02 --pairs 8 --worlds 4 --flows 50000"
-more="$more --ticks 60000"
+more="$more --ticks 60000 --spread 1"
 found='' names=''
 for aim in own all; do
     for judge in mean mean-log jain; do
         # shellcheck disable=SC2086
-        experiment "$aim-$judge" "Search: flows of $aim, judged by $judge." build/marl_search $more --spread 1 --aim $aim \
+        experiment "$aim-$judge" "Search: flows of $aim, judged by $judge." build/marl_search $more --aim $aim \
             --judge $judge --generations "$((generations / 2))" --resume
         found=$found,$out/$aim-$judge/model.safetensors names=$names,$aim-$judge
     done

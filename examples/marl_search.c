@@ -100,10 +100,11 @@ static ex_program program = { .name = "marl_search", .summary = "finds a balanci
 /* All that a search depends on, for its checkpoint. */
 static const char *setup_text(char text[400])
 {
-    snprintf(text, 400, "aim=%s judge=%s only=%s hidden=%d spread=%.17g worlds-of=%s balancers=%d servers=%d worlds=%d flows=%.17g "
-             "ticks=%.17g generations=%d pairs=%d sigma=%.17g lr=%.17g seed=%llu", aim_names[aim], judge_names[judge],
-             only ? only : "all", (int)hidden, spread, world_names[worlds_of], (int)balancers, (int)servers, (int)worlds,
-             flows, ticks, (int)generations, (int)pairs, sigma, rate_of_learning, (unsigned long long)seed);
+    snprintf(text, 400, "aim=%s judge=%s only=%s hidden=%d spread=%.17g worlds-of=%s balancers=%d servers=%d worlds=%d "
+             "flows=%.17g ticks=%.17g generations=%d pairs=%d sigma=%.17g lr=%.17g seed=%llu", aim_names[aim],
+             judge_names[judge], only ? only : "all", (int)hidden, spread, world_names[worlds_of], (int)balancers,
+             (int)servers, (int)worlds, flows, ticks, (int)generations, (int)pairs, sigma, rate_of_learning,
+             (unsigned long long)seed);
     return text;
 }
 

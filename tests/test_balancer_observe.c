@@ -852,8 +852,8 @@ TEST(steps_multiply_the_weights_found)
     rllb_balancer_destroy(c);
 }
 
-/* How far servers' weights are from each other, in logarithms, after so many steps of a controller that wants none, with
-   `held` requests in flight at each server all the while. */
+/* How far servers' weights are from each other, in logarithms, after so many steps of a controller that wants none,
+   with `held` requests in flight at each server all the while. */
 static double drawn_apart(uint64_t stream, float spread, int32_t held, float *weights)
 {
     enum { N = 60 };
