@@ -11,6 +11,7 @@
 #define RLLB_IMPLEMENTATION
 #include "rllb.h"
 
+#include <math.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
