@@ -4081,7 +4081,9 @@ static float rllb_i_step(rllb_balancer *b, int32_t j, float factor, double drawn
     s->stepped = ends.samples;
     if (!(factor > 0) || !rllb_i_finite((double)factor)) return factor;
     w = (double)rllb_i_found(b, s);
-    w *= exp((log((double)factor) + drawn * ((double)s->apart - log(w))) * fresh / (fresh + half));
+    if (fresh > 0 && w > 0) {
+        w *= exp((log((double)factor) + drawn * ((double)s->apart - log(w))) * fresh / (fresh + half));
+    }
     return w > (double)FLT_MAX ? FLT_MAX : w < (double)FLT_MIN ? FLT_MIN : (float)w; /* then held as any */
 }
 

@@ -131,6 +131,7 @@ static void describe(hx_mind *m, rllb_balancer_desc *d)
     d->guard.eject_failures = STREAK;
     if (m->network) {
         ex_model_info_apply(&m->info, d);
+        d->spread = 0; /* a few balancers, often with little to do: each hears of every server, and shares stay even */
         d->control = control;
         d->control_self = m;
         if (m->info.interval_s > 0) d->interval_s = 0.8f * m->info.interval_s;

@@ -213,6 +213,7 @@ static void describe(px_policy *p, const px_config *c, rllb_balancer_desc *d)
     }
     if (by_model(s)) {
         ex_model_info_apply(&p->info, d);
+        d->spread = 0; /* a few balancers, often with little to do: each hears of every server, and shares stay even */
         d->control = control;
         d->control_self = p;
         if (p->info.interval_s > 0) d->interval_s = p->info.interval_s;

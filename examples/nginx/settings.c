@@ -309,6 +309,7 @@ static bool model_apply(nx_settings *s, char *why, size_t size)
         return false;
     }
     ex_model_info_apply(&s->model->info, &s->desc);
+    s->desc.spread = 0; /* a few balancers, often with little to do: each hears of every server, shares stay even */
     if (!(s->interval_ms > 0)) s->interval_ms = 1000.0 * (double)s->model->info.interval_s; /* 0: it does not say */
     return true;
 }
