@@ -251,7 +251,7 @@ def equal_shares():
         check(p + ": workers' counts add up", c["ok"] == 4000 and sum(s["done"] for s in u["servers"]) == 4000, (c, u))
         check(p + ": both workers are there", len(u["workers"]) == 2 and u["keeper"] in u["workers"], u)
         if p == "sed":
-            check("sed: equal shares", all(0.95 < s < 1.05 for s in share), share)
+            check("sed: equal shares", all(0.85 < s < 1.15 for s in share), share)  # random picks: 3.2 % each
         else:
             check("learned: nobody starves", all(s > 0.5 for s in share), share)
     n.end()
