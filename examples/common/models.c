@@ -589,3 +589,8 @@ ex_model *ex_model_shelf(const char *path)
     shelf = s;
     return &s->model;
 }
+
+rllb_nn_policy *ex_model_network(const ex_model *m, int32_t servers)
+{
+    return member_make(m, servers, 0);
+}

@@ -81,22 +81,6 @@ static void control(void *self, const float *observation, int32_t observations, 
     rllb_nn_policy_control(m->network, observation, observations, action, actions);
 }
 
-static rllb_nn_policy *network_of(const ex_model *model, int32_t capacity)
-{
-    rllb_nn_entry entries[RLLB_NN_POLICY_ENTRIES_MAX];
-    rllb_nn_archive a = { entries, 0, RLLB_NN_POLICY_ENTRIES_MAX, 0 };
-    rllb_nn_policy_desc d;
-    rllb_nn_policy *n;
-
-    if (rllb_nn_policy_desc_load(model->file.data, model->file.size, capacity, &d) != RLLB_OK) return NULL;
-    n = rllb_nn_policy_create(&d);
-    if (!n) return NULL;
-    rllb_nn_policy_entries(n, &a);
-    if (rllb_nn_archive_load(&a, model->file.data, model->file.size, NULL) == RLLB_OK) return n;
-    rllb_nn_policy_destroy(n);
-    return NULL;
-}
-
 /* Only a set policy: HAProxy's servers come and go. */
 static bool model_load(hx_mind *m)
 {
@@ -110,7 +94,7 @@ static bool model_load(hx_mind *m)
         ex_fail("%s is made for a fixed number of servers: the companion needs one for any", model->path);
     } else {
         m->info = model->info;
-        m->network = network_of(model, m->capacity);
+        m->network = ex_model_network(model, m->capacity);
         if (!m->network) ex_fail("%s: cannot be made for %d servers", model->path, (int)m->capacity);
     }
     ex_model_close(&own);

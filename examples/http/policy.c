@@ -146,22 +146,6 @@ static void control(void *self, const float *observation, int32_t observations, 
     rllb_nn_policy_control(p->network, observation, observations, action, actions);
 }
 
-static rllb_nn_policy *network_of(const ex_model *m, int32_t capacity)
-{
-    rllb_nn_entry entries[RLLB_NN_POLICY_ENTRIES_MAX];
-    rllb_nn_archive a = { entries, 0, RLLB_NN_POLICY_ENTRIES_MAX, 0 };
-    rllb_nn_policy_desc d;
-    rllb_nn_policy *n;
-
-    if (rllb_nn_policy_desc_load(m->file.data, m->file.size, capacity, &d) != RLLB_OK) return NULL;
-    n = rllb_nn_policy_create(&d);
-    if (!n) return NULL;
-    rllb_nn_policy_entries(n, &a);
-    if (rllb_nn_archive_load(&a, m->file.data, m->file.size, NULL) == RLLB_OK) return n;
-    rllb_nn_policy_destroy(n);
-    return NULL;
-}
-
 /* For how many servers the model is; 0: any number. */
 static int32_t made_for(const ex_model *m)
 {
@@ -186,7 +170,7 @@ static bool model_load(px_policy *p, int32_t servers)
         if (exactly) p->capacity = exactly;
         p->exact = exactly > 0;
         p->info = m->info;
-        p->network = network_of(m, p->capacity);
+        p->network = ex_model_network(m, p->capacity);
         if (!p->network) ex_fail("%s: cannot be made for %d servers", m->path, (int)p->capacity);
     }
     ex_model_close(&own);

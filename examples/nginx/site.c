@@ -400,23 +400,6 @@ static void control(void *self, const float *observation, int32_t observations, 
     rllb_nn_policy_control(site->network, observation, observations, action, actions);
 }
 
-/* Of the file as it was when the configuration was read. */
-static rllb_nn_policy *network_of(const ex_model *m, int32_t capacity)
-{
-    rllb_nn_entry entries[RLLB_NN_POLICY_ENTRIES_MAX];
-    rllb_nn_archive a = { entries, 0, RLLB_NN_POLICY_ENTRIES_MAX, 0 };
-    rllb_nn_policy_desc d;
-    rllb_nn_policy *n;
-
-    if (rllb_nn_policy_desc_load(m->file.data, m->file.size, capacity, &d) != RLLB_OK) return NULL;
-    n = rllb_nn_policy_create(&d);
-    if (!n) return NULL;
-    rllb_nn_policy_entries(n, &a);
-    if (rllb_nn_archive_load(&a, m->file.data, m->file.size, NULL) == RLLB_OK) return n;
-    rllb_nn_policy_destroy(n);
-    return NULL;
-}
-
 static bool worker_begin(nx_site *site, ngx_log_t *log)
 {
     site->place = place_take(site);
@@ -429,7 +412,7 @@ static bool worker_begin(nx_site *site, ngx_log_t *log)
         return false;
     }
     if (site->settings.model && !site->network) {
-        site->network = network_of(site->settings.model, site->desc.capacity);
+        site->network = ex_model_network(site->settings.model, site->desc.capacity);
         site->desc.control = control;
         site->desc.control_self = site;
     }
