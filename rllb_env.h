@@ -1696,7 +1696,9 @@ static uint64_t rllb_env_i_word(rllb_env_i_bytes *b, uint64_t value, int bytes)
     int i;
 
     for (i = 0; i < bytes; i++) {
-        unsigned char byte = b->put ? (unsigned char)(value >> (8 * i)) : b->get ? *b->get++ : 0;
+        unsigned char byte = 0;
+        if (b->put) byte = (unsigned char)(value >> (8 * i));
+        else if (b->get) byte = *b->get++;
         if (b->put) *b->put++ = byte;
         word |= (uint64_t)byte << (8 * i);
         b->hash = (b->hash ^ byte) * 0x100000001b3u;

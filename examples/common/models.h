@@ -79,8 +79,8 @@ bool ex_model_make(rllb_nn_policy *policy, const ex_model_info *info, const char
 /* Writes a file: complete or not at all. Refuses what ex_model_open would refuse. */
 bool ex_model_save(const char *path, rllb_nn_policy *policy, const ex_model_info *info);
 void ex_model_close(ex_model *m);
-/* The policy alone, for up to so many servers at once, of the file as it was opened; yours to destroy, and it may outlive
-   the model. NULL: not for so many, or no memory. For a balancer outside the simulator. */
+/* The policy alone, for up to so many servers at once, of the file as it was opened; yours to destroy, and it may
+   outlive the model. NULL: not for so many, or no memory. For a balancer outside the simulator. */
 rllb_nn_policy *ex_model_network(const ex_model *m, int32_t servers);
 
 /* Does it serve that world: its number of servers, its balancers where it tells agents apart? False: why says what
