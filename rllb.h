@@ -610,7 +610,8 @@ typedef struct rllb_balancer_desc {
     void *control_self;
     bool control_form;      /* LEARNED: three more actions after the weights: d, a, gamma of the DRAW form */
     bool control_steps;     /* LEARNED: actions multiply the weights found so far instead of replacing them, each to the
-                               power n / (n + 8) after n durations heard of there: who was not heard of stays */
+                               power n / (n + 8) after n durations heard of there: who was not heard of stays.
+                               RELATIVE: up to 4 n / (n + 2) where the last durations differ from those before */
     float spread;           /* LEARNED with control_steps and RELATIVE: 0 (default) to 3. Where a balancer holds hardly
                                a request at a server at a time, one of many, steps also draw the weights found towards
                                exp(spread * normal), of `seed` and `stream`, each balancer's own: then each sends most
@@ -4050,30 +4051,41 @@ static rllb_status rllb_i_take_weights(rllb_balancer *b, float *weights, bool sm
     return RLLB_OK;
 }
 
-/* How much of its distance a weight is drawn towards the balancer's own in a step. One that holds several requests at a
-   server sees by them how full that is, and needs no servers of its own. */
-static double rllb_i_drawn(const rllb_balancer *b)
+/* 0 to 1: as far as this balancer is one of many, which hold hardly a request at a server at a time. */
+static double rllb_i_many(const rllb_balancer *b)
 {
     double held = 0;
     int32_t j, n = b->head->used, servers = 0;
 
-    if (!(b->desc.spread > 0) || b->desc.features != RLLB_FEATURES_RELATIVE) return 0;
     for (j = 0; j < n; j++) {
         if (b->server[j].state == RLLB_SERVER_NONE) continue;
         held += (double)b->server[j].flows;
         servers++;
     }
     held /= servers ? servers : 1;
-    return 0.05 / (1 + 4 * held * held);
+    return 1 / (1 + 4 * held * held);
+}
+
+/* 0 to 1: has a server changed? Then its last durations differ from those before, by a quarter and more than the other
+   servers' do. */
+static double rllb_i_changed(const rllb_balancer *b, int32_t j)
+{
+    const float *x = b->observation + rllb_i_seen[RLLB_FEATURES_RELATIVE].common + RLLB_I_RAW * j;
+    double change = (fabs((double)x[RLLB_I_FAST] - (double)x[RLLB_I_SLOW]) - 0.2) / 0.1;
+
+    return change > 1 ? 1 : change > 0 ? change : 0;
 }
 
 /* A weight after a step, by as much as was heard of its server since the last: what one average says is not to count
-   anew at every tick. What a weight may not be is left for the check to refuse. */
-static float rllb_i_step(rllb_balancer *b, int32_t j, float factor, double drawn)
+   anew at every tick. What was heard of a server that changed says more than all before, so the step is greater. Who is
+   one of many does not see by its own requests how full a server is: it is drawn towards weights of its own, and what
+   looks like a change there is chance. What a weight may not be is left for the check to refuse. */
+static float rllb_i_step(rllb_balancer *b, int32_t j, float factor, double many)
 {
-    const double half = 8; /* ends that let half of a step count */
+    bool relative = b->desc.features == RLLB_FEATURES_RELATIVE;
     rllb_i_server *s = &b->server[j];
-    double fresh, w;
+    double fresh, w, step, changed = relative ? (1 - many) * rllb_i_changed(b, j) : 0;
+    double half = 8 - 6 * changed; /* ends that let half of a step count */
     rllb_i_ends ends;
 
     rllb_i_ends_of(b, j, &ends);
@@ -4082,7 +4094,9 @@ static float rllb_i_step(rllb_balancer *b, int32_t j, float factor, double drawn
     if (!(factor > 0) || !rllb_i_finite((double)factor)) return factor;
     w = (double)rllb_i_found(b, s);
     if (fresh > 0 && w > 0) {
-        w *= exp((log((double)factor) + drawn * ((double)s->apart - log(w))) * fresh / (fresh + half));
+        step = (1 + 3 * changed) * log((double)factor);
+        if (relative && b->desc.spread > 0) step += 0.05 * many * ((double)s->apart - log(w));
+        w *= exp(step * fresh / (fresh + half));
     }
     return w > (double)FLT_MAX ? FLT_MAX : w < (double)FLT_MIN ? FLT_MIN : (float)w; /* then held as any */
 }
@@ -4093,7 +4107,7 @@ static rllb_status rllb_i_take_action(rllb_balancer *b, const float *action, int
     int32_t n = h->used, wanted = n + (b->desc.control_form ? 3 : 0);
     rllb_status status = action && actions == wanted && n > 0 ? RLLB_OK : RLLB_ERROR_ARGUMENT;
     const float *form = action;
-    double drawn;
+    double many;
     int32_t ejected, counted, j;
 
     if (status == RLLB_OK && b->desc.control_form) {
@@ -4105,9 +4119,9 @@ static rllb_status rllb_i_take_action(rllb_balancer *b, const float *action, int
     if (status == RLLB_OK) {
         rllb_i_judge(b, &ejected, &counted); /* the means of now */
         memmove(b->action, action, (size_t)n * sizeof(float));
-        drawn = rllb_i_drawn(b);
+        many = rllb_i_many(b);
         for (j = 0; b->desc.control_steps && j < n; j++) {
-            b->action[j] = rllb_i_step(b, j, b->action[j], drawn);
+            b->action[j] = rllb_i_step(b, j, b->action[j], many);
         }
         status = rllb_i_take_weights(b, b->action, true);
     }

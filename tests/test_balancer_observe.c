@@ -913,6 +913,59 @@ TEST(balancers_of_many_draw_their_weights_apart)
     CHECK(few < 0.4 * apart);
 }
 
+/* The logarithms of the weights of two servers, the second of which has changed, over that of a third that was not to
+   move, after a step of 1.1 for both. */
+static void step_after_a_change(float changed_s, int32_t held, double out[2])
+{
+    static const float none[4] = { 1, 1, 1, 1 }, step[4] = { 1, 1, 1.1f, 1.1f };
+    rllb_balancer_desc d = plain(RLLB_BALANCE_LEARNED, 4);
+    double now_s = 0, still;
+    rllb_balancer *b;
+    int32_t k, i, j;
+
+    d.features = RLLB_FEATURES_RELATIVE;
+    d.control_steps = true;
+    b = rllb_balancer_create(&d);
+    CHECK(b != NULL);
+    if (!b) return;
+    for (i = 0; i < 4; i++) {
+        for (j = 0; j < held; j++) CHECK_EQ_I(rllb_balancer_started(b, i, 0), RLLB_OK);
+    }
+    for (k = 0; k < 100; k++) {
+        now_s += 0.25;
+        for (i = 0; i < 4; i++) {
+            double took_s = i == 3 && k == 99 ? (double)changed_s : 0.1;
+            for (j = 0; j < 8; j++) {
+                CHECK_EQ_I(rllb_balancer_started(b, i, now_s - took_s), RLLB_OK);
+                CHECK_EQ_I(rllb_balancer_done(b, i, now_s - took_s, now_s, RLLB_OUTCOME_OK), RLLB_OK);
+            }
+        }
+        rllb_balancer_tick(b, now_s);
+        CHECK_EQ_I(rllb_balancer_act(b, k < 99 ? none : step, 4, now_s), RLLB_OK);
+    }
+    still = log((double)info_of(b, 0).weight_in_force);
+    for (i = 0; i < 2; i++) out[i] = log((double)info_of(b, 2 + i).weight_in_force) - still;
+    rllb_balancer_destroy(b);
+}
+
+/* Eight ends let half of a step count; of a server whose durations changed, 8/10 of four steps. Where hardly a request is
+   held at a server, durations tell of chance. */
+TEST(steps_are_greater_where_durations_changed)
+{
+    double step = log(1.1), as_before[2], slower[2], faster[2], of_many[2];
+
+    step_after_a_change(0.1f, 8, as_before);
+    step_after_a_change(0.3f, 8, slower);
+    step_after_a_change(0.01f, 8, faster);
+    step_after_a_change(0.01f, 0, of_many);
+    CHECK_NEAR(as_before[0], 0.5 * step, 1e-4);
+    CHECK_NEAR(as_before[1], 0.5 * step, 1e-4);
+    CHECK_NEAR(slower[1], 3.2 * step, 0.05 * step);
+    CHECK_NEAR(faster[1], 3.2 * step, 0.05 * step);
+    CHECK_NEAR(faster[0], 0.5 * step, 1e-4);
+    CHECK_NEAR(of_many[1], 0.5 * step, 1e-4);
+}
+
 /* The guard is in force for what comes out of them: at most doubled from tick to tick, however often and far they go;
    and what is refused changes nothing. */
 TEST(steps_are_held_by_the_guard)
