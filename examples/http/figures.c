@@ -640,35 +640,40 @@ static void goal_tail(const lab *l, lab_goal *goals, int32_t *count)
     }
 }
 
-static void goal_faults(const lab *l, lab_goal *goals, int32_t *count)
+static void goal_healed(const lab *l, const char *key, lab_goal *goals, int32_t *count)
 {
-    int32_t learned = lab_find(l, "learned"), s = lab_find_scene(l, "heal"), last;
+    int32_t learned = lab_find(l, "learned"), s = lab_find_scene(l, key);
+    const lab_fault *back;
     lab_goal *g;
 
-    if (s >= 0 && learned >= 0 && lab_has(&l->scene[s], learned)) {
-        const lab_fault *back;
-        last = l->scene[s].faults - 1;
-        back = &l->scene[s].fault[last];
-        g = goal_new(goals, count, "heal", 10, "s");
-        snprintf(g->what, sizeof g->what,
-                 "learned: a server that healed has its fair share back within 10 s (to a fifth, mean of a second)");
-        g->value.mean = lab_there(l, s, learned, back->server, back->at_s, lab_due(&l->scene[s], back->server));
-        if (isfinite(g->value.mean)) g->verdict = judge(&g->value, g->bound);
-        else {
-            double left_s = l->scene[s].total_s - back->at_s;
-            g->verdict = left_s < g->bound ? LAB_NOT_RUN : LAB_MISSED;
-            snprintf(g->note, sizeof g->note, "not within the %g s that were left", left_s);
-        }
+    if (s < 0 || learned < 0 || !lab_has(&l->scene[s], learned)) return;
+    back = &l->scene[s].fault[l->scene[s].faults - 1];
+    g = goal_new(goals, count, key, 10, "s");
+    snprintf(g->what, sizeof g->what,
+             "learned, %g/s: a server that healed has its fair share back within 10 s (to a fifth, mean of a second)",
+             l->scene[s].rate);
+    g->value.mean = lab_there(l, s, learned, back->server, back->at_s, lab_due(&l->scene[s], back->server));
+    if (isfinite(g->value.mean)) g->verdict = judge(&g->value, g->bound);
+    else {
+        double left_s = l->scene[s].total_s - back->at_s;
+        g->verdict = left_s < g->bound ? LAB_NOT_RUN : LAB_MISSED;
+        snprintf(g->note, sizeof g->note, "not within the %g s that were left", left_s);
     }
-    s = lab_find_scene(l, "fail");
-    if (s >= 0 && learned >= 0 && lab_has(&l->scene[s], learned)) {
-        const lab_fault *fails = &l->scene[s].fault[0];
-        g = goal_new(goals, count, "fail", 2, "s");
-        snprintf(g->what, sizeof g->what, "learned: a server that fails fast is left within 2 s (mean of a second)");
-        g->value.mean = lab_there(l, s, learned, fails->server, fails->at_s, 0);
-        g->verdict = isfinite(g->value.mean) ? judge(&g->value, g->bound) : LAB_MISSED;
-        if (!isfinite(g->value.mean)) snprintf(g->note, sizeof g->note, "never");
-    }
+}
+
+static void goal_left(const lab *l, lab_goal *goals, int32_t *count)
+{
+    int32_t learned = lab_find(l, "learned"), s = lab_find_scene(l, "fail");
+    const lab_fault *fails;
+    lab_goal *g;
+
+    if (s < 0 || learned < 0 || !lab_has(&l->scene[s], learned)) return;
+    fails = &l->scene[s].fault[0];
+    g = goal_new(goals, count, "fail", 2, "s");
+    snprintf(g->what, sizeof g->what, "learned: a server that fails fast is left within 2 s (mean of a second)");
+    g->value.mean = lab_there(l, s, learned, fails->server, fails->at_s, 0);
+    g->verdict = isfinite(g->value.mean) ? judge(&g->value, g->bound) : LAB_MISSED;
+    if (!isfinite(g->value.mean)) snprintf(g->note, sizeof g->note, "never");
 }
 
 static void goal_swing(const lab *l, lab_goal *goals, int32_t *count)
@@ -696,7 +701,9 @@ int32_t lab_goals(const lab *l, lab_goal out[LAB_GOALS])
 
     goal_q_learning(l, out, &count);
     goal_tail(l, out, &count);
-    goal_faults(l, out, &count);
+    goal_healed(l, "heal", out, &count);
+    goal_healed(l, "heal_640", out, &count);
+    goal_left(l, out, &count);
     goal_swing(l, out, &count);
     return count;
 }

@@ -400,24 +400,21 @@ static bool window_panel(const lab *l, panel *a, int32_t s)
 
 static bool draw_healing(const lab *l)
 {
-    int32_t heal = lab_find_scene(l, "heal"), fail = lab_find_scene(l, "fail"), bad = lab_find_scene(l, "degraded_1");
-    int32_t count = 0;
-    char title[2][120];
+    static const char *const keys[] = { "heal", "heal_640", "fail" };
+    int32_t bad = lab_find_scene(l, "degraded_1"), count = 0, i;
+    char title[EX_COUNT(keys)][120];
     bool ok = true;
 
     memset(panels, 0, sizeof panels);
     room_used = 0;
-    if (heal >= 0) {
-        const lab_scene *s = &l->scene[heal];
-        snprintf(title[0], sizeof title[0], "A server of %.0f %% is slow from %g s to %g s", 100 * lab_due(s, 4),
-                 s->fault[0].at_s, s->fault[1].at_s);
-        ok = share_panel(l, &panels[count++], heal, s->fault[0].server, title[0]);
-    }
-    if (fail >= 0) {
-        const lab_scene *s = &l->scene[fail];
-        snprintf(title[1], sizeof title[1], "It fails whatever it gets from %g s to %g s", s->fault[0].at_s,
+    for (i = 0; i < EX_COUNT(keys); i++) {
+        int32_t at = lab_find_scene(l, keys[i]);
+        const lab_scene *s = &l->scene[at < 0 ? 0 : at];
+        if (at < 0) continue;
+        snprintf(title[i], sizeof title[i], "%g/s: a server of %.0f %% %s from %g s to %g s", s->rate,
+                 100 * lab_due(s, 4), strcmp(s->fault[0].kind, "fail") == 0 ? "fails" : "is slow", s->fault[0].at_s,
                  s->fault[1].at_s);
-        ok = ok && share_panel(l, &panels[count++], fail, s->fault[0].server, title[1]);
+        ok = ok && share_panel(l, &panels[count++], at, s->fault[0].server, title[i]);
     }
     if (bad >= 0) ok = ok && share_panel(l, &panels[count++], bad, 4, "Degraded farm: the slow large server");
     if (bad >= 0 && lab_windows(l, bad) > 1) ok = ok && window_panel(l, &panels[count++], bad);

@@ -1,0 +1,232 @@
+/* udp.h - what the rooms of the UDP allocator know of each other
+
+   allocator.c   main: settings, two threads, signals, the status file
+   forward.c     the data path: datagrams in, a client for each, datagrams out, replies back to their senders
+   flows.c       who sends: a bounded table of senders, each with its client and its socket
+   mind.c        which client: the balancer of rllb.h, or a plan made by a model; what old metrics are worth
+   metrics.c     what is known of clients: readings made into shares of what they can do, with their age
+   source.c      where readings come from: InfluxDB v1 and v2, Prometheus text, a file
+   clients.c     who the clients are: a list, DNS, Nomad
+   health.c      probes and silence
+   web.c         HTTP by libcurl, for sources and Nomad
+
+   Two threads. "data" runs forward.c and flows.c: it owns the sockets of senders, picks and ends, and never waits for
+   anything but datagrams. "control" runs all else, ten times a second or as answers come: it is the keeper of the
+   balancer (rllb.h), and writes what the data thread reads. What passes from control to data is the balancer's shared
+   block, the plan (ud_plan, below) and the addresses (ud_board, below), all of them without a lock; back pass counters
+   and, of each client, when it last answered (ud_board).
+
+   A client has one index everywhere: that in the balancer. Times are seconds of the monotonic clock, CLOCK_MONOTONIC;
+   where metrics carry a stamp of their own it is Unix time. Functions that answer bool have said what is wrong in one
+   line on stderr when they answer false. Nothing in the data thread allocates after ud_forward_create. */
+
+#ifndef UD_UDP_H
+#define UD_UDP_H
+
+#include "common.h"
+#include "rllb.h"
+
+#include <netinet/in.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdint.h>
+
+enum { UD_CLIENTS_MOST = 256, UD_NAME_MOST = RLLB_BALANCER_NAME_MAX, UD_TEXT_MOST = 256, UD_PLAN_MOST = 1024 };
+
+/* ---- settings: allocator.c ------------------------------------------------------------------------------------ */
+
+typedef enum ud_sticky { UD_STICKY_FLOW, UD_STICKY_DATAGRAM } ud_sticky;
+
+typedef struct ud_config {
+    struct sockaddr_in6 listen;  /* IPv4 is mapped; port 0: the kernel chooses, and one line says which */
+    /* The data path. */
+    ud_sticky sticky;            /* one client for a sender as long as it sends, or one for each datagram */
+    bool replies;                /* are passed back to the sender; else one socket sends all */
+    int32_t flows;               /* senders at once at most; the longest idle one makes room */
+    double idle_s;               /* a sender is forgotten after that */
+    double window_s;             /* how long a datagram counts as at its client where no reply ends it */
+    /* Deciding. */
+    char policy[32];             /* a name of rllb_balance_name, or "model" */
+    char fallback[32];           /* when metrics are old, default sed */
+    char model[UD_TEXT_MOST];    /* safetensors of udp_train */
+    uint64_t seed;
+    /* Metrics: "influx1:http://...", see source.c. Empty: none, for policies that need none. */
+    char source[UD_TEXT_MOST], database[64], org[64], token[UD_TEXT_MOST];
+    double interval_s;           /* between two polls, 0.25 ... 10 */
+    double stale_s;              /* a reading older than that is none */
+    /* Who: "10.0.0.5:5005,b=10.0.0.6:5005*2", "dns:name:port", "nomad:http://...:4646/service" */
+    char clients[4 * UD_TEXT_MOST];
+    char capacity[UD_TEXT_MOST]; /* file: name, cores, memory bytes, bytes a second each way; empty: network 125e6 */
+    /* Health. */
+    char probe[UD_TEXT_MOST];    /* payload that clients answer, sent every probe_s; empty: no probes */
+    double probe_s, probe_timeout_s;
+    int32_t rise, fall;          /* answers, or probes without one, in a row that change a client's state */
+    double silence_s;            /* with replies: datagrams were sent for so long and nothing came back; 0: never */
+    char status[UD_TEXT_MOST];   /* file, Prometheus text, written whole each second; empty: none */
+} ud_config;
+
+/* ---- what the threads share ----------------------------------------------------------------------------------- */
+
+/* The addresses of clients, by index. Control writes an address before it adds the client to the balancer, and never
+   while anything is in flight there (rllb gives an index anew only then). Relaxed counters; one writer each. */
+typedef struct ud_seat {
+    struct sockaddr_in6 address;       /* control; stable while the index is in use */
+    _Atomic uint64_t sent, sent_bytes; /* data */
+    _Atomic uint64_t replies;          /* data */
+    _Atomic uint64_t refused;          /* data: the kernel says that nobody listens there, or could not send */
+    _Atomic uint64_t answered_us;      /* data: when the last reply came, monotonic; 0: never */
+    _Atomic uint64_t unanswered_us;    /* data: when the first datagram was sent since then; 0: none was */
+    _Atomic uint64_t flows;            /* data: senders, or datagrams, given to it in all */
+} ud_seat;
+
+typedef struct ud_board {
+    ud_seat seat[UD_CLIENTS_MOST];
+    _Atomic uint64_t received, sent, returned;     /* datagrams */
+    _Atomic uint64_t no_client, no_room, dropped;  /* nobody to send to; senders forgotten early; the kernel refused */
+    _Atomic uint64_t batches, flows_open, flows_made;
+    _Atomic bool stop;
+} ud_board;
+
+/* What a model would choose for the next flows, one after the other, each choice counted as sent before the next is
+   made: the data thread takes them in turn, a nanosecond each, and control makes a new one at every reading and when
+   half of this one is used. Two of them; `now` says which is in force. A plan that is used up begins anew. */
+typedef struct ud_plan {
+    int32_t count;                       /* 0: none; then the policy of the balancer chooses */
+    int32_t client[UD_PLAN_MOST];        /* indices */
+} ud_plan;
+
+typedef struct ud_plans {
+    ud_plan plan[2];
+    _Atomic int32_t now;
+    _Atomic int32_t used;                /* of the one in force, by the data thread */
+    _Atomic uint32_t turn;               /* changes with every plan published */
+} ud_plans;
+
+/* ---- forward.c, flows.c: the data thread ------------------------------------------------------------------------ */
+
+typedef struct ud_forward ud_forward;
+
+/* worker: the balancer's handle of the data thread. Opens the sockets. */
+bool ud_forward_create(const ud_config *c, rllb_balancer *worker, ud_board *board, ud_forward **out);
+void ud_forward_destroy(ud_forward *f);
+int32_t ud_forward_port(const ud_forward *f);
+void ud_forward_run(ud_forward *f); /* until board->stop */
+
+/* ---- mind.c ------------------------------------------------------------------------------------------------------ */
+
+typedef struct ud_mind ud_mind;
+
+/* The balancer, its two handles, and the model if there is one. */
+bool ud_mind_create(const ud_config *c, double now_s, ud_mind **out);
+void ud_mind_destroy(ud_mind *m);
+rllb_balancer *ud_mind_worker(ud_mind *m); /* for the data thread; policy "model" is CHOOSE, by the plan */
+rllb_balancer *ud_mind_keeper(ud_mind *m); /* for control */
+/* Control, as often as you like: ticks; looks at the age of metrics; plans. */
+struct ud_metrics;
+void ud_mind_turn(ud_mind *m, const struct ud_metrics *metrics, double now_s);
+bool ud_mind_blind(const ud_mind *m); /* the fallback serves, for want of fresh metrics */
+
+/* ---- metrics.c --------------------------------------------------------------------------------------------------- */
+
+/* What one source says of one host at one moment; NaN: not said. cpu and memory in percent used, as Telegraf has them;
+   counters of bytes since the host or its interface began. */
+typedef struct ud_reading {
+    char host[UD_NAME_MOST];
+    double at_s;                  /* Unix time of the sample */
+    double cpu_percent, memory_percent;
+    double bytes_in, bytes_out;   /* counters */
+} ud_reading;
+
+typedef struct ud_metrics ud_metrics;
+
+/* Shares of what a client can do, 0 and up, with the time they are of: what a model and AWCMP see. */
+typedef struct ud_shares {
+    bool known;                   /* all three, and not stale */
+    double cpu, memory, network;  /* network: the greater of in and out, over its capacity */
+    double age_s;                 /* since the sample was taken */
+    double at_s;                  /* monotonic; of the sample */
+} ud_shares;
+
+bool ud_metrics_create(const ud_config *c, ud_metrics **out);
+void ud_metrics_destroy(ud_metrics *m);
+/* Host names are matched to clients by name, then by address. */
+void ud_metrics_name(ud_metrics *m, int32_t client, const char *name, const char *address);
+void ud_metrics_forget(ud_metrics *m, int32_t client);
+/* Takes a reading in: rates by differences of counters; one that ran backwards is a wrap of 32 bits if that gives a rate
+   within the capacity, else a restart; the same sample again, or an older one, is none. */
+void ud_metrics_take(ud_metrics *m, const ud_reading *r, double unix_s, double now_s);
+void ud_metrics_shares(const ud_metrics *m, int32_t client, double now_s, ud_shares *out);
+uint64_t ud_metrics_turn(const ud_metrics *m); /* changes with every reading taken */
+
+/* ---- source.c ---------------------------------------------------------------------------------------------------- */
+
+typedef struct ud_source ud_source;
+
+/* influx1:URL (InfluxQL), influx2:URL (Flux), prometheus:URL,URL,... (node_exporter), file:PATH. */
+bool ud_source_create(const ud_config *c, ud_source **out);
+void ud_source_destroy(ud_source *s);
+/* Control: starts a poll when one is due, and takes in what has come; never waits. Readings go to m. */
+void ud_source_turn(ud_source *s, ud_metrics *m, double unix_s, double now_s);
+/* Polls that failed in a row, and why the last one did; 0: all is well. */
+int32_t ud_source_failing(const ud_source *s, char why[160]);
+
+/* Parsers alone, for tests and fuzzers: any bytes. Answer the readings, at most `most`; -1: not the format, `why` says. */
+int32_t ud_parse_influx1(const char *text, size_t size, ud_reading *out, int32_t most, char why[160]);
+int32_t ud_parse_influx2(const char *text, size_t size, ud_reading *out, int32_t most, char why[160]);
+int32_t ud_parse_prometheus(const char *host, const char *text, size_t size, double at_s, ud_reading *out,
+                            char why[160]);
+int32_t ud_parse_table(const char *text, size_t size, ud_reading *out, int32_t most, char why[160]);
+
+/* ---- web.c ------------------------------------------------------------------------------------------------------- */
+
+typedef struct ud_web ud_web;
+
+/* Requests of one thread, many at a time, by libcurl's multi interface. */
+bool ud_web_create(ud_web **out);
+void ud_web_destroy(ud_web *w);
+/* The answer, whole, or status 0 and why in text. Headers that are asked for by name: "X-Nomad-Index". */
+typedef struct ud_answer {
+    int32_t status;
+    const char *text;
+    size_t size;
+    char header[64];
+} ud_answer;
+typedef void (*ud_web_fn)(void *user, const ud_answer *a);
+/* body NULL: GET, else POST. headers: lines, NULL-terminated; may be NULL. want: a header's name or NULL. The answer comes
+   during a later ud_web_turn, or never if destroyed before. At most 4 MiB are taken. */
+bool ud_web_ask(ud_web *w, const char *url, const char *const *headers, const char *body, const char *want,
+                double timeout_s, ud_web_fn fn, void *user);
+/* Moves all of them on; waits up to wait_s for something to happen. */
+void ud_web_turn(ud_web *w, double wait_s);
+
+/* ---- clients.c --------------------------------------------------------------------------------------------------- */
+
+typedef struct ud_clients ud_clients;
+
+/* The list, dns:NAME:PORT or nomad:URL/SERVICE; what joins is added to the keeper and the board, what leaves drains.
+   What is found empty or fails to answer changes nothing: who was there stays. */
+bool ud_clients_create(const ud_config *c, rllb_balancer *keeper, ud_board *board, ud_metrics *m, ud_web *w,
+                       double now_s, ud_clients **out);
+void ud_clients_destroy(ud_clients *l);
+void ud_clients_turn(ud_clients *l, double now_s);
+int32_t ud_clients_count(const ud_clients *l);
+const char *ud_clients_name(const ud_clients *l, int32_t client); /* NULL: nobody */
+
+/* For tests and fuzzers: Nomad's answers to /v1/service/NAME and /v1/allocations. */
+typedef struct ud_place {
+    char name[UD_NAME_MOST], host[64];
+    int32_t port;
+    double weight;
+} ud_place;
+int32_t ud_parse_clients(const char *text, ud_place *out, int32_t most, char why[160]); /* the list */
+int32_t ud_parse_nomad(const char *text, size_t size, ud_place *out, int32_t most, char why[160]);
+
+/* ---- health.c ---------------------------------------------------------------------------------------------------- */
+
+typedef struct ud_health ud_health;
+
+bool ud_health_create(const ud_config *c, rllb_balancer *keeper, ud_board *board, ud_health **out);
+void ud_health_destroy(ud_health *h);
+void ud_health_turn(ud_health *h, const ud_clients *l, double now_s);
+
+#endif
