@@ -27,7 +27,6 @@
 #include "rllb.h"
 
 #include <netinet/in.h>
-#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdint.h>
 
@@ -67,24 +66,40 @@ typedef struct ud_config {
 
 /* ---- what the threads share ----------------------------------------------------------------------------------- */
 
+/* Words that both threads touch are written and read by these alone. A counter has one writer. */
+static inline void ud_add(uint64_t *word, uint64_t more)
+{
+    __atomic_store_n(word, __atomic_load_n(word, __ATOMIC_RELAXED) + more, __ATOMIC_RELAXED);
+}
+
+static inline uint64_t ud_load(const uint64_t *word)
+{
+    return __atomic_load_n(word, __ATOMIC_RELAXED);
+}
+
+static inline void ud_store(uint64_t *word, uint64_t value)
+{
+    __atomic_store_n(word, value, __ATOMIC_RELAXED);
+}
+
 /* The addresses of clients, by index. Control writes an address before it adds the client to the balancer, and never
-   while anything is in flight there (rllb gives an index anew only then). Relaxed counters; one writer each. */
+   while anything is in flight there (rllb gives an index anew only then). */
 typedef struct ud_seat {
-    struct sockaddr_in6 address;       /* control; stable while the index is in use */
-    _Atomic uint64_t sent, sent_bytes; /* data */
-    _Atomic uint64_t replies;          /* data */
-    _Atomic uint64_t refused;          /* data: the kernel says that nobody listens there, or could not send */
-    _Atomic uint64_t answered_us;      /* data: when the last reply came, monotonic; 0: never */
-    _Atomic uint64_t unanswered_us;    /* data: when the first datagram was sent since then; 0: none was */
-    _Atomic uint64_t flows;            /* data: senders, or datagrams, given to it in all */
+    struct sockaddr_in6 address; /* control; stable while the index is in use */
+    /* Of the data thread: */
+    uint64_t sent, sent_bytes, replies;
+    uint64_t refused;          /* the kernel says that nobody listens there, or could not send */
+    uint64_t answered_us;      /* when the last reply came, monotonic; 0: never */
+    uint64_t unanswered_us;    /* when the first datagram was sent since then; 0: none was */
+    uint64_t flows;            /* senders, or datagrams, given to it in all */
 } ud_seat;
 
 typedef struct ud_board {
     ud_seat seat[UD_CLIENTS_MOST];
-    _Atomic uint64_t received, sent, returned;     /* datagrams */
-    _Atomic uint64_t no_client, no_room, dropped;  /* nobody to send to; senders forgotten early; the kernel refused */
-    _Atomic uint64_t batches, flows_open, flows_made;
-    _Atomic bool stop;
+    uint64_t received, sent, returned;     /* datagrams */
+    uint64_t no_client, no_room, dropped;  /* nobody to send to; senders forgotten early; the kernel refused */
+    uint64_t batches, flows_open, flows_made;
+    int32_t stop; /* control */
 } ud_board;
 
 /* What a model would choose for the next flows, one after the other, each choice counted as sent before the next is
@@ -97,9 +112,9 @@ typedef struct ud_plan {
 
 typedef struct ud_plans {
     ud_plan plan[2];
-    _Atomic int32_t now;
-    _Atomic int32_t used;                /* of the one in force, by the data thread */
-    _Atomic uint32_t turn;               /* changes with every plan published */
+    int32_t now;
+    int32_t used;                /* of the one in force, by the data thread */
+    uint32_t turn;               /* changes with every plan published */
 } ud_plans;
 
 /* ---- forward.c, flows.c: the data thread ------------------------------------------------------------------------ */
@@ -152,8 +167,8 @@ void ud_metrics_destroy(ud_metrics *m);
 /* Host names are matched to clients by name, then by address. */
 void ud_metrics_name(ud_metrics *m, int32_t client, const char *name, const char *address);
 void ud_metrics_forget(ud_metrics *m, int32_t client);
-/* Takes a reading in: rates by differences of counters; one that ran backwards is a wrap of 32 bits if that gives a rate
-   within the capacity, else a restart; the same sample again, or an older one, is none. */
+/* Takes a reading in: rates by differences of counters; one that ran backwards is a wrap of 32 bits if that gives a
+   rate within the capacity, else a restart; the same sample again, or an older one, is none. */
 void ud_metrics_take(ud_metrics *m, const ud_reading *r, double unix_s, double now_s);
 void ud_metrics_shares(const ud_metrics *m, int32_t client, double now_s, ud_shares *out);
 uint64_t ud_metrics_turn(const ud_metrics *m); /* changes with every reading taken */
@@ -170,7 +185,8 @@ void ud_source_turn(ud_source *s, ud_metrics *m, double unix_s, double now_s);
 /* Polls that failed in a row, and why the last one did; 0: all is well. */
 int32_t ud_source_failing(const ud_source *s, char why[160]);
 
-/* Parsers alone, for tests and fuzzers: any bytes. Answer the readings, at most `most`; -1: not the format, `why` says. */
+/* Parsers alone, for tests and fuzzers: any bytes. Answer how many readings, at most `most`; -1: not the format, and
+   why. */
 int32_t ud_parse_influx1(const char *text, size_t size, ud_reading *out, int32_t most, char why[160]);
 int32_t ud_parse_influx2(const char *text, size_t size, ud_reading *out, int32_t most, char why[160]);
 int32_t ud_parse_prometheus(const char *host, const char *text, size_t size, double at_s, ud_reading *out,
@@ -184,7 +200,7 @@ typedef struct ud_web ud_web;
 /* Requests of one thread, many at a time, by libcurl's multi interface. */
 bool ud_web_create(ud_web **out);
 void ud_web_destroy(ud_web *w);
-/* The answer, whole, or status 0 and why in text. Headers that are asked for by name: "X-Nomad-Index". */
+/* The answer, whole, or status 0 and why in text; and the header that was asked for. */
 typedef struct ud_answer {
     int32_t status;
     const char *text;
@@ -192,8 +208,8 @@ typedef struct ud_answer {
     char header[64];
 } ud_answer;
 typedef void (*ud_web_fn)(void *user, const ud_answer *a);
-/* body NULL: GET, else POST. headers: lines, NULL-terminated; may be NULL. want: a header's name or NULL. The answer comes
-   during a later ud_web_turn, or never if destroyed before. At most 4 MiB are taken. */
+/* body NULL: GET, else POST. headers: lines, NULL-terminated; may be NULL. want: a header's name or NULL. The answer
+   comes during a later ud_web_turn, or never if destroyed before. At most 4 MiB are taken. */
 bool ud_web_ask(ud_web *w, const char *url, const char *const *headers, const char *body, const char *want,
                 double timeout_s, ud_web_fn fn, void *user);
 /* Moves all of them on; waits up to wait_s for something to happen. */
