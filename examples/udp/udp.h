@@ -26,9 +26,11 @@
 #include "common.h"
 #include "rllb.h"
 
+#include <math.h>
 #include <netinet/in.h>
 #include <stdbool.h>
 #include <stdint.h>
+#include <string.h>
 
 enum { UD_CLIENTS_MOST = 256, UD_NAME_MOST = RLLB_BALANCER_NAME_MAX, UD_TEXT_MOST = 256, UD_PLAN_MOST = 1024 };
 
@@ -82,10 +84,25 @@ static inline void ud_store(uint64_t *word, uint64_t value)
     __atomic_store_n(word, value, __ATOMIC_RELAXED);
 }
 
-/* The addresses of clients, by index. Control writes an address before it adds the client to the balancer, and never
-   while anything is in flight there (rllb gives an index anew only then). */
+static inline uint32_t ud_load_word(const uint32_t *word)
+{
+    return __atomic_load_n(word, __ATOMIC_ACQUIRE);
+}
+
+static inline void ud_store_word(uint32_t *word, uint32_t value)
+{
+    __atomic_store_n(word, value, __ATOMIC_RELEASE);
+}
+
+enum { UD_ADDRESS_WORDS = (int)(sizeof(struct sockaddr_in6) / sizeof(uint32_t)) };
+
+/* Clients by index. Control says with ud_seat_put who has an index, at once after rllb_balancer_add told it, and NULL
+   when it removes the client; what the data thread picks without an address goes to another. */
 typedef struct ud_seat {
-    struct sockaddr_in6 address; /* control; stable while the index is in use */
+    struct sockaddr_in6 address;      /* control's own; ud_seat_put writes it too */
+    uint32_t shown[UD_ADDRESS_WORDS]; /* the same for the data thread */
+    uint32_t put;                     /* changes with the address; odd while it does, and where there is none */
+    uint32_t fit;                     /* ud_board_mirror: it may be picked, and flows may stay */
     /* Of the data thread: */
     uint64_t sent, sent_bytes, replies;
     uint64_t refused;          /* the kernel says that nobody listens there, or could not send */
@@ -98,30 +115,111 @@ typedef struct ud_board {
     ud_seat seat[UD_CLIENTS_MOST];
     uint64_t received, sent, returned;     /* datagrams */
     uint64_t no_client, no_room, dropped;  /* nobody to send to; senders forgotten early; the kernel refused */
-    uint64_t batches, flows_open, flows_made;
-    int32_t stop; /* control */
+    uint64_t strangers;                    /* came where replies come, from who is no client */
+    uint64_t batches, calls;               /* receptions of datagrams, many at once; system calls that sent some */
+    uint64_t flows_open, flows_made, flows_moved; /* moved: given another client */
+    uint64_t refused_in_flight;            /* counted at a client no longer, since too many were at once */
+    uint32_t turn;                         /* changes whenever an address or a state did */
+    uint32_t stop;                         /* control: 1 ends ud_forward_run */
 } ud_board;
+
+/* Control: this client has the index from now on; NULL: nobody. */
+static inline void ud_seat_put(ud_board *b, int32_t client, const struct sockaddr_in6 *address)
+{
+    ud_seat *s = &b->seat[client];
+    uint32_t words[UD_ADDRESS_WORDS], put = ud_load_word(&s->put) | 1;
+    int32_t i;
+
+    ud_store_word(&s->put, put);
+    __atomic_thread_fence(__ATOMIC_RELEASE);
+    memset(&s->address, 0, sizeof s->address);
+    if (address) s->address = *address;
+    memcpy(words, &s->address, sizeof words);
+    for (i = 0; i < UD_ADDRESS_WORDS; i++) __atomic_store_n(&s->shown[i], words[i], __ATOMIC_RELAXED);
+    ud_store_word(&s->put, address ? put + 1 : put + 2);
+    ud_store_word(&b->turn, ud_load_word(&b->turn) + 1);
+}
+
+/* Data: the address, or false if there is none now. *put: which one it is. */
+static inline bool ud_seat_get(const ud_seat *s, struct sockaddr_in6 *out, uint32_t *put)
+{
+    uint32_t words[UD_ADDRESS_WORDS], before = ud_load_word(&s->put);
+    int32_t i;
+
+    for (i = 0; i < UD_ADDRESS_WORDS; i++) words[i] = __atomic_load_n(&s->shown[i], __ATOMIC_RELAXED);
+    __atomic_thread_fence(__ATOMIC_ACQUIRE);
+    if (before == 0 || before % 2 || __atomic_load_n(&s->put, __ATOMIC_RELAXED) != before) return false;
+    memcpy(out, words, sizeof words);
+    *put = before;
+    return true;
+}
+
+/* Control, after whatever may have changed states: who may be picked, for flows that stick. Forgets addresses of those
+   who are gone and have nothing in flight. */
+void ud_board_mirror(ud_board *b, const rllb_balancer *keeper);
 
 /* What a model would choose for the next flows, one after the other, each choice counted as sent before the next is
    made: the data thread takes them in turn, a nanosecond each, and control makes a new one at every reading and when
-   half of this one is used. Two of them; `now` says which is in force. A plan that is used up begins anew. */
+   half of this one is used. Two of them; `turn` says which is in force. A plan that is used up begins anew. */
 typedef struct ud_plan {
-    int32_t count;                       /* 0: none; then the policy of the balancer chooses */
-    int32_t client[UD_PLAN_MOST];        /* indices */
+    uint32_t count;                      /* 0: none; then the least (q + 1) / w is taken */
+    uint32_t client[UD_PLAN_MOST];       /* indices */
 } ud_plan;
 
 typedef struct ud_plans {
-    ud_plan plan[2];
-    int32_t now;
-    int32_t used;                /* of the one in force, by the data thread */
-    uint32_t turn;               /* changes with every plan published */
+    ud_plan plan[2];             /* turn % 2 is in force */
+    uint32_t turn;               /* control; changes with every plan published */
+    uint32_t seen;               /* of the data thread: the turn it knows of ... */
+    uint32_t used;               /* ... and how many entries of that it has taken */
 } ud_plans;
+
+/* Control: from now on this plan; count 0: none. */
+static inline void ud_plan_publish(ud_plans *p, const int32_t *client, int32_t count)
+{
+    uint32_t turn = ud_load_word(&p->turn) + 1;
+    ud_plan *next = &p->plan[turn % 2];
+    int32_t i;
+
+    if (count > UD_PLAN_MOST) count = UD_PLAN_MOST;
+    for (i = 0; i < count; i++) __atomic_store_n(&next->client[i], (uint32_t)client[i], __ATOMIC_RELAXED);
+    __atomic_store_n(&next->count, (uint32_t)count, __ATOMIC_RELAXED);
+    ud_store_word(&p->turn, turn);
+}
+
+/* Control: how many entries of the plan in force were taken, more than it has if it began anew. */
+static inline uint32_t ud_plan_used(const ud_plans *p)
+{
+    return ud_load_word(&p->seen) == ud_load_word(&p->turn) ? ud_load_word(&p->used) : 0;
+}
+
+/* Data: desc.choose of policy "model", choose_self being the ud_plans. The next of the plan who is usable. */
+static inline int32_t ud_plan_choose(void *self, const float *cost, int32_t n)
+{
+    ud_plans *p = (ud_plans *)self;
+    uint32_t turn = ud_load_word(&p->turn), used = turn == p->seen ? p->used : 0, i;
+    const ud_plan *plan = &p->plan[turn % 2];
+    uint32_t count = __atomic_load_n(&plan->count, __ATOMIC_RELAXED);
+    int32_t best = -1, j;
+
+    if (turn != p->seen) ud_store_word(&p->seen, turn);
+    for (i = 0; i < 8 && count; i++) {
+        uint32_t client = __atomic_load_n(&plan->client[used++ % count], __ATOMIC_RELAXED);
+        if (client >= (uint32_t)n || !(cost[client] < INFINITY)) continue;
+        ud_store_word(&p->used, used);
+        return (int32_t)client;
+    }
+    ud_store_word(&p->used, used);
+    for (j = 0; j < n; j++) {
+        if (cost[j] < INFINITY && (best < 0 || cost[j] < cost[best])) best = j;
+    }
+    return best;
+}
 
 /* ---- forward.c, flows.c: the data thread ------------------------------------------------------------------------ */
 
 typedef struct ud_forward ud_forward;
 
-/* worker: the balancer's handle of the data thread. Opens the sockets. */
+/* worker: the balancer's handle of the data thread. Opens the sockets; c->flows may be cut to what they allow. */
 bool ud_forward_create(const ud_config *c, rllb_balancer *worker, ud_board *board, ud_forward **out);
 void ud_forward_destroy(ud_forward *f);
 int32_t ud_forward_port(const ud_forward *f);
