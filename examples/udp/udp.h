@@ -5,7 +5,10 @@
    flows.c       who sends: a bounded table of senders, each with its client and its socket
    mind.c        which client: the balancer of rllb.h, or a plan made by a model; what old metrics are worth
    metrics.c     what is known of clients: readings made into shares of what they can do, with their age
-   source.c      where readings come from: InfluxDB v1 and v2, Prometheus text, a file
+   source.c      where readings come from, asked again and again
+   influx.c      InfluxDB v1 and v2: what is asked, what is answered
+   prometheus.c  the text of node_exporter
+   table.c       CSV, times, the tables of capacities and of readings
    clients.c     who the clients are: a list, DNS, Nomad
    health.c      probes and silence
    web.c         HTTP by libcurl, for sources and Nomad
@@ -51,7 +54,8 @@ typedef struct ud_config {
     char fallback[32];           /* when metrics are old, default sed */
     char model[UD_TEXT_MOST];    /* safetensors of udp_train */
     uint64_t seed;
-    /* Metrics: "influx1:http://...", see source.c. Empty: none, for policies that need none. */
+    /* Metrics: "influx1:http://...", see source.c. Empty: none, for policies that need none. database: of v2 the
+       bucket; empty: telegraf. token: as it is, or @FILE; empty: that of the environment, INFLUX_TOKEN, if any. */
     char source[UD_TEXT_MOST], database[64], org[64], token[UD_TEXT_MOST];
     double interval_s;           /* between two polls, 0.25 ... 10 */
     double stale_s;              /* a reading older than that is none */
@@ -242,13 +246,23 @@ bool ud_mind_blind(const ud_mind *m); /* the fallback serves, for want of fresh 
 /* ---- metrics.c --------------------------------------------------------------------------------------------------- */
 
 /* What one source says of one host at one moment; NaN: not said. cpu and memory in percent used, as Telegraf has them;
-   counters of bytes since the host or its interface began. */
+   counters of bytes since the host or its interface began. A host may be told of in several readings, one for each
+   thing: each has its own time. */
 typedef struct ud_reading {
     char host[UD_NAME_MOST];
     double at_s;                  /* Unix time of the sample */
     double cpu_percent, memory_percent;
     double bytes_in, bytes_out;   /* counters */
+    double idle_s, all_s;         /* counters over all processors, where cpu_percent is not said: source.c makes */
+    int32_t cpus;                 /* that of two readings, if there are as many processors in both */
 } ud_reading;
+
+/* What a client can do, as its owner declared. */
+typedef struct ud_capacity {
+    char name[UD_NAME_MOST];      /* "*": of all that are not named */
+    double cores, memory_bytes;   /* for the record: metrics are in percent of them already */
+    double bytes_s;               /* each way */
+} ud_capacity;
 
 typedef struct ud_metrics ud_metrics;
 
@@ -262,9 +276,13 @@ typedef struct ud_shares {
 
 bool ud_metrics_create(const ud_config *c, ud_metrics **out);
 void ud_metrics_destroy(ud_metrics *m);
-/* Host names are matched to clients by name, then by address. */
+/* Host names are matched to clients by name, then by address (as text, without a port). The same again keeps what is
+   known of the client, another name or address begins anew. */
 void ud_metrics_name(ud_metrics *m, int32_t client, const char *name, const char *address);
 void ud_metrics_forget(ud_metrics *m, int32_t client);
+/* False: nobody has this index. */
+bool ud_metrics_client(const ud_metrics *m, int32_t client, const char **name, const char **address);
+const ud_capacity *ud_metrics_capacity(const ud_metrics *m, int32_t client); /* NULL: nobody */
 /* Takes a reading in: rates by differences of counters; one that ran backwards is a wrap of 32 bits if that gives a
    rate within the capacity, else a restart; the same sample again, or an older one, is none. */
 void ud_metrics_take(ud_metrics *m, const ud_reading *r, double unix_s, double now_s);
@@ -275,21 +293,25 @@ uint64_t ud_metrics_turn(const ud_metrics *m); /* changes with every reading tak
 
 typedef struct ud_source ud_source;
 
-/* influx1:URL (InfluxQL), influx2:URL (Flux), prometheus:URL,URL,... (node_exporter), file:PATH. */
+/* influx1:URL (InfluxQL, Telegraf's schema), collectd:URL (the same, collectd's), influx2:URL (Flux),
+   prometheus:[NAME=]URL,... or one URL with {} for the address of each client (node_exporter), file:PATH. */
 bool ud_source_create(const ud_config *c, ud_source **out);
 void ud_source_destroy(ud_source *s);
 /* Control: starts a poll when one is due, and takes in what has come; never waits. Readings go to m. */
 void ud_source_turn(ud_source *s, ud_metrics *m, double unix_s, double now_s);
-/* Polls that failed in a row, and why the last one did; 0: all is well. */
+/* Waits up to wait_s for an answer to be there, so that a turn soon after takes it in; optional. */
+void ud_source_wait(ud_source *s, double wait_s);
+/* Polls that failed in a row, and why the last one did; 0: all is well. An answer without metrics is a failure. */
 int32_t ud_source_failing(const ud_source *s, char why[160]);
 
-/* Parsers alone, for tests and fuzzers: any bytes. Answer how many readings, at most `most`; -1: not the format, and
-   why. */
+/* Parsers alone, for tests and fuzzers: any bytes. Answer how many readings, at most `most`; -1: not the format, not
+   whole, or an error's report, and why. */
 int32_t ud_parse_influx1(const char *text, size_t size, ud_reading *out, int32_t most, char why[160]);
 int32_t ud_parse_influx2(const char *text, size_t size, ud_reading *out, int32_t most, char why[160]);
 int32_t ud_parse_prometheus(const char *host, const char *text, size_t size, double at_s, ud_reading *out,
                             char why[160]);
 int32_t ud_parse_table(const char *text, size_t size, ud_reading *out, int32_t most, char why[160]);
+int32_t ud_parse_capacity(const char *text, size_t size, ud_capacity *out, int32_t most, char why[160]);
 
 /* ---- web.c ------------------------------------------------------------------------------------------------------- */
 
@@ -310,8 +332,12 @@ typedef void (*ud_web_fn)(void *user, const ud_answer *a);
    comes during a later ud_web_turn, or never if destroyed before. At most 4 MiB are taken. */
 bool ud_web_ask(ud_web *w, const char *url, const char *const *headers, const char *body, const char *want,
                 double timeout_s, ud_web_fn fn, void *user);
-/* Moves all of them on; waits up to wait_s for something to happen. */
+/* Moves all of them on; waits up to wait_s for something to happen. Not from within a ud_web_fn, which may ask. */
 void ud_web_turn(ud_web *w, double wait_s);
+/* Only waits. */
+void ud_web_wait(ud_web *w, double wait_s);
+/* As a part of an address: %20 and the like. */
+void ud_web_escape(ex_text *to, const char *text);
 
 /* ---- clients.c --------------------------------------------------------------------------------------------------- */
 
