@@ -123,6 +123,7 @@ typedef struct ud_board {
     uint64_t batches, calls;               /* receptions of datagrams, many at once; system calls that sent some */
     uint64_t flows_open, flows_made, flows_moved; /* moved: given another client */
     uint64_t refused_in_flight;            /* counted at a client no longer, since too many were at once */
+    uint64_t tried;                        /* ud_try_take */
     uint32_t turn;                         /* changes whenever an address or a state did */
     uint32_t stop;                         /* control: 1 ends ud_forward_run */
 } ud_board;
@@ -158,61 +159,109 @@ static inline bool ud_seat_get(const ud_seat *s, struct sockaddr_in6 *out, uint3
     return true;
 }
 
+/* A client that is down, since it was silent, is tried now and then, or nobody would know that it answers again:
+   control asks for it, and the data thread gives the next new sender (or datagram) to it, whatever its state. */
+static inline bool ud_try_asked(const ud_board *b)
+{
+    return ud_load(&b->tried) != 0;
+}
+
+static inline void ud_try_ask(ud_board *b, int32_t client) /* control; -1: no longer */
+{
+    ud_store(&b->tried, (uint64_t)(client + 1));
+}
+
+/* Data, where it would pick: the client to give to, for rllb_balancer_started, or -1: as always. */
+static inline int32_t ud_try_take(ud_board *b)
+{
+    uint64_t tried = ud_load(&b->tried);
+
+    if (tried) ud_store(&b->tried, 0);
+    return (int32_t)tried - 1;
+}
+
 /* Control, after whatever may have changed states: who may be picked, for flows that stick. Forgets addresses of those
    who are gone and have nothing in flight. */
 void ud_board_mirror(ud_board *b, const rllb_balancer *keeper);
 
 /* What a model would choose for the next flows, one after the other, each choice counted as sent before the next is
    made: the data thread takes them in turn, a nanosecond each, and control makes a new one at every reading and when
-   half of this one is used. Two of them; `turn` says which is in force. A plan that is used up begins anew. */
+   half of this one is used. A plan that is used up begins anew.
+
+   Three of them. `front` is the data thread's, `back` control's; nobody else reads or writes these two. `middle` names
+   the third, with UD_PLAN_FRESH while the data thread has not had it. To publish, control exchanges middle for back; to
+   take, which it does at a choice if middle is fresh, the data thread exchanges middle for front. An exchange releases
+   what was written before it, and acquires what the other side wrote before its own. So no plan is read while it is
+   written, the newest is in force at every choice, and neither waits. (Of two, control could write none before the data
+   thread has had the other: traffic that comes back after a pause would meet a plan from before.) */
+enum { UD_PLAN_FRESH = 4 };
+
 typedef struct ud_plan {
-    uint32_t count;                      /* 0: none; then the least (q + 1) / w is taken */
-    uint32_t client[UD_PLAN_MOST];       /* indices */
+    int32_t count;                       /* 0: none; then the least (q + 1) / w is taken */
+    uint32_t turn;                       /* which plan, from 1 on */
+    int32_t client[UD_PLAN_MOST];        /* indices */
 } ud_plan;
 
 typedef struct ud_plans {
-    ud_plan plan[2];             /* turn % 2 is in force */
-    uint32_t turn;               /* control; changes with every plan published */
-    uint32_t seen;               /* of the data thread: the turn it knows of ... */
-    uint32_t used;               /* ... and how many entries of that it has taken */
+    uint32_t turn, back;         /* control; back: 2 at first */
+    ud_plan plan[3];
+    uint32_t middle;             /* both, by exchange; 1 at first */
+    uint32_t front;              /* data ... */
+    int32_t at;                  /* ... the next of the plan in front */
+    uint64_t progress;           /* ... turn << 40 | how many were taken of it; control looks at it */
 } ud_plans;
+
+static inline void ud_plan_open(ud_plans *p)
+{
+    memset(p, 0, sizeof *p);
+    p->back = 2;
+    p->middle = 1;
+}
 
 /* Control: from now on this plan; count 0: none. */
 static inline void ud_plan_publish(ud_plans *p, const int32_t *client, int32_t count)
 {
-    uint32_t turn = ud_load_word(&p->turn) + 1;
-    ud_plan *next = &p->plan[turn % 2];
-    int32_t i;
+    ud_plan *next = &p->plan[p->back];
 
-    if (count > UD_PLAN_MOST) count = UD_PLAN_MOST;
-    for (i = 0; i < count; i++) __atomic_store_n(&next->client[i], (uint32_t)client[i], __ATOMIC_RELAXED);
-    __atomic_store_n(&next->count, (uint32_t)count, __ATOMIC_RELAXED);
-    ud_store_word(&p->turn, turn);
+    next->count = count < UD_PLAN_MOST ? count : UD_PLAN_MOST;
+    next->turn = ++p->turn;
+    if (next->count > 0) memcpy(next->client, client, (size_t)next->count * sizeof *client);
+    p->back = __atomic_exchange_n(&p->middle, p->back | UD_PLAN_FRESH, __ATOMIC_ACQ_REL) & 3u;
 }
 
-/* Control: how many entries of the plan in force were taken, more than it has if it began anew. */
-static inline uint32_t ud_plan_used(const ud_plans *p)
+/* Control: how many entries of the newest plan were taken, more than it has if it began anew. */
+static inline uint64_t ud_plan_used(const ud_plans *p)
 {
-    return ud_load_word(&p->seen) == ud_load_word(&p->turn) ? ud_load_word(&p->used) : 0;
+    uint64_t progress = ud_load(&p->progress);
+
+    return progress >> 40 == (p->turn & 0xffffffu) ? progress & 0xffffffffffu : 0;
 }
 
-/* Data: desc.choose of policy "model", choose_self being the ud_plans. The next of the plan who is usable. */
+/* Data: the newest plan. */
+static inline const ud_plan *ud_plan_newest(ud_plans *p)
+{
+    if (__atomic_load_n(&p->middle, __ATOMIC_RELAXED) & UD_PLAN_FRESH) {
+        p->front = __atomic_exchange_n(&p->middle, p->front, __ATOMIC_ACQ_REL) & 3u;
+        p->at = 0;
+        ud_store(&p->progress, (uint64_t)(p->plan[p->front].turn & 0xffffffu) << 40);
+    }
+    return &p->plan[p->front];
+}
+
+/* Data: desc.choose of policy "model", choose_self being the ud_plans. The next of the plan who is usable, of eight at
+   most; then the least cost. */
 static inline int32_t ud_plan_choose(void *self, const float *cost, int32_t n)
 {
     ud_plans *p = (ud_plans *)self;
-    uint32_t turn = ud_load_word(&p->turn), used = turn == p->seen ? p->used : 0, i;
-    const ud_plan *plan = &p->plan[turn % 2];
-    uint32_t count = __atomic_load_n(&plan->count, __ATOMIC_RELAXED);
-    int32_t best = -1, j;
+    const ud_plan *plan = ud_plan_newest(p);
+    int32_t best = -1, i, j;
 
-    if (turn != p->seen) ud_store_word(&p->seen, turn);
-    for (i = 0; i < 8 && count; i++) {
-        uint32_t client = __atomic_load_n(&plan->client[used++ % count], __ATOMIC_RELAXED);
-        if (client >= (uint32_t)n || !(cost[client] < INFINITY)) continue;
-        ud_store_word(&p->used, used);
-        return (int32_t)client;
+    for (i = 0; i < 8 && plan->count > 0; i++) {
+        int32_t client = plan->client[p->at];
+        if (++p->at >= plan->count) p->at = 0;
+        ud_add(&p->progress, 1);
+        if (client >= 0 && client < n && cost[client] < INFINITY) return client;
     }
-    ud_store_word(&p->used, used);
     for (j = 0; j < n; j++) {
         if (cost[j] < INFINITY && (best < 0 || cost[j] < cost[best])) best = j;
     }
@@ -344,7 +393,8 @@ void ud_web_escape(ex_text *to, const char *text);
 typedef struct ud_clients ud_clients;
 
 /* The list, dns:NAME:PORT or nomad:URL/SERVICE; what joins is added to the keeper and the board, what leaves drains.
-   What is found empty or fails to answer changes nothing: who was there stays. */
+   What is found empty or fails to answer changes nothing: who was there stays. m and w may be NULL where nobody wants
+   metrics, and nobody is asked; the web is destroyed first. A token of Nomad's is taken from NOMAD_TOKEN. */
 bool ud_clients_create(const ud_config *c, rllb_balancer *keeper, ud_board *board, ud_metrics *m, ud_web *w,
                        double now_s, ud_clients **out);
 void ud_clients_destroy(ud_clients *l);
@@ -352,14 +402,23 @@ void ud_clients_turn(ud_clients *l, double now_s);
 int32_t ud_clients_count(const ud_clients *l);
 const char *ud_clients_name(const ud_clients *l, int32_t client); /* NULL: nobody */
 
-/* For tests and fuzzers: Nomad's answers to /v1/service/NAME and /v1/allocations. */
+/* For tests and fuzzers: the list; Nomad's answers to /v1/service/NAME and /v1/job/JOB/allocations. Any bytes. Answer
+   how many there are, at most `most`; -1: not the format, and why. What cannot be used is left out. */
 typedef struct ud_place {
     char name[UD_NAME_MOST], host[64];
     int32_t port;
     double weight;
+    char alloc[40], job[128], space[64], node[64]; /* Nomad's: allocation, job, namespace, name of the node; or empty */
 } ud_place;
-int32_t ud_parse_clients(const char *text, ud_place *out, int32_t most, char why[160]); /* the list */
-int32_t ud_parse_nomad(const char *text, size_t size, ud_place *out, int32_t most, char why[160]);
+
+typedef struct ud_alloc {
+    char id[40], name[128], node[64];
+    bool running;                 /* and meant to be */
+} ud_alloc;
+
+int32_t ud_parse_clients(const char *text, ud_place *out, int32_t most, char why[160]);
+int32_t ud_parse_services(const char *text, size_t size, ud_place *out, int32_t most, char why[160]);
+int32_t ud_parse_allocations(const char *text, size_t size, ud_alloc *out, int32_t most, char why[160]);
 
 /* ---- health.c ---------------------------------------------------------------------------------------------------- */
 
