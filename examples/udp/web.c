@@ -34,7 +34,7 @@ struct ud_web {
     ask *open; /* not answered yet */
 };
 
-/* ---- an answer comes -------------------------------------------------------------------------------------------- */
+/* ---- an answer comes --------------------------------------------------------------------------------------------- */
 
 /* Fewer than `count` ends the transfer. */
 static size_t on_body(char *bytes, size_t size, size_t count, void *user)
