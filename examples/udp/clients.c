@@ -14,12 +14,12 @@
    DNS is asked in a thread of its own, since getaddrinfo waits. A name that has addresses of both kinds is taken for
    IPv4: its hosts would be there twice.
 
-   Nomad is asked by blocking queries: GET /v1/service/NAME?index=N&wait=60s answers when something is newer than index N
-   of the answer before, or after a minute; an index that ran backwards begins anew at 0. GET /v1/job/JOB/allocations,
+   Nomad is asked by blocking queries: GET /v1/service/NAME?index=N&wait=60s answers when something is newer than index
+   N of the answer before, or after a minute; an index that ran backwards begins anew at 0. GET /v1/job/JOB/allocations,
    asked the same way, says which of the allocations that are registered run and are meant to; it gives them their
    names ("job.group[0]", which a replacement keeps) and their node, under whose name an agent's metrics come. Without
-   the right to read that, whoever is registered counts as running. A tag "weight=2" sets a weight. After a failure it is
-   asked again in half a second, then twice that and so on up to half a minute. */
+   the right to read that, whoever is registered counts as running. A tag "weight=2" sets a weight. After a failure it
+   is asked again in half a second, then twice that and so on up to half a minute. */
 
 #include "udp.h"
 

@@ -55,10 +55,10 @@ typedef struct guest {
     ud_shares shares;         /* the latest that were known */
 } guest;
 
-/* How many picks each had had, at some time. */
+/* How many flows each had been given, at some time. */
 typedef struct tally {
     double at_s;
-    uint64_t picks[UD_CLIENTS_MOST];
+    uint64_t flows[UD_CLIENTS_MOST];
 } tally;
 
 /* Why the fallback serves. */
@@ -409,7 +409,7 @@ static void look_at(ud_mind *m, int32_t j, const rllb_server_info *info, const u
     m->row[m->rows++] = j;
 }
 
-static void look(ud_mind *m, const ud_metrics *metrics, double now_s)
+static void look(ud_mind *m, const ud_metrics *metrics, const ud_board *board, double now_s)
 {
     int32_t j, used = rllb_balancer_servers(m->keeper);
     rllb_server_info info;
@@ -419,7 +419,7 @@ static void look(ud_mind *m, const ud_metrics *metrics, double now_s)
     for (j = 0; j < UD_CLIENTS_MOST; j++) {
         memset(&info, 0, sizeof info);
         if (j < used) rllb_balancer_server(m->keeper, j, &info);
-        m->now.picks[j] = info.picks;
+        m->now.flows[j] = board ? ud_load(&board->seat[j].flows) : 0;
         if (j < used || m->guest[j].here) look_at(m, j, &info, metrics, now_s);
     }
 }
@@ -443,10 +443,10 @@ static const tally *tally_before(const ud_mind *m, int32_t i)
 
 static double between(uint64_t then, uint64_t now)
 {
-    return now > then ? (double)(now - then) : 0; /* an index that lost its client counts nothing */
+    return now > then ? (double)(now - then) : 0;
 }
 
-/* Picks of an index since then; between two counts as if they had come evenly. */
+/* Flows given to an index since then; between two counts as if they had come evenly. */
 static double given_since(const ud_mind *m, int32_t j, double then_s)
 {
     const tally *after = &m->now;
@@ -455,9 +455,9 @@ static double given_since(const ud_mind *m, int32_t j, double then_s)
 
     for (i = 0; i < m->kept && then_s < after->at_s; i++) {
         const tally *before = tally_before(m, i);
-        double picks = between(before->picks[j], after->picks[j]);
-        if (before->at_s <= then_s) return given + picks * (after->at_s - then_s) / (after->at_s - before->at_s);
-        given += picks;
+        double flows = between(before->flows[j], after->flows[j]);
+        if (before->at_s <= then_s) return given + flows * (after->at_s - then_s) / (after->at_s - before->at_s);
+        given += flows;
         after = before;
     }
     return given;
@@ -474,7 +474,7 @@ static double rate_of(const ud_mind *m)
     if (window_s > 10) window_s = 10;
     for (i = 0; i < m->kept && m->now.at_s - then->at_s < window_s; i++) then = tally_before(m, i);
     elapsed_s = m->now.at_s - then->at_s;
-    for (j = 0; j < UD_CLIENTS_MOST; j++) flows += between(then->picks[j], m->now.picks[j]);
+    for (j = 0; j < UD_CLIENTS_MOST; j++) flows += between(then->flows[j], m->now.flows[j]);
     return elapsed_s > 0 ? flows / elapsed_s : 0;
 }
 
@@ -644,7 +644,7 @@ static void report(ud_mind *m, double now_s)
     }
 }
 
-void ud_mind_turn(ud_mind *m, const ud_metrics *metrics, double now_s)
+void ud_mind_turn(ud_mind *m, const ud_metrics *metrics, const ud_board *board, double now_s)
 {
     uint64_t turn = metrics ? ud_metrics_turn(metrics) : 0;
     bool heard = turn != m->turn;
@@ -656,7 +656,7 @@ void ud_mind_turn(ud_mind *m, const ud_metrics *metrics, double now_s)
         return;
     }
     m->turn = turn;
-    look(m, metrics, now_s);
+    look(m, metrics, board, now_s);
     what = lacking(m, now_s, &whom);
     if (m->policy == RLLB_BALANCE_AWCMP && heard) report(m, now_s);
     rllb_balancer_tick(m->keeper, now_s);

@@ -122,7 +122,7 @@ typedef struct ud_board {
     uint64_t strangers;                    /* came where replies come, from who is no client */
     uint64_t batches, calls;               /* receptions of datagrams, many at once; system calls that sent some */
     uint64_t flows_open, flows_made, flows_moved; /* moved: given another client */
-    uint64_t refused_in_flight;            /* counted at a client no longer, since too many were at once */
+    uint64_t uncounted;                    /* given up before their time, since too many were on their way at once */
     uint64_t tried;                        /* ud_try_take */
     uint32_t turn;                         /* changes whenever an address or a state did */
     uint32_t stop;                         /* control: 1 ends ud_forward_run */
@@ -287,9 +287,10 @@ bool ud_mind_create(const ud_config *c, double now_s, ud_mind **out);
 void ud_mind_destroy(ud_mind *m);
 rllb_balancer *ud_mind_worker(ud_mind *m); /* for the data thread; policy "model" is CHOOSE, by the plan */
 rllb_balancer *ud_mind_keeper(ud_mind *m); /* for control */
-/* Control, as often as you like: ticks; looks at the age of metrics; plans. */
+/* Control, as often as you like: ticks; looks at the age of metrics; plans. board: who was given how many flows. Both
+   may be NULL for policies that go by neither. */
 struct ud_metrics;
-void ud_mind_turn(ud_mind *m, const struct ud_metrics *metrics, double now_s);
+void ud_mind_turn(ud_mind *m, const struct ud_metrics *metrics, const ud_board *board, double now_s);
 bool ud_mind_blind(const ud_mind *m); /* the fallback serves, for want of fresh metrics */
 
 /* ---- metrics.c --------------------------------------------------------------------------------------------------- */
