@@ -192,7 +192,7 @@ static void turn(allocator *a)
     ud_clients_turn(a->clients, now_s);
     ud_health_turn(a->health, a->clients, now_s);
     if (a->source) ud_source_turn(a->source, a->metrics, unix_s(), now_s);
-    ud_mind_turn(a->mind, a->metrics, now_s);
+    ud_mind_turn(a->mind, a->metrics, &a->board, now_s);
     ud_board_mirror(&a->board, ud_mind_keeper(a->mind));
     if (now_s < a->status_s) return;
     a->status_s = now_s + STATUS_S;
