@@ -1,0 +1,497 @@
+#!/bin/sh
+# The agent: what it writes of files of /proc, what it makes of answers, what happens while the database is away; then
+# with a real InfluxDB 1.x over HTTP and UDP, with users, and with collectd beside it; v2 writes with VictoriaMetrics.
+# Of v2's own refusals there is no real server here: a double answers as its documentation says. No Nomad and no
+# Telegraf either: job files are read by a checker of ours, telegraf.conf by nobody.
+
+cd "$(dirname "$0")/../.." || exit 1
+. tests/check.sh
+. tests/cli/study.inc
+. tests/cli/http.inc
+
+agent=build/udp/agent
+unset INFLUX_TOKEN
+PATH=$PATH:/usr/sbin
+running=''
+stop_all()
+{
+    for p in $running; do kill "$p" 2>/dev/null; done
+    for p in $running; do wait "$p" 2>/dev/null; done
+    running=''
+}
+trap 'stop_all; rm -rf "$work"' EXIT
+
+if [ ! -x $agent ]; then
+    skip "udp_agent" "$agent is not built (libcurl4-openssl-dev)"
+    finish
+fi
+
+check "--help" $agent --help
+for word in --to --token --org --bucket --buffer --interval --host --interface --percpu --proc --status 'influx1:http' \
+    'influx2:http' 'udp:HOST:PORT' '[10000]' '[/proc]'; do says "--help" "$word"; done
+one_line 2 "--to: is missing" $agent
+one_line 2 "--to: 'mqtt:x' begins with none of influx1:, influx2:, udp:" $agent --to mqtt:x
+one_line 2 "has no database" $agent --to influx1:http://127.0.0.1:1
+one_line 2 "--bucket: is missing" $agent --to influx2:http://127.0.0.1:1 --org o
+one_line 2 "--org: is for influx2 only" $agent --to udp:127.0.0.1:1 --org o
+one_line 2 "give user:password with --token @FILE" $agent --to influx1:http://u:p@127.0.0.1:1/db
+one_line 2 "--token: must be @FILE" $agent --to influx2:http://127.0.0.1:1 --org o --bucket b --token secret
+one_line 2 "--token: cannot read $work/none" $agent --to influx1:http://127.0.0.1:1/db --token "@$work/none"
+one_line 2 "--interval: 0.01 is out of range, must be 0.1 to 60" $agent --to stdout --interval 0.01
+one_line 2 "--buffer: 0 is out of range" $agent --to stdout --buffer 0
+one_line 2 "--host: has more than 64 bytes" $agent --to stdout --host "$(printf '%065d' 0)"
+for word in secret u:p; do
+    case $output in *"$word"*) fail "secrets" "$word in: $output" ;; *) pass ;; esac
+done
+
+# ---- files of /proc --------------------------------------------------------------------------------------------------
+
+mkdir -p "$work/proc/net" "$work/sys/class/net/eth0" "$work/sys/class/net/down0" "$work/sys/class/net/loop9"
+echo 0x1003 >"$work/sys/class/net/eth0/flags"
+echo 0x1002 >"$work/sys/class/net/down0/flags"
+echo 0x9 >"$work/sys/class/net/loop9/flags"
+cat >"$work/proc/meminfo" <<EOF
+MemTotal:       1000 kB
+MemFree:         300 kB
+MemAvailable:    600 kB
+Buffers:          40 kB
+Cached:          200 kB
+SReclaimable:     60 kB
+EOF
+cat >"$work/proc/net/dev" <<EOF
+Inter-|   Receive                                                |  Transmit
+ face |bytes packets errs drop fifo frame compressed multicast|bytes packets errs drop fifo colls carrier compressed
+    lo: 7 7 0 0 0 0 0 0 7 7 0 0 0 0 0 0
+ loop9: 7 7 0 0 0 0 0 0 7 7 0 0 0 0 0 0
+ down0: 7 7 0 0 0 0 0 0 7 7 0 0 0 0 0 0
+  eth0: 5000000000 200 1 2 0 0 0 0 6000000000 300 3 4 0 0 0 0
+   a,b: 1 2 0 0 0 0 0 0 3 4 0 0 0 0 0 0
+EOF
+first_stat='cpu  1000 0 500 8000 0 0 0 0 0 0'
+second_stat='cpu  1020 0 510 8060 8 0 2 0 0 0' # 20, 10, 60, 8 and 2 of 100
+set_stat()
+{
+    printf '%s\ncpu0 1 1 1 1\nintr 5\n' "$1" >"$work/stat.new"
+    mv "$work/stat.new" "$work/proc/stat"
+}
+set_stat "$first_stat"
+fake="--proc $work/proc --sys $work/sys --host client=1,x"
+
+# shellcheck disable=SC2086
+check "to stdout" $agent --to stdout $fake --interval 0.1 --for 0.25
+says "mem" 'mem,host=client\=1\,x total=1024000i,available=614400i,free=307200i,buffered=40960i,cached=266240i,'
+says "mem, shares" 'used=409600i,used_percent=40,available_percent=60 1'
+says "net" 'net,host=client\=1\,x,interface=eth0 bytes_sent=6000000000i,bytes_recv=5000000000i,packets_sent=300i,'
+says "net, a name with a comma" ',interface=a\,b bytes_sent=3i,'
+for word in interface=lo interface=loop9 interface=down0 cpu,; do
+    case $output in *"$word"*) fail "to stdout" "$word has no place in: $output" ;; *) pass ;; esac
+done
+# shellcheck disable=SC2086
+check "interfaces by pattern" $agent --to stdout $fake --interface 'l*,down?' --interval 10 --for 0.1
+case $output in *interface=lo*interface=loop9*interface=down0*) pass ;; *) fail "patterns" "$output" ;; esac
+case $output in *interface=eth0*) fail "patterns" "eth0 too: $output" ;; *) pass ;; esac
+
+if [ -r /proc/net/dev ]; then
+    $agent --to stdout --host 'this host' --percpu --interface '*' --interval 0.1 --for 0.35 >"$work/lines" \
+        2>"$work/err"
+    check "this host" python3 -S -E tests/cli/udp_agent.py check-lines "$work/lines"
+    says "this host" cpu
+    says "this host" net
+else
+    skip "this host" "no /proc as Linux has it"
+fi
+rm "$work/proc/meminfo"
+# shellcheck disable=SC2086
+$agent --to stdout $fake --interval 0.1 --for 0.45 >"$work/lines" 2>"$work/err"
+if [ "$(grep -c meminfo "$work/err")" -eq 1 ] && grep -q '^net,' "$work/lines"; then pass
+else fail "a file is missing" "$(cat "$work/err")"; fi
+printf 'MemTotal:       1000 kB\nMemFree:         300 kB\nMemAvailable:    600 kB\n' >"$work/proc/meminfo"
+
+# ---- a double --------------------------------------------------------------------------------------------------------
+
+if ! have python3; then
+    skip "udp_agent" "python3 is not installed"
+    finish
+fi
+tool() { python3 -S -E tests/cli/udp_agent.py "$@"; }
+
+# Starts a tool that prints a port first; sets port and pid.
+start_tool() # output file, words
+{
+    tool_out=$1
+    shift
+    rm -f "$tool_out"
+    python3 -S -E tests/cli/udp_agent.py "$@" >"$tool_out" 2>"$work/tool.err" &
+    pid=$!
+    running="$running $pid"
+    tries=0
+    while [ ! -s "$tool_out" ] && [ $tries -lt 200 ]; do
+        sleep 0.02
+        tries=$((tries + 1))
+    done
+    port=$(head -n 1 "$tool_out")
+}
+
+# Starts the agent, and waits until it is ready; sets pid.
+start_agent()
+{
+    rm -f "$work/agent.out" "$work/status"
+    # shellcheck disable=SC2086
+    $agent $fake --interval 0.1 --status "$work/status" --for 60 "$@" >"$work/agent.out" 2>"$work/agent.err" &
+    pid=$!
+    running="$running $pid"
+    tries=0
+    while ! grep -q '^ready$' "$work/agent.out" 2>/dev/null && [ $tries -lt 200 ]; do
+        sleep 0.02
+        tries=$((tries + 1))
+    done
+}
+
+stop_agent() # its status in $ended
+{
+    kill "$pid" 2>/dev/null
+    wait "$pid"
+    ended=$?
+}
+counted() { sed -n "s/^rllb_agent_$1 //p" "$work/status"; }
+tell_counts() { kill -USR1 "$pid"; sleep 0.3; }
+
+soon() # name, command...: true within eight seconds
+{
+    soon_name=$1 tries=0
+    shift
+    while [ $tries -lt 80 ]; do
+        if "$@"; then pass; return; fi
+        sleep 0.1
+        tries=$((tries + 1))
+    done
+    fail "$soon_name" "not within eight seconds: $*: $(cat "$work/agent.err")"
+}
+written_more() { tell_counts; [ "$(counted lines_written_total)" -gt "$1" ]; }
+all_written() { tell_counts; [ "$(counted lines_written_total)" -gt 0 ] && [ "$(counted lines_waiting)" -eq 0 ]; }
+
+printf '204\n' >"$work/mode"
+start_tool "$work/double.out" double "$work/log" "$work/mode"
+double=$port
+printf 'tok-123456\n' >"$work/token"
+chmod 600 "$work/token"
+v2="--to influx2:http://127.0.0.1:$double --org my&org --bucket b/1"
+
+# shellcheck disable=SC2086
+start_agent $v2 --token "@$work/token"
+soon "v2 is written" written_more 8
+if tr '\0' ' ' <"/proc/$pid/cmdline" 2>/dev/null | grep -q tok-; then fail "the process list" "shows the token"
+else pass; fi
+printf '401\n{"code":"unauthorized","message":"{auth} is not authorized"}\n' >"$work/mode"
+sleep 0.6
+tell_counts
+holds "what was refused is counted" "$(counted lines_refused_total)" '>' 2
+holds "and does not wait" "$(counted lines_waiting)" '<=' 3
+printf '302\n' >"$work/mode"
+sleep 0.3
+printf '204\n' >"$work/mode"
+sleep 0.3
+stop_agent
+holds "SIGTERM is a good end" $ended '==' 0
+grep -v '^agent: [0-9]* samples' "$work/agent.err" >"$work/said"
+holds "refusals are said once, and their end" "$(wc -l <"$work/said")" '==' 3
+if grep -q 'HTTP 401: {"code":"unauthorized","message":"Token \*\*\*\*\*\*\*\*\*\* is not' "$work/said"; then pass
+else fail "the server's words" "$(cat "$work/said")"; fi
+if grep -q tok- "$work/agent.err" "$work/agent.out" "$work/status"; then fail "the token" "is printed"; else pass; fi
+holds "every line is accounted for" \
+    $(($(counted lines_written_total) + $(counted lines_refused_total) + $(counted lines_waiting))) '==' \
+    "$(counted lines_total)"
+holds "the database has what was written" "$(wc -l <"$work/log.lines")" '==' "$(counted lines_written_total)"
+check "the body is line protocol" tool check-lines "$work/log.lines"
+posted=$(cut -d '|' -f 1,2 "$work/log" | sort -u)
+if [ "$posted" = "/api/v2/write?org=my%26org&bucket=b%2F1&precision=ns|Token tok-123456" ]; then pass
+else fail "path and token" "$posted"; fi
+
+# An answer that never comes does not hold up the end.
+printf '0\n' >"$work/mode"
+INFLUX_TOKEN=other
+export INFLUX_TOKEN
+# shellcheck disable=SC2086
+start_agent $v2 --timeout 20
+unset INFLUX_TOKEN
+sleep 0.4
+begin=$(date +%s)
+stop_agent
+holds "a database that hangs: a good end" $ended '==' 0
+holds "and in time" $(($(date +%s) - begin)) '<=' 4
+holds "lines were left" "$(counted lines_waiting)" '>' 2
+if tail -n 1 "$work/log" | grep -q 'Token other'; then pass; else fail "INFLUX_TOKEN" "$(tail -n 1 "$work/log")"; fi
+
+# Half an answer and 503: tried again, nothing lost, nothing twice, in order.
+rm -f "$work/log.lines"
+printf '503\nbusy\n' >"$work/mode"
+# shellcheck disable=SC2086
+start_agent $v2 --token "@$work/token" --batch 7
+sleep 0.5
+printf '1\n' >"$work/mode"
+sleep 1.2
+printf '204\n' >"$work/mode"
+soon "all is written" all_written
+stop_agent
+holds "no line is lost" "$(wc -l <"$work/log.lines")" '==' "$(counted lines_total)"
+holds "nothing is dropped" $(($(counted lines_dropped_total) + $(counted lines_refused_total))) '==' 0
+holds "failures were counted" "$(counted failures_total)" '>=' 2
+grep '^mem' "$work/log.lines" | sed 's/.* //' >"$work/stamps"
+check "in order, each once" sort -n -u -c "$work/stamps"
+
+# Nobody there, and a small buffer: the newest lines stay.
+stop_all
+# shellcheck disable=SC2086
+start_agent $v2 --buffer 10
+sleep 1.5
+stop_agent
+holds "nobody there: a good end" $ended '==' 0
+holds "the buffer is bounded" "$(counted lines_waiting)" '==' 10
+holds "what made room is counted" $(($(counted lines_dropped_total) + 10)) '==' "$(counted lines_total)"
+holds "it was said once" "$(grep -c 'trying again' "$work/agent.err")" '==' 1
+
+# Datagrams: whole lines, at most 1400 bytes.
+start_tool "$work/sink.out" sink 10
+sink=$pid
+start_agent --to "udp:127.0.0.1:$port" --interface 'nothing' --percpu
+sleep 0.9
+stop_agent
+wait "$sink"
+sed '1d' "$work/sink.out" | grep '^[0-9]*$' >"$work/sizes"
+grep -v '^[0-9]*$' "$work/sink.out" >"$work/lines"
+check "datagrams hold whole lines" tool check-lines "$work/lines"
+holds "datagrams came" "$(wc -l <"$work/sizes")" '>=' 5
+holds "they are small" "$(sort -n "$work/sizes" | tail -n 1)" '<=' 1400
+holds "every line came" "$(wc -l <"$work/lines")" '==' "$(counted lines_written_total)"
+
+# ---- InfluxDB 1.x ----------------------------------------------------------------------------------------------------
+
+# shellcheck disable=SC2046
+set -- $(tool ports 5)
+http=$1 backup=$2 udp=$3 collectd_port=$4 victoria=$5
+influx() { tool influx "http://127.0.0.1:$http" "$@"; }
+
+# The example's settings, here.
+configure_influxd()
+{
+    sed -e "s|/var/lib/influxdb|$work/influxdb|" -e "s|127.0.0.1:8088|127.0.0.1:$backup|" \
+        -e "s|192.168.56.4:8086|127.0.0.1:$http|" -e "s|192.168.56.4:8089|127.0.0.1:$udp|" \
+        -e "s|192.168.56.4:25826|127.0.0.1:$collectd_port|" examples/udp/influxdb.conf >"$work/influxdb.conf"
+    if [ ! -r /usr/share/collectd/types.db ]; then # nobody will send to it
+        sed -i '/^\[\[collectd\]\]/,/^ *enabled/s/enabled = true/enabled = false/' "$work/influxdb.conf"
+    fi
+}
+start_influxd() # name=value of the environment
+{
+    env "$@" influxd run -config "$work/influxdb.conf" >"$work/influxd.out" 2>&1 &
+    influxd=$!
+    running="$running $influxd"
+    tries=0
+    while ! tool get "http://127.0.0.1:$http/ping" >/dev/null 2>&1 && [ $tries -lt 100 ]; do
+        sleep 0.1
+        tries=$((tries + 1))
+    done
+    if [ $tries -lt 100 ]; then pass; else fail "influxd" "does not start: $(tail -n 5 "$work/influxd.out")"; fi
+}
+stop_influxd()
+{
+    kill "$influxd" 2>/dev/null
+    wait "$influxd" 2>/dev/null
+}
+has_points() { [ -n "$(influx "$1" "$2")" ]; }
+row_says() # name, words, database, query
+{
+    row=$(influx "$3" "$4")
+    case $row in *"$2"*) pass ;; *) fail "$1" "no '$2' in: $row" ;; esac
+}
+
+# The schema of Telegraf, as the database understood it, in a database.
+check_schema()
+{
+    row_says "$1: tags of cpu" 'cpu||tagKey="cpu"
+cpu||tagKey="host"' "$1" 'SHOW TAG KEYS FROM cpu'
+    row_says "$1: tags of net" 'net||tagKey="host"
+net||tagKey="interface"' "$1" 'SHOW TAG KEYS FROM net'
+    for f in user system idle nice iowait irq softirq steal guest guest_nice; do
+        row_says "$1: usage_$f" "fieldKey=\"usage_$f\"|fieldType=\"float\"" "$1" 'SHOW FIELD KEYS FROM cpu'
+    done
+    for f in total available used free cached buffered swap_total huge_pages_total; do
+        row_says "$1: $f" "fieldKey=\"$f\"|fieldType=\"integer\"" "$1" 'SHOW FIELD KEYS FROM mem'
+    done
+    for f in used_percent available_percent; do
+        row_says "$1: $f" "fieldKey=\"$f\"|fieldType=\"float\"" "$1" 'SHOW FIELD KEYS FROM mem'
+    done
+    for f in bytes_sent bytes_recv packets_sent packets_recv err_in err_out drop_in drop_out; do
+        row_says "$1: $f" "fieldKey=\"$f\"|fieldType=\"integer\"" "$1" 'SHOW FIELD KEYS FROM net'
+    done
+}
+check_values() # database, tag host
+{
+    row_says "$1: cpu" 'usage_user=20|usage_system=10|usage_idle=60|usage_iowait=8|usage_softirq=2' "$1" \
+        "SELECT usage_user, usage_system, usage_idle, usage_iowait, usage_softirq FROM cpu WHERE host = '$2' AND \
+cpu = 'cpu-total'"
+    row_says "$1: mem" 'total=1024000|used_percent=40' "$1" \
+        "SELECT total, used_percent FROM mem WHERE host = '$2' LIMIT 1"
+    row_says "$1: net" 'bytes_sent=6000000000|drop_out=4' "$1" \
+        "SELECT bytes_sent, drop_out FROM net WHERE host = '$2' AND interface = 'eth0' LIMIT 1"
+    row_says "$1: a name with a comma" 'bytes_sent=3' "$1" \
+        "SELECT bytes_sent FROM net WHERE host = '$2' AND interface = 'a,b' LIMIT 1"
+}
+
+if ! have influxd; then
+    skip "InfluxDB 1.x" "influxd is not installed (influxdb)"
+else
+    configure_influxd
+    start_influxd A=b
+    soon "the database is made by influxd" has_points telegraf 'SHOW RETENTION POLICIES ON telegraf'
+
+    set_stat "$first_stat"
+    start_agent --to "influx1:http://127.0.0.1:$http/telegraf"
+    sleep 0.15
+    set_stat "$second_stat"
+    soon "cpu is there" has_points telegraf 'SELECT usage_idle FROM cpu'
+    check_schema telegraf
+    check_values telegraf 'client=1,x'
+
+    # Away for a while, and back: every sample is there once.
+    stop_influxd
+    sleep 2
+    tell_counts
+    holds "lines wait while it is away" "$(counted lines_waiting)" '>' 20
+    start_influxd A=b
+    soon "all is written" all_written
+    stop_agent
+    holds "away and back: nothing lost" "$(counted lines_written_total)" '==' "$(counted lines_total)"
+    row_says "away and back: every sample is there" "count=$(counted samples_total)" telegraf \
+        'SELECT count(total) FROM mem'
+
+    # A database that is not there: its words, once.
+    start_agent --to "influx1:http://127.0.0.1:$http/nosuch"
+    sleep 0.5
+    stop_agent
+    holds "refused" "$(counted lines_refused_total)" '>' 2
+    if [ "$(grep -c 'HTTP 404: .*database not found' "$work/agent.err")" -eq 1 ]; then pass
+    else fail "no such database" "$(cat "$work/agent.err")"; fi
+
+    # As datagrams.
+    influx telegraf 'DROP SERIES FROM cpu, mem, net' >/dev/null
+    set_stat "$first_stat"
+    start_agent --to "udp:127.0.0.1:$udp" --host 'by udp'
+    sleep 0.15
+    set_stat "$second_stat"
+    soon "cpu by datagrams" has_points telegraf 'SELECT usage_idle FROM cpu'
+    stop_agent
+    check_schema telegraf
+    check_values telegraf 'by udp'
+
+    # Users and passwords.
+    influx telegraf "CREATE USER root WITH PASSWORD 'pass word' WITH ALL PRIVILEGES" >/dev/null
+    stop_influxd
+    start_influxd INFLUXDB_HTTP_AUTH_ENABLED=true
+    printf 'root:pass word' >"$work/user"
+    chmod 600 "$work/user"
+    start_agent --to "influx1:http://127.0.0.1:$http/telegraf" --token "@$work/user" --host with-user
+    soon "with a user" written_more 2
+    stop_agent
+    holds "with a user: none refused" "$(counted lines_refused_total)" '==' 0
+    start_agent --to "influx1:http://127.0.0.1:$http/telegraf" --host without
+    sleep 0.3
+    stop_agent
+    holds "without: refused" "$(counted lines_refused_total)" '>' 1
+    if grep -q 'HTTP 401: .*unable to parse authentication credentials' "$work/agent.err"; then pass
+    else fail "without a user" "$(cat "$work/agent.err")"; fi
+    stop_influxd
+
+    # What collectd tells, next to ours.
+    if ! have collectd || [ ! -r /usr/share/collectd/types.db ]; then
+        skip "collectd" "collectd is not installed (collectd-core)"
+    else
+        start_influxd A=b
+        cat >"$work/collectd.conf" <<EOF
+Hostname "by-collectd"
+FQDNLookup false
+BaseDir "$work"
+PIDFile "$work/collectd.pid"
+TypesDB "/usr/share/collectd/types.db"
+Interval 0.5
+LoadPlugin cpu
+LoadPlugin memory
+LoadPlugin interface
+LoadPlugin network
+<Plugin cpu>
+    ReportByCpu false
+    ValuesPercentage true
+</Plugin>
+<Plugin memory>
+    ValuesPercentage true
+</Plugin>
+<Plugin network>
+    Server "127.0.0.1" "$collectd_port"
+</Plugin>
+EOF
+        collectd -f -C "$work/collectd.conf" >"$work/collectd.out" 2>&1 &
+        running="$running $!"
+        for m in "cpu_value WHERE type = 'percent' AND type_instance = 'idle'" \
+            "memory_value WHERE type = 'percent' AND type_instance = 'used'" \
+            "interface_rx WHERE type = 'if_octets'" "interface_tx WHERE type = 'if_octets'"; do
+            soon "collectd: $m" has_points collectd "SELECT value FROM $m AND host = 'by-collectd' LIMIT 1"
+        done
+        stop_influxd
+    fi
+fi
+
+# ---- VictoriaMetrics -------------------------------------------------------------------------------------------------
+
+vm_has()
+{
+    tool get "http://127.0.0.1:$victoria/internal/force_flush" >/dev/null
+    exported=$(tool get "http://127.0.0.1:$victoria/api/v1/export?match%5B%5D=%7B__name__%3D~%22$1%22%7D")
+    [ -n "$exported" ]
+}
+if ! have victoria-metrics; then
+    skip "VictoriaMetrics" "victoria-metrics is not installed"
+else
+    victoria-metrics -storageDataPath="$work/vm" -httpListenAddr="127.0.0.1:$victoria" -loggerLevel=ERROR \
+        -memory.allowedBytes=64MB >"$work/vm.out" 2>&1 &
+    running="$running $!"
+    tries=0
+    while ! tool get "http://127.0.0.1:$victoria/health" >/dev/null 2>&1 && [ $tries -lt 100 ]; do
+        sleep 0.1
+        tries=$((tries + 1))
+    done
+    set_stat "$first_stat"
+    start_agent --to "influx2:http://127.0.0.1:$victoria" --org o --bucket b --token "@$work/token"
+    sleep 0.15
+    set_stat "$second_stat"
+    soon "VictoriaMetrics has cpu" vm_has cpu_usage_user
+    stop_agent
+    holds "VictoriaMetrics took all" "$(counted lines_written_total)" '==' "$(counted lines_total)"
+    vm_has cpu_usage_user
+    case $exported in
+    *'"cpu":"cpu-total"'*'"host":"client=1,x"'*'"values":[20]'*) pass ;;
+    *) fail "VictoriaMetrics: cpu" "$exported" ;;
+    esac
+    vm_has net_bytes_sent
+    case $exported in *'"interface":"eth0"'*'[6000000000'*) pass ;; *) fail "VictoriaMetrics: net" "$exported" ;; esac
+    case $exported in *'"interface":"a,b"'*) pass ;; *) fail "VictoriaMetrics: a name" "$exported" ;; esac
+fi
+stop_all
+
+# ---- job files -------------------------------------------------------------------------------------------------------
+
+# Not run by a Nomad: none is to be had here.
+$agent --help >"$work/agent.help"
+check "agent.nomad.hcl" tool hcl examples/udp/nomad/agent.nomad.hcl "rllb-agent=$work/agent.help"
+if [ -x build/udp/allocator ]; then
+    build/udp/allocator --help >"$work/allocator.help"
+    check "allocator.nomad.hcl" tool hcl examples/udp/nomad/allocator.nomad.hcl "rllb-allocator=$work/allocator.help"
+else
+    skip "allocator.nomad.hcl" "build/udp/allocator is not built"
+fi
+sed 's/^}$//' examples/udp/nomad/agent.nomad.hcl >"$work/open.hcl"
+check_status 1 "a brace is missing" tool hcl "$work/open.hcl" "rllb-agent=$work/agent.help"
+sed 's/"--buffer"/"--puffer"/' examples/udp/nomad/agent.nomad.hcl >"$work/option.hcl"
+check_status 1 "no such option" tool hcl "$work/option.hcl" "rllb-agent=$work/agent.help"
+says "no such option" "rllb-agent has no --puffer"
+
+finish
