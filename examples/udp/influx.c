@@ -122,21 +122,26 @@ bool ud_influx2_body(const char *bucket, double range_s, ex_text *to)
 
 /* ---- points into readings ---------------------------------------------------------------------------------------- */
 
-typedef enum thing { CPU, MEMORY, NETWORK } thing;
-enum { IDLE, USER, SYSTEM, VALUES };          /* of CPU */
-enum { USED = 0 };                            /* of MEMORY */
-enum { RECEIVED = 0, SENT = 1 };              /* of NETWORK */
+typedef enum thing { OF_CPU, OF_MEMORY, OF_NETWORK } thing;
+enum { IDLE, USER, SYSTEM, VALUES };          /* of a processor */
+enum { USED = 0 };                            /* of memory */
+enum { RECEIVED = 0, SENT = 1 };              /* of interfaces */
 
-static const struct kind {
+static const struct known {
     const char *measurement, *field;
     thing of;
     int32_t value;
 } kinds[] = {
-    { "cpu", "usage_idle", CPU, IDLE }, { "cpu", "usage_user", CPU, USER }, { "cpu", "usage_system", CPU, SYSTEM },
-    { "mem", "used_percent", MEMORY, USED }, { "net", "bytes_recv", NETWORK, RECEIVED },
-    { "net", "bytes_sent", NETWORK, SENT }, { "cpu_value", "value", CPU, IDLE },
-    { "memory_value", "value", MEMORY, USED }, { "interface_rx", "value", NETWORK, RECEIVED },
-    { "interface_tx", "value", NETWORK, SENT },
+    { "cpu", "usage_idle", OF_CPU, IDLE },
+    { "cpu", "usage_user", OF_CPU, USER },
+    { "cpu", "usage_system", OF_CPU, SYSTEM },
+    { "mem", "used_percent", OF_MEMORY, USED },
+    { "net", "bytes_recv", OF_NETWORK, RECEIVED },
+    { "net", "bytes_sent", OF_NETWORK, SENT },
+    { "cpu_value", "value", OF_CPU, IDLE },
+    { "memory_value", "value", OF_MEMORY, USED },
+    { "interface_rx", "value", OF_NETWORK, RECEIVED },
+    { "interface_tx", "value", OF_NETWORK, SENT },
 };
 
 /* One thing of one host. */
@@ -196,16 +201,16 @@ static slot *slot_of(gather *g, const char *host, thing of)
 static void gather_add(gather *g, const char *measurement, const char *field, const char *host, const char *interface,
                        double at_s, double value)
 {
-    const struct kind *k = kinds, *end = kinds + sizeof kinds / sizeof *kinds;
+    const struct known *k = kinds, *end = kinds + sizeof kinds / sizeof *kinds;
     slot *s;
 
     while (k < end && (strcmp(k->measurement, measurement) != 0 || strcmp(k->field, field) != 0)) k++;
     if (k == end || !isfinite(at_s) || !isfinite(value)) return;
-    if (k->of == NETWORK && interface && strcmp(interface, "all") == 0) return;
-    if (k->of == NETWORK && interface && strcmp(interface, "lo") == 0) value = 0;
+    if (k->of == OF_NETWORK && interface && strcmp(interface, "all") == 0) return;
+    if (k->of == OF_NETWORK && interface && strcmp(interface, "lo") == 0) value = 0;
     s = slot_of(g, host, k->of);
     if (!s) return;
-    if (k->of == NETWORK) {
+    if (k->of == OF_NETWORK) {
         s->value[k->value] = isnan(s->value[k->value]) ? value : s->value[k->value] + value;
     } else if (!(at_s < s->at_s)) {
         if (at_s > s->at_s) s->value[0] = s->value[1] = s->value[2] = NAN;
@@ -215,14 +220,14 @@ static void gather_add(gather *g, const char *measurement, const char *field, co
 }
 
 /* False: nothing of use is said. */
-static bool reading_of(const slot *s, ud_reading *r)
+static bool slot_reading(const slot *s, ud_reading *r)
 {
     ud_reading_begin(r, s->host, s->at_s);
-    if (s->of == CPU) {
+    if (s->of == OF_CPU) {
         r->cpu_percent = isnan(s->value[IDLE]) ? s->value[USER] + s->value[SYSTEM] : 100 - s->value[IDLE];
         return !isnan(r->cpu_percent);
     }
-    if (s->of == MEMORY) {
+    if (s->of == OF_MEMORY) {
         r->memory_percent = s->value[USED];
         return true;
     }
@@ -235,7 +240,7 @@ static int32_t gather_out(const gather *g, ud_reading *out)
 {
     int32_t i, count = 0;
 
-    for (i = 0; i < g->count; i++) count += reading_of(&g->slot[i], &out[count]);
+    for (i = 0; i < g->count; i++) count += slot_reading(&g->slot[i], &out[count]);
     return count;
 }
 
@@ -346,7 +351,7 @@ void ud_influx_error(const char *text, size_t size, char why[160])
    the first of which, the place of notes, is empty; then its own. An empty line ends it, or a note that begins the next
    one. A failure that came while the answer was under way is a table with the column `error`. */
 enum { AT, VALUE, FIELD, MEASUREMENT, HOST, INTERFACE, FAULT, PLACES };
-static const char *const place_name[PLACES] = { "_time", "_value", "_field", "_measurement", "host", "interface",
+static const char *const flux_column[PLACES] = { "_time", "_value", "_field", "_measurement", "host", "interface",
                                                 "error" };
 
 typedef struct flux {
@@ -365,7 +370,7 @@ static void header_of(flux *f, int32_t fields)
     for (i = 0; i < PLACES; i++) {
         f->place[i] = -1;
         for (j = 1; j < fields && f->place[i] < 0; j++) {
-            if (strcmp(f->field[j], place_name[i]) == 0) f->place[i] = j;
+            if (strcmp(f->field[j], flux_column[i]) == 0) f->place[i] = j;
         }
     }
 }

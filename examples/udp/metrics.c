@@ -28,14 +28,14 @@ enum { STRANGERS_SHOWN = 3 };
 #define COUNTER_MOST 1e19
 #define ABSENT_S 10.0        /* of a client that other hosts' metrics came without its own */
 #define BYTES_S_DEFAULT 125e6
-#define FILE_BYTES_MOST ((size_t)1 << 20)
+#define CAPACITY_BYTES_MOST ((size_t)1 << 20)
 
 /* One share; NaN: not known yet. */
-typedef struct part {
+typedef struct figure {
     double share;
     double stamp; /* Unix time of the sample, by its own clock; NaN: there was none */
     double at_s;  /* monotonic */
-} part;
+} figure;
 
 typedef struct seat {
     bool used;
@@ -43,7 +43,7 @@ typedef struct seat {
     bool settled; /* it has had metrics, or that it has none was said */
     char name[UD_NAME_MOST], address[64];
     ud_capacity capacity;
-    part cpu, memory, network;
+    figure cpu, memory, network;
     double in, out, counted; /* counters of the latest sample; its stamp */
     double since_s;          /* metrics came, none of its own; NaN: none came yet */
 } seat;
@@ -82,7 +82,7 @@ void ud_metrics_forget(ud_metrics *m, int32_t client)
 
 void ud_metrics_name(ud_metrics *m, int32_t client, const char *name, const char *address)
 {
-    static const part unknown = { NAN, NAN, -INFINITY };
+    static const figure unknown = { NAN, NAN, -INFINITY };
     seat *s;
 
     if (client < 0 || client >= UD_CLIENTS_MOST) return;
@@ -126,7 +126,7 @@ static double share_of(double percent)
     return fmin(fmax(percent / 100, 0), 1);
 }
 
-static bool part_take(part *p, double share, double stamp, double at_s, double unix_s)
+static bool figure_take(figure *p, double share, double stamp, double at_s, double unix_s)
 {
     if (isnan(share) || !is_news(p->stamp, stamp, unix_s)) return false;
     p->share = share;
@@ -178,8 +178,8 @@ static void seat_take(ud_metrics *m, seat *s, const ud_reading *r, double unix_s
     double ahead_s = r->at_s - unix_s, at_s = now_s + fmin(ahead_s, 0);
     bool news;
 
-    news = part_take(&s->cpu, share_of(r->cpu_percent), r->at_s, at_s, unix_s);
-    news = part_take(&s->memory, share_of(r->memory_percent), r->at_s, at_s, unix_s) || news;
+    news = figure_take(&s->cpu, share_of(r->cpu_percent), r->at_s, at_s, unix_s);
+    news = figure_take(&s->memory, share_of(r->memory_percent), r->at_s, at_s, unix_s) || news;
     news = network_take(s, r, at_s, unix_s) || news;
     if (!news) return;
     m->turn++;
@@ -275,7 +275,7 @@ static bool capacities_read(ud_metrics *m, const char *path)
 
     m->capacity = calloc(UD_CLIENTS_MOST + 1, sizeof *m->capacity);
     if (!m->capacity) return ex_fail("not enough memory") == EX_OK;
-    if (!ex_file_read(path, FILE_BYTES_MOST, &file)) return false;
+    if (!ex_file_read(path, CAPACITY_BYTES_MOST, &file)) return false;
     count = ud_parse_capacity(file.data ? file.data : "", file.size, m->capacity, UD_CLIENTS_MOST + 1, why);
     ex_text_free(&file);
     if (count < 0) return ex_fail("%s:%s", path, why) == EX_OK;

@@ -189,7 +189,7 @@ static bool add_all(const char *text, size_t size, sums *t, int32_t *number_of_l
     return true;
 }
 
-static bool reading_of(const sums *t, ud_reading *r)
+static bool sums_reading(const sums *t, ud_reading *r)
 {
     bool cpu = t->cpus > 0 && isfinite(t->idle_s) && isfinite(t->all_s);
     bool memory = t->total > 0 && t->available >= 0 && t->available <= t->total;
@@ -219,5 +219,5 @@ int32_t ud_parse_prometheus(const char *host, const char *text, size_t size, dou
     if (!ud_reading_begin(out, host, at_s)) return ud_wrong(why, "'%.40s' is no name of a host", host) ? 0 : -1;
     if (size > 0 && text[size - 1] != '\n') return ud_wrong(why, "cut off: no line end") ? 0 : -1;
     if (!add_all(text, size, &t, &line)) return ud_wrong(why, "line %d is no metric", (int)line) ? 0 : -1;
-    return reading_of(&t, out) ? 1 : 0;
+    return sums_reading(&t, out) ? 1 : 0;
 }

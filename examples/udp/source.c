@@ -426,7 +426,7 @@ static const char *host_of(const char *url)
 }
 
 /* False, and said: not an address that may be asked. */
-static bool url_ok(const char *url)
+static bool address_ok(const char *url)
 {
     const char *host = host_of(url), *at;
 
@@ -466,7 +466,7 @@ static bool one_exporter(ud_source *s, char *text)
         if (!ud_name_ok(text)) return ex_usage("source", "'%.40s' is no name of a client", text) == EX_OK;
         memcpy(name, text, strlen(text) + 1);
     }
-    if (!url_ok(url)) return false;
+    if (!address_ok(url)) return false;
     host = host_of(url);
     if (!name[0]) {
         n = *host == '[' ? strcspn(++host, "]") : strcspn(host, ":/?#");
@@ -484,7 +484,7 @@ static bool exporters(ud_source *s, const char *list)
     snprintf(text, sizeof text, "%s", list);
     if (strstr(text, "{}")) {
         if (strchr(text, ',')) return ex_usage("source", "one address with {} in it is for all clients") == EX_OK;
-        if (!url_ok(text)) return false;
+        if (!address_ok(text)) return false;
         s->template = calloc(1, strlen(text) + 1);
         if (!s->template) return ex_fail("not enough memory") == EX_OK;
         memcpy(s->template, text, strlen(text));
@@ -505,7 +505,7 @@ static bool database(ud_source *s, const ud_config *c, const char *url)
     char base[UD_TEXT_MOST];
     size_t n;
 
-    if (!url_ok(url)) return false;
+    if (!address_ok(url)) return false;
     if (strpbrk(url, "?#")) return ex_usage("source", "'%.80s': what is asked comes from us", url) == EX_OK;
     if (s->kind == INFLUX2 && !c->org[0]) return ex_usage("org", "is missing: influx2 wants it") == EX_OK;
     snprintf(base, sizeof base, "%s", url);

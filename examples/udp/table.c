@@ -94,7 +94,7 @@ int32_t ud_csv_row(ud_csv *c, char **field, int32_t most)
     while (ended == ',') {
         char *next = n < most ? field_of(c, &ended) : NULL;
         if (!next) {
-            ud_wrong(c->why, "%d: %s", (int)c->line, n < most ? "quotes out of order" : "too many columns");
+            ud_wrong(c->why, "%d: %s", (int)c->line, n < most ? "a quote or line end out of place" : "too many columns");
             return -1;
         }
         field[n++] = next;
@@ -187,7 +187,7 @@ double ud_time_of(const char *text)
 
 /* ---- readings ---------------------------------------------------------------------------------------------------- */
 
-enum { TIME, HOST, CPU, MEMORY, BYTES_IN, BYTES_OUT, COLUMNS };
+enum { COLUMN_TIME, COLUMN_HOST, COLUMN_CPU, COLUMN_MEMORY, COLUMN_IN, COLUMN_OUT, COLUMNS };
 static const char *const column_name[COLUMNS] = { "time_s", "host", "cpu", "memory", "bytes_in", "bytes_out" };
 
 static bool means_nothing(char **field, int32_t fields)
@@ -196,7 +196,7 @@ static bool means_nothing(char **field, int32_t fields)
 }
 
 /* Where each column is. */
-static bool header_of(char **field, int32_t fields, int32_t *place, char *why)
+static bool columns_of(char **field, int32_t fields, int32_t *place, char *why)
 {
     int32_t i, j;
 
@@ -215,26 +215,27 @@ static bool number_of(const char *text, double *out)
     return text[0] == '\0' || ex_parse_double(text, out);
 }
 
-static bool reading_of(char **field, const int32_t *place, ud_reading *r, char *why)
+static bool row_reading(char **field, const int32_t *place, ud_reading *r, char *why)
 {
+    const char *host = field[place[COLUMN_HOST]];
     double number[COLUMNS];
     int32_t i;
 
-    if (!ud_name_ok(field[place[HOST]])) return ud_wrong(why, "host '%.40s' is no name", field[place[HOST]]);
+    if (!ud_name_ok(host)) return ud_wrong(why, "host '%.40s' is no name", host);
     for (i = 0; i < COLUMNS; i++) {
-        if (i == HOST || number_of(field[place[i]], &number[i])) continue;
+        if (i == COLUMN_HOST || number_of(field[place[i]], &number[i])) continue;
         return ud_wrong(why, "%s '%.30s' is no number", column_name[i], field[place[i]]);
     }
-    ud_reading_begin(r, field[place[HOST]], number[TIME]);
-    r->cpu_percent = number[CPU];
-    r->memory_percent = number[MEMORY];
-    r->bytes_in = number[BYTES_IN];
-    r->bytes_out = number[BYTES_OUT];
+    ud_reading_begin(r, host, number[COLUMN_TIME]);
+    r->cpu_percent = number[COLUMN_CPU];
+    r->memory_percent = number[COLUMN_MEMORY];
+    r->bytes_in = number[COLUMN_IN];
+    r->bytes_out = number[COLUMN_OUT];
     return true;
 }
 
 /* All rows; what is wrong of one goes to `wrong`. */
-static int32_t readings_of(ud_csv *c, ud_reading *out, int32_t most, char *wrong)
+static int32_t rows_readings(ud_csv *c, ud_reading *out, int32_t most, char *wrong)
 {
     int32_t place[COLUMNS], width = 0, n, count = 0;
     char *field[UD_COLUMNS_MOST];
@@ -242,13 +243,13 @@ static int32_t readings_of(ud_csv *c, ud_reading *out, int32_t most, char *wrong
     while ((n = ud_csv_row(c, field, UD_COLUMNS_MOST)) > 0) {
         if (means_nothing(field, n)) continue;
         if (width == 0) {
-            if (!header_of(field, n, place, wrong)) return -1;
+            if (!columns_of(field, n, place, wrong)) return -1;
             width = n;
             continue;
         }
         if (n != width) return ud_wrong(wrong, "%d fields instead of %d", (int)n, (int)width) ? 0 : -1;
         if (count == most) return ud_wrong(wrong, "more than %d readings", (int)most) ? 0 : -1;
-        if (!reading_of(field, place, &out[count], wrong)) return -1;
+        if (!row_reading(field, place, &out[count], wrong)) return -1;
         count++;
     }
     if (n < 0) return -1;
@@ -263,7 +264,7 @@ int32_t ud_parse_table(const char *text, size_t size, ud_reading *out, int32_t m
     ud_csv c;
 
     why[0] = '\0';
-    if (ud_csv_open(&c, text, size)) count = readings_of(&c, out, most, wrong);
+    if (ud_csv_open(&c, text, size)) count = rows_readings(&c, out, most, wrong);
     if (wrong[0]) ud_wrong(why, "%d: %.140s", (int)c.line, wrong);
     else if (count < 0) ud_wrong(why, "%s", c.why);
     ud_csv_close(&c);
@@ -288,7 +289,7 @@ static bool positive(const char *what, const char *text, double *out, char *why)
     return ud_wrong(why, "%s '%.30s' is no number above 0", what, text);
 }
 
-static bool capacity_of(char **field, int32_t fields, ud_capacity *c, char *why)
+static bool row_capacity(char **field, int32_t fields, ud_capacity *c, char *why)
 {
     int32_t i;
 
@@ -303,7 +304,7 @@ static bool capacity_of(char **field, int32_t fields, ud_capacity *c, char *why)
            positive("bytes a second", field[3], &c->bytes_s, why);
 }
 
-static int32_t capacities_of(ud_csv *c, ud_capacity *out, int32_t most, char *wrong)
+static int32_t rows_capacities(ud_csv *c, ud_capacity *out, int32_t most, char *wrong)
 {
     char *field[UD_COLUMNS_MOST];
     int32_t n, i, count = 0;
@@ -311,7 +312,7 @@ static int32_t capacities_of(ud_csv *c, ud_capacity *out, int32_t most, char *wr
     while ((n = ud_csv_row(c, field, UD_COLUMNS_MOST)) > 0) {
         if (means_nothing(field, n)) continue;
         if (count == most) return ud_wrong(wrong, "more than %d clients", (int)most) ? 0 : -1;
-        if (!capacity_of(field, n, &out[count], wrong)) return -1;
+        if (!row_capacity(field, n, &out[count], wrong)) return -1;
         for (i = 0; i < count; i++) {
             if (strcmp(out[i].name, out[count].name) != 0) continue;
             return ud_wrong(wrong, "'%s' is there twice", out[i].name) ? 0 : -1;
@@ -328,7 +329,7 @@ int32_t ud_parse_capacity(const char *text, size_t size, ud_capacity *out, int32
     ud_csv c;
 
     why[0] = '\0';
-    if (ud_csv_open(&c, text, size)) count = capacities_of(&c, out, most, wrong);
+    if (ud_csv_open(&c, text, size)) count = rows_capacities(&c, out, most, wrong);
     if (wrong[0]) ud_wrong(why, "%d: %.140s", (int)c.line, wrong);
     else if (count < 0) ud_wrong(why, "%s", c.why);
     ud_csv_close(&c);

@@ -15,8 +15,8 @@
 enum { KEPT_MOST = UD_CLIENTS_MOST + 16, HEADER_BYTES_MOST = 65536 };
 #define ANSWER_BYTES_MOST ((size_t)4 << 20)
 
-typedef struct ask {
-    struct ask *next;
+typedef struct asking {
+    struct asking *next;
     CURL *easy;
     struct curl_slist *headers;
     ex_text body;
@@ -27,11 +27,11 @@ typedef struct ask {
     char error[CURL_ERROR_SIZE];
     ud_web_fn fn;
     void *user;
-} ask;
+} asking;
 
 struct ud_web {
     CURLM *multi;
-    ask *open; /* not answered yet */
+    asking *open; /* not answered yet */
 };
 
 /* ---- an answer comes --------------------------------------------------------------------------------------------- */
@@ -39,7 +39,7 @@ struct ud_web {
 /* Fewer than `count` ends the transfer. */
 static size_t on_body(char *bytes, size_t size, size_t count, void *user)
 {
-    ask *a = user;
+    asking *a = user;
 
     if (size != 1 || count > ANSWER_BYTES_MOST - a->body.size) {
         a->large = true;
@@ -52,7 +52,7 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user)
 /* One line, its end included. A value that does not fit is left out rather than cut. */
 static size_t on_header(char *line, size_t size, size_t count, void *user)
 {
-    ask *a = user;
+    asking *a = user;
     size_t n = strlen(a->want), end = count, i;
 
     a->header_bytes += count;
@@ -70,7 +70,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *user)
     return count;
 }
 
-static void ask_free(ask *a)
+static void asking_free(asking *a)
 {
     if (a->easy) curl_easy_cleanup(a->easy);
     curl_slist_free_all(a->headers);
@@ -78,15 +78,15 @@ static void ask_free(ask *a)
     free(a);
 }
 
-static void unlink_ask(ud_web *w, const ask *a)
+static void asking_unlink(ud_web *w, const asking *a)
 {
-    ask **at = &w->open;
+    asking **at = &w->open;
 
     while (*at && *at != a) at = &(*at)->next;
     if (*at) *at = a->next;
 }
 
-static void answer(ud_web *w, ask *a, CURLcode result)
+static void hand_over(ud_web *w, asking *a, CURLcode result)
 {
     long status = 0;
 
@@ -101,9 +101,9 @@ static void answer(ud_web *w, ask *a, CURLcode result)
         a->answer.size = strlen(a->answer.text);
     }
     a->answer.status = (int32_t)status;
-    unlink_ask(w, a);
+    asking_unlink(w, a);
     a->fn(a->user, &a->answer);
-    ask_free(a);
+    asking_free(a);
 }
 
 /* How many were answered. What they ask anew is not answered before the next turn. */
@@ -120,7 +120,7 @@ static int32_t hand_out(ud_web *w)
         if (message->msg != CURLMSG_DONE) continue;
         curl_easy_getinfo(easy, CURLINFO_PRIVATE, &of);
         curl_multi_remove_handle(w->multi, easy);
-        answer(w, (ask *)(void *)of, result);
+        hand_over(w, (asking *)(void *)of, result);
         answered++;
     }
     return answered;
@@ -128,7 +128,7 @@ static int32_t hand_out(ud_web *w)
 
 /* ---- asking ------------------------------------------------------------------------------------------------------ */
 
-static bool url_ok(const char *url)
+static bool scheme_ok(const char *url)
 {
     if (strncasecmp(url, "http://", 7) != 0 && strncasecmp(url, "https://", 8) != 0) return false;
     for (; *url; url++) {
@@ -147,7 +147,7 @@ static bool set_protocols(CURL *easy)
 }
 
 /* What makes a request one of ours; all but the words of it. */
-static bool set_manners(ask *a, double timeout_s)
+static bool set_manners(asking *a, double timeout_s)
 {
     long ms = timeout_s > 0 && timeout_s < 1e6 ? (long)(1000 * timeout_s) + 1 : 10000;
     CURL *e = a->easy;
@@ -170,7 +170,7 @@ static bool set_manners(ask *a, double timeout_s)
            curl_easy_setopt(e, CURLOPT_PRIVATE, (void *)a) == CURLE_OK;
 }
 
-static bool set_words(ask *a, const char *url, const char *const *headers, const char *body)
+static bool set_words(asking *a, const char *url, const char *const *headers, const char *body)
 {
     for (; headers && *headers; headers++) {
         struct curl_slist *more = strpbrk(*headers, "\r\n") ? NULL : curl_slist_append(a->headers, *headers);
@@ -187,9 +187,9 @@ static bool set_words(ask *a, const char *url, const char *const *headers, const
 bool ud_web_ask(ud_web *w, const char *url, const char *const *headers, const char *body, const char *want,
                 double timeout_s, ud_web_fn fn, void *user)
 {
-    ask *a;
+    asking *a;
 
-    if (!url_ok(url)) return ex_fail("'%.80s' is no address of http:// or https://", url) == EX_OK;
+    if (!scheme_ok(url)) return ex_fail("'%.80s' is no address of http:// or https://", url) == EX_OK;
     a = calloc(1, sizeof *a);
     if (!a) return ex_fail("not enough memory to ask %.80s", url) == EX_OK;
     a->fn = fn;
@@ -198,7 +198,7 @@ bool ud_web_ask(ud_web *w, const char *url, const char *const *headers, const ch
     a->easy = curl_easy_init();
     if (!a->easy || !set_manners(a, timeout_s) || !set_words(a, url, headers, body) ||
         curl_multi_add_handle(w->multi, a->easy) != CURLM_OK) {
-        ask_free(a);
+        asking_free(a);
         return ex_fail("cannot ask %.80s", url) == EX_OK;
     }
     a->next = w->open;
@@ -256,10 +256,10 @@ void ud_web_destroy(ud_web *w)
 {
     if (!w) return;
     while (w->open) {
-        ask *a = w->open;
+        asking *a = w->open;
         w->open = a->next;
         curl_multi_remove_handle(w->multi, a->easy);
-        ask_free(a);
+        asking_free(a);
     }
     curl_multi_cleanup(w->multi);
     free(w);
