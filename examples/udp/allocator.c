@@ -343,7 +343,7 @@ static void set_defaults(ud_config *c)
     c->replies = true;
     c->flows = 4096;
     c->idle_s = 60;
-    c->window_s = 0.1;
+    c->window_s = 0.25;
     snprintf(c->policy, sizeof c->policy, "sed");
     snprintf(c->fallback, sizeof c->fallback, "sed");
     c->seed = 1;

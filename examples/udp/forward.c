@@ -101,7 +101,7 @@ typedef union control {
 typedef struct target {
     struct sockaddr_in6 address;
     uint32_t put; /* as in the seat; 0: no address */
-    double away_s;
+    double away_s, refused_s;
 } target;
 
 typedef struct place {
@@ -168,7 +168,7 @@ static bool target_read(ud_forward *f, int32_t client)
 {
     target *t = &f->target[client];
 
-    t->away_s = 0;
+    t->away_s = t->refused_s = 0;
     if (ud_seat_get(&f->board->seat[client], &t->address, &t->put)) return true;
     t->put = 0;
     return false;
@@ -273,12 +273,13 @@ static int32_t flow_joins(ud_forward *f, ud_flow *w)
 
 static inline int32_t flow_client(ud_forward *f, ud_flow *w)
 {
-    if (w->client >= 0 && flow_stays(f, w)) return w->client;
-    if (w->client >= 0) {
-        flow_leaves(f, w, RLLB_OUTCOME_CANCELLED);
-        ud_add(&f->board->flows_moved, 1);
-    }
-    return flow_joins(f, w);
+    int32_t before = w->client, c;
+
+    if (before >= 0 && flow_stays(f, w)) return before;
+    flow_leaves(f, w, RLLB_OUTCOME_CANCELLED);
+    c = flow_joins(f, w);
+    if (before >= 0 && c != before) ud_add(&f->board->flows_moved, 1);
+    return c;
 }
 
 /* All is well between the flow and its client: a request has ended, and another one goes on. */
@@ -301,17 +302,21 @@ static void flow_answered(ud_forward *f, ud_flow *w, int32_t client)
 
 /* ---- failures --------------------------------------------------------------------------------------------------- */
 
-/* One datagram of this flow (-1: who knows which) was refused by, or could not be sent to, the client. */
+/* A datagram of this flow (-1: who knows whose) was refused by, or could not be sent to, the client. Networks tell that
+   of few datagrams, and of one at most that the kernel cut: all that wait there for a reply, or for nothing to be told,
+   have failed. */
 static void client_refuses(ud_forward *f, int32_t flow, int32_t client)
 {
     ud_flow *w = flow >= 0 ? &f->flows.flow[flow] : NULL;
     double started_s;
 
     ud_add(&f->board->seat[client].refused, 1);
+    f->target[client].refused_s = f->now_s;
     f->target[client].away_s = f->now_s + AWAY_S;
     if (!f->by_flow) {
-        if (!ud_flights_take(&f->flights, w ? w->serial : 0, client, &started_s)) return;
-        rllb_balancer_done(f->worker, client, started_s, f->now_s, RLLB_OUTCOME_FAILED);
+        while (ud_flights_take(&f->flights, w ? w->serial : 0, client, &started_s)) {
+            rllb_balancer_done(f->worker, client, started_s, f->now_s, RLLB_OUTCOME_FAILED);
+        }
     } else if (w) {
         if (!w->used || w->client != client) return;
         flow_leaves(f, w, RLLB_OUTCOME_FAILED);
@@ -832,7 +837,7 @@ static void look_at_flow(ud_forward *f, ud_flow *w)
         flow_leaves(f, w, RLLB_OUTCOME_CANCELLED);
         ud_add(&f->board->flows_moved, 1);
     } else if (!f->replies && f->now_s >= w->proof_s && f->now_s - w->last_s < f->window_s + PROOF_S) {
-        flow_proves(f, w, f->window_s);
+        if (f->now_s - f->target[w->client].refused_s > f->window_s) flow_proves(f, w, f->window_s);
     }
 }
 

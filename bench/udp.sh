@@ -1,0 +1,217 @@
+#!/bin/sh
+# What the UDP allocator costs, beside nginx (stream module) and beside a forwarder that does nothing but copy.
+#
+#     sh bench/udp.sh [--out DIR] [--rounds N] [--seconds S]             (make build/udp/allocator build/udp/traffic
+#                                                                         first; udp_copy is built here)
+# Datagrams of 100 bytes from 8 senders over loopback, one way, each forwarder in turn, N rounds (default 5) of S
+# seconds (1); a forwarder is bound to the last processor, generator and sink to the first. Figures are medians over
+# the rounds. Rows, and with --out the lines of DIR/results.jsonl, are those of bench.h:
+#     udp_NAME_rate       datagrams a second that arrive at the sink, of as many as the generator can send. They share
+#                         the machine with the forwarder, so this is what such a machine as a whole does
+#     udp_NAME_core       datagrams sent a second of the forwarder's own processor time, by /proc/PID/task/*/schedstat:
+#                         what one core does that has nothing else to do. Sent: what came to the sink, and what its
+#                         socket had no room for. Limit for ours: the goal of 500,000; the ratios of ours to the others'
+#                         are the rows udp_over_NAME, paired by round
+#     udp_NAME_added_p50  microseconds of added delay: the median at 50,000 a second through the forwarder less that
+#                         without, in the same round. Goal: 20
+# NAME: flow, the allocator with its defaults (a sender sticks to one of three clients by a socket of its own, as with
+# nginx); datagram, --sticky datagram --replies=no (each to any of three); nginx, with three servers; copy, to one.
+# What is missing is left out with a line that says so. Needs Linux.
+
+cd "$(dirname "$0")/.." || exit 1
+out='' rounds=5 seconds=1
+while [ $# -gt 0 ]; do
+    case $1 in
+    --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
+    --out | --rounds | --seconds)
+        if [ $# -lt 2 ]; then echo "udp.sh: $1: needs a value" >&2; exit 2; fi
+        case $1 in --out) out=$2 ;; --rounds) rounds=$2 ;; --seconds) seconds=$2 ;; esac
+        shift 2 ;;
+    *) echo "udp.sh: $1: no such option (see --help)" >&2; exit 2 ;;
+    esac
+done
+case $rounds$seconds in *[!0-9]* | '') echo "udp.sh: --rounds and --seconds take whole numbers" >&2; exit 2 ;; esac
+have() { command -v "$1" >/dev/null 2>&1; }
+PATH=$PATH:/usr/sbin
+for p in allocator traffic; do
+    if [ ! -x "build/udp/$p" ]; then echo "udp.sh: build/udp/$p is missing: make build/udp/$p" >&2; exit 1; fi
+done
+${CC:-cc} -std=c99 -O3 bench/udp_copy.c -o build/udp_copy || exit 1
+
+work=$(mktemp -d) || exit 1
+pids=
+end_all()
+{
+    for pid in $pids; do kill "$pid" 2>/dev/null; done
+    wait 2>/dev/null
+    rm -rf "$work"
+}
+trap end_all EXIT
+trap 'exit 1' HUP INT TERM
+
+# Waits until the file has a line that begins so.
+ready()
+{
+    i=0
+    until grep -q "$2" "$1" 2>/dev/null; do
+        i=$((i + 1))
+        if [ $i -gt 100 ]; then echo "udp.sh: $1: does not begin" >&2; cat "$1" >&2; exit 1; fi
+        sleep 0.05
+    done
+}
+
+last=$(($(getconf _NPROCESSORS_ONLN) - 1))
+there='' here=''
+if have taskset; then there="taskset -c $last" here="taskset -c 0"; fi
+
+# Four ports that were free a moment ago: three clients, and nginx.
+build/udp/traffic --sink 0,0,0,0 --quiet >"$work/ports" 2>&1 &
+ports_pid=$!
+ready "$work/ports" '^ready'
+kill $ports_pid
+wait $ports_pid 2>/dev/null
+# shellcheck disable=SC2046
+set -- $(sed -n 's/^client [^ ]* .*:\([0-9]*\)$/\1/p' "$work/ports")
+sinks=$1,$2,$3
+clients=127.0.0.1:$1,127.0.0.1:$2,127.0.0.1:$3
+direct_at=127.0.0.1:$1
+
+names='flow datagram copy'
+$there build/udp/allocator --clients "$clients" --policy lsq >"$work/flow" 2>&1 &
+flow_pid=$!
+$there build/udp/allocator --clients "$clients" --policy lsq --sticky datagram --replies=no >"$work/datagram" 2>&1 &
+datagram_pid=$!
+$there build/udp_copy "$1" >"$work/copy" 2>&1 &
+copy_pid=$!
+pids="$flow_pid $datagram_pid $copy_pid"
+for n in $names; do
+    ready "$work/$n" '^listening'
+    eval "${n}_at=\$(sed -n 's/^listening on //p' \"$work/$n\")"
+done
+
+modules=
+for m in /usr/lib/nginx/modules/ngx_stream_module.so /usr/lib64/nginx/modules/ngx_stream_module.so; do
+    if [ -f $m ]; then modules="load_module $m;"; fi
+done
+if have nginx; then
+    {
+        echo "$modules worker_processes 1; daemon off; master_process off; pid $work/nginx.pid; error_log stderr crit;"
+        echo "events { worker_connections 4000; }"
+        echo "stream { upstream u {"
+        for p in "$1" "$2" "$3"; do echo "server 127.0.0.1:$p max_fails=0;"; done
+        echo "} server { listen 127.0.0.1:$4 udp; proxy_pass u; proxy_responses 0; proxy_timeout 60s; } }"
+    } >"$work/nginx.conf"
+    $there nginx -e stderr -p "$work" -c "$work/nginx.conf" >"$work/nginx" 2>&1 &
+    nginx_pid=$! nginx_at=127.0.0.1:$4
+    sleep 0.5
+    if kill -0 $nginx_pid 2>/dev/null; then
+        pids="$pids $nginx_pid"
+        names="$names nginx"
+    else
+        echo "nginx has no stream module (libnginx-mod-stream): its rows are left out"
+    fi
+else echo "nginx is not installed: its rows are left out"
+fi
+
+cpu_ns() { cat /proc/"$1"/task/*/schedstat | awk '{ n += $1 } END { printf "%.0f", n }'; }
+
+# Of the sink's results, over all clients: a number, by its name.
+result() { tr -d '\n' <"$work/sink/results.json" | sed -n "s/.*\"all\": *{[^}]*\"$1\": *\([0-9.]*\).*/\1/p"; }
+
+send() # to, rate: results in $work/sink
+{
+    rm -rf "$work/sink"
+    $here build/udp/traffic --sink "$sinks" --out "$work/sink" --quiet >"$work/sink.out" 2>&1 &
+    sink_pid=$!
+    ready "$work/sink.out" '^ready'
+    $here build/udp/traffic --to "$1" --rate "$2" --size 100-100 --senders 8 --duration "$seconds" --quiet \
+        >"$work/traffic.out" 2>&1
+    sleep 0.3
+    kill $sink_pid
+    wait $sink_pid 2>/dev/null
+}
+
+rate() # name, pid, address
+{
+    before=$(cpu_ns "$2")
+    send "$3" 0
+    after=$(cpu_ns "$2")
+    awk -v name="$1" -v round="$round" -v ns="$((after - before))" -v n="$(result received)" -v s="$seconds" \
+        -v dropped="$(result dropped)" '
+        BEGIN { print round, name, "rate", n / s; print round, name, "core", (n + dropped) / (ns * 1e-9) }'
+}
+
+p50() # name, address
+{
+    send "$2" 50000
+    echo "$round $1 p50 $(tr -d '\n' <"$work/sink/results.json" |
+        sed -n 's/.*"all": *{.*"p50": *\([0-9.e-]*\).*/\1/p' | awk '{ print 1000 * $1 }')"
+}
+
+turn() # the names, begun elsewhere in each round
+{
+    echo "$names" | awk -v r="$round" '{ for (i = 0; i < NF; i++) print $(1 + (i + r) % NF) }'
+}
+
+round=0
+while [ $round -lt "$rounds" ]; do
+    round=$((round + 1))
+    for n in $(turn); do
+        eval "rate $n \$${n}_pid \$${n}_at"
+    done
+    p50 direct "$direct_at"
+    for n in $(turn); do
+        eval "p50 $n \$${n}_at"
+    done
+done >"$work/figures"
+
+if [ -n "$out" ]; then mkdir -p "$out" || exit 1; fi
+grep -m 1 'model name' /proc/cpuinfo | sed 's/.*: /processor: /'
+echo "$rounds rounds of $seconds s, medians"
+awk -v results="${out:+$out/results.jsonl}" '
+    function median(list, n,    i, j, t) {
+        for (i = 2; i <= n; i++) for (j = i; j > 1 && list[j] < list[j - 1]; j--) {
+            t = list[j]; list[j] = list[j - 1]; list[j - 1] = t
+        }
+        return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
+    }
+    function row(job, value, unit, limit, less,    share) {
+        share = limit == "" || !value ? "null" : sprintf("%.6g", less ? limit / value : value / limit)
+        printf "%-28s %12.5g %-12s %12s %8s\n", job, value, unit, limit == "" ? "-" : limit,
+            limit == "" ? "-" : sprintf("%.1f %%", 100 * share)
+        if (results == "") return
+        printf "{\"job\":\"%s\",\"value\":%.6g,\"unit\":\"%s\",\"limit\":%s,\"share_of_limit\":%s}\n",
+            job, value, unit, limit == "" ? "null" : limit, share >> results
+    }
+    # Of a figure, or its difference from or ratio to that of another, round by round.
+    function middle(name, what, less_name, over_name,    r, x, n, list) {
+        for (r = 1; r <= rounds; r++) {
+            x = v[r, name, what]
+            if (less_name != "") x -= v[r, less_name, what]
+            if (over_name != "") x /= v[r, over_name, what]
+            list[++n] = x
+        }
+        return median(list, n)
+    }
+    {
+        v[$1, $2, $3] = $4
+        rounds = $1
+        seen[$2] = 1
+    }
+    END {
+        printf "%-28s %12s %-12s %12s %8s\n", "job", "value", "unit", "limit", "share"
+        count = split("flow datagram nginx copy", names, " ")
+        for (i = 1; i <= count; i++) {
+            if (!((name = names[i]) in seen)) continue
+            ours = i <= 2
+            row("udp_" name "_rate", middle(name, "rate"), "1/s", "")
+            row("udp_" name "_core", middle(name, "core"), "1/s", ours ? 500000 : "")
+            row("udp_" name "_added_p50", middle(name, "p50", "direct"), "us", ours ? 20 : "", 1)
+        }
+        for (i = 3; i <= count; i++) {
+            if (!((name = names[i]) in seen)) continue
+            row("udp_flow_over_" name, middle("flow", "core", "", name), "times", 1)
+            row("udp_datagram_over_" name, middle("datagram", "core", "", name), "times", 1)
+        }
+        row("udp_direct_p50", middle("direct", "p50"), "us", "")
+    }' "$work/figures"
