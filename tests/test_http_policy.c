@@ -8,6 +8,7 @@
 #include "../examples/http/policy.c"
 
 #include <sys/stat.h>
+#include <unistd.h>
 
 enum { LINES = 4, MOST = 4096 };
 

@@ -17,16 +17,15 @@
 #include "common.h"
 #include "files.h"
 #include "models.h"
+#include "states.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
-enum { STATE_VERSION = 1, STREAK = 5, DEAF_ENDS = 20 };
+enum { STREAK = 5, DEAF_ENDS = 20 };
 #define DEAF_S 5.0
-#define STATE_BYTES_MOST ((size_t)1 << 28)
 
 /* What is known of a server beside the balancer's own figures; its place is the balancer's index. */
 typedef struct seat {
@@ -172,127 +171,49 @@ static bool brain_create(hx_mind *m, int32_t capacity)
 
 /* ---- what was learned ------------------------------------------------------------------------------------------- */
 
-typedef struct state_head {
-    char magic[8];
-    uint32_t order, version;
-    int32_t rllb, capacity;
-    double clock_s;
-    uint64_t block_bytes, sum;
-    char policy[32], backend[HX_NAME_MOST];
-} state_head;
-
-static const char magic[8] = { 'r', 'l', 'l', 'b', '-', 'h', 'x', '\n' };
-
-/* FNV-1a. */
-static uint64_t sum_of(uint64_t sum, const void *bytes, size_t size)
+static void state_of(const hx_mind *m, double now_s, ex_state *s)
 {
-    const unsigned char *at = bytes;
-
-    for (; size; size--) sum = (sum ^ *at++) * 0x100000001b3u;
-    return sum;
-}
-
-static uint64_t state_sum(const state_head *head, const void *rest, size_t size)
-{
-    state_head h = *head;
-
-    h.sum = 0;
-    return sum_of(sum_of(0xcbf29ce484222325u, &h, sizeof h), rest, size);
-}
-
-static void state_head_of(const hx_mind *m, double now_s, state_head *h)
-{
-    memset(h, 0, sizeof *h);
-    memcpy(h->magic, magic, sizeof magic);
-    h->order = 0x01020304;
-    h->version = STATE_VERSION;
-    h->rllb = rllb_version();
-    h->capacity = m->capacity;
-    h->clock_s = clock_of(m, now_s);
-    h->block_bytes = m->block_size;
-    snprintf(h->policy, sizeof h->policy, "%s", m->setup.policy);
-    snprintf(h->backend, sizeof h->backend, "%s", m->setup.backend);
-}
-
-/* Where AddressSanitizer is at work, the gaps in the block that nobody may touch are copied all the same. */
-#if defined(__GNUC__)
-__attribute__((no_sanitize_address))
-#endif
-static void block_copy(char *to, const void *from, size_t size)
-{
-    const volatile char *at = from; /* volatile: no memcpy, which would be watched */
-    size_t i;
-
-    for (i = 0; i < size; i++) to[i] = at[i];
+    memset(s, 0, sizeof *s);
+    snprintf(s->program, sizeof s->program, "haproxy");
+    snprintf(s->policy, sizeof s->policy, "%s", m->setup.policy);
+    snprintf(s->site, sizeof s->site, "%s", m->setup.backend);
+    s->capacity = m->capacity;
+    s->clock_s = clock_of(m, now_s);
+    s->names = m->seat ? m->seat->name : NULL;
+    s->stride = sizeof *m->seat;
+    s->block = m->block;
+    s->block_bytes = m->block_size;
 }
 
 bool hx_mind_save(hx_mind *m, double now_s)
 {
-    size_t names = (size_t)m->capacity * HX_NAME_MOST;
-    state_head h;
-    size_t size = sizeof h + names + m->block_size, j;
-    char *bytes;
+    ex_state s;
+    size_t size;
+    void *bytes;
     bool ok;
 
     if (!m->balancer || !m->setup.state) return true;
-    bytes = malloc(size);
+    state_of(m, now_s, &s);
+    bytes = ex_state_pack(&s, &size);
     if (!bytes) return ex_fail("not enough memory to save the state") == EX_OK;
-    for (j = 0; j < (size_t)m->capacity; j++) {
-        memcpy(bytes + sizeof h + j * HX_NAME_MOST, m->seat[j].name, HX_NAME_MOST);
-    }
-    block_copy(bytes + sizeof h + names, m->block, m->block_size);
-    state_head_of(m, now_s, &h);
-    h.sum = state_sum(&h, bytes + sizeof h, names + m->block_size);
-    memcpy(bytes, &h, sizeof h);
     ok = ex_file_write(m->setup.state, bytes, size);
     free(bytes);
     return ok;
 }
 
-/* NULL: it is a state of this policy and backend, whole. */
-static const char *state_fault(const hx_mind *m, const ex_text *file, state_head *h)
-{
-    state_head own;
-    size_t rest;
-
-    if (file->size < sizeof *h) return "is no state file";
-    memcpy(h, file->data, sizeof *h);
-    rest = file->size - sizeof *h;
-    state_head_of(m, 0, &own);
-    if (memcmp(h->magic, magic, sizeof magic) != 0) return "is no state file";
-    if (h->order != own.order || h->version != own.version || h->rllb != own.rllb) {
-        return "was written by another version or machine";
-    }
-    if (h->capacity < 1 || h->capacity > HX_SERVERS_MOST || !isfinite(h->clock_s)) return "is damaged";
-    if (rest != (size_t)h->capacity * HX_NAME_MOST + h->block_bytes) return "is cut off";
-    if (h->sum != state_sum(h, file->data + sizeof *h, rest)) return "is damaged";
-    if (memcmp(h->policy, own.policy, sizeof own.policy) != 0) return "is of another policy";
-    if (memcmp(h->backend, own.backend, sizeof own.backend) != 0) return "is of another backend";
-    return NULL;
-}
-
-/* What nobody else may have written. */
-static const char *state_rights(const char *path)
-{
-    struct stat s;
-
-    if (stat(path, &s) != 0) return "cannot be looked at";
-    return s.st_mode & S_IWOTH ? "may be written by everybody" : NULL;
-}
-
 /* The balancer of the file; its requests in flight are those that the next report tells. */
-static const char *state_join(hx_mind *m, const ex_text *file, const state_head *h, double now_s)
+static const char *state_join(hx_mind *m, const ex_state *s, double now_s)
 {
-    const char *names = file->data + sizeof *h, *block = names + (size_t)h->capacity * HX_NAME_MOST;
     rllb_server_info info;
     int32_t j;
 
-    m->offset_s = h->clock_s - now_s;
-    if (!brain_create(m, h->capacity)) return "takes what there is not";
-    if (!balancer_create(m, block, h->block_bytes)) return "is of other settings or another model";
+    if (s->capacity > HX_SERVERS_MOST) return "is damaged";
+    m->offset_s = s->clock_s - now_s;
+    if (!brain_create(m, s->capacity)) return "takes what there is not";
+    if (!balancer_create(m, s->block, s->block_bytes)) return "is of other settings or another model";
     rllb_balancer_resync(m->balancer, 0, clock_of(m, now_s));
     for (j = 0; j < m->capacity; j++) {
-        memcpy(m->seat[j].name, names + (size_t)j * HX_NAME_MOST, HX_NAME_MOST);
+        snprintf(m->seat[j].name, sizeof m->seat[j].name, "%s", s->names + (size_t)j * s->stride);
         m->seat[j].set = m->seat[j].asked = -1;
         if (rllb_balancer_server(m->balancer, j, &info) != RLLB_OK || info.state == RLLB_SERVER_NONE) {
             m->seat[j].name[0] = '\0';
@@ -305,15 +226,13 @@ static const char *state_join(hx_mind *m, const ex_text *file, const state_head 
 static bool state_find(hx_mind *m, double now_s)
 {
     ex_text file = { NULL, 0, 0, false };
+    ex_state wanted, there;
     const char *fault;
-    struct stat there;
-    state_head h;
 
-    if (!m->setup.state || stat(m->setup.state, &there) != 0) return false;
-    fault = state_rights(m->setup.state);
-    if (!fault && !ex_file_read(m->setup.state, STATE_BYTES_MOST, &file)) return false;
-    if (!fault) fault = state_fault(m, &file, &h);
-    if (!fault) fault = state_join(m, &file, &h, now_s);
+    if (!m->setup.state) return false;
+    state_of(m, now_s, &wanted);
+    if (ex_state_read(m->setup.state, &wanted, &file, &there, &fault)) fault = state_join(m, &there, now_s);
+    else if (!fault) return false;
     ex_text_free(&file);
     if (!fault) return true;
     ex_warn("%s %s: what was learned before is not used", m->setup.state, fault);

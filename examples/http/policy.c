@@ -13,8 +13,7 @@
    say the proxy's own figures tell: attempts under way there, and the mean duration of the last hundred. A server that
    is down is the worst in every respect. The table holds LEVELS^servers states, so that it bears 39 servers at most.
 
-   The state file is the block that a balancer's workers share, and the Q-table, behind a head with a check sum. The
-   block holds times, so the balancer's clock goes on where it stood. Attempts that were under way are counted as lost.
+   The state file (states.h) is the balancer's block and the Q-table. Attempts that were under way are counted as lost.
    A file that is damaged, or of another policy or another layout, is not used: one line says so.
 
    A model sees durations when requests end: those that still run are not sampled (sample_s of a model file).
@@ -25,15 +24,14 @@
 
 #include "common.h"
 #include "models.h"
+#include "states.h"
 
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
-enum { METRICS = 3, TABLE_SERVERS_MOST = 39, LATE = 100, STATE_VERSION = 1 };
-#define STATE_BYTES_MOST ((size_t)1 << 30)
+enum { METRICS = 3, TABLE_SERVERS_MOST = 39, LATE = 100 };
 #define REWARD_S 1.0 /* how long a reward is remembered */
 
 /* What is known of a server beside the balancer's own figures. */
@@ -424,75 +422,33 @@ static bool brain_create(px_policy *p, const px_config *c)
 
 /* ---- what was learned ------------------------------------------------------------------------------------------ */
 
-typedef struct state_head {
-    char magic[8];
-    uint32_t order, version; /* order: how this machine puts bytes */
-    int32_t rllb, capacity;
-    double clock_s;
-    uint64_t block_bytes, table_bytes, sum;
-    char policy[32];
-} state_head;
-
-static const char magic[8] = { 'r', 'l', 'l', 'b', '-', 'p', 'x', '\n' };
-
-/* FNV-1a, over eight bytes at a time where there are as many. */
-static uint64_t sum_of(uint64_t sum, const void *bytes, size_t size)
+static void state_of(const px_policy *p, double clock_s, ex_state *s)
 {
-    const unsigned char *at = bytes;
-    uint64_t word;
-
-    for (; size >= sizeof word; at += sizeof word, size -= sizeof word) {
-        memcpy(&word, at, sizeof word);
-        sum = (sum ^ word) * 0x100000001b3u;
-        sum ^= sum >> 29;
-    }
-    for (; size; size--) sum = (sum ^ *at++) * 0x100000001b3u;
-    return sum;
-}
-
-static uint64_t state_sum(const state_head *head, const void *rest, size_t size)
-{
-    state_head h = *head;
-
-    h.sum = 0;
-    return sum_of(sum_of(0xcbf29ce484222325u, &h, sizeof h), rest, size);
-}
-
-/* Where AddressSanitizer is at work, the gaps in the block that nobody may touch are copied all the same. */
-#if defined(__GNUC__)
-__attribute__((no_sanitize_address))
-#endif
-static void block_copy(unsigned char *to, const void *from, size_t size)
-{
-    const volatile unsigned char *at = from; /* volatile: no memcpy, which would be watched */
-    size_t i;
-
-    for (i = 0; i < size; i++) to[i] = at[i];
+    memset(s, 0, sizeof *s);
+    snprintf(s->program, sizeof s->program, "proxy");
+    memcpy(s->policy, p->setup.name, sizeof s->policy);
+    s->capacity = p->capacity;
+    s->clock_s = clock_s;
+    s->names = p->seat->name;
+    s->stride = sizeof *p->seat;
+    s->block = p->block;
+    s->block_bytes = p->block_size;
 }
 
 void *px_policy_state(px_policy *p, size_t *size)
 {
-    size_t table = p->table ? rllb_qlearn_saved_size(p->table) : 0, at = sizeof(state_head) + p->block_size;
-    unsigned char *bytes = calloc(1, at + table + 1);
-    state_head h;
+    size_t table = p->table ? rllb_qlearn_saved_size(p->table) : 0;
+    void *bytes = NULL, *more = table ? malloc(table) : NULL;
+    ex_state s;
 
+    state_of(p, clock_of(p, p->reward_s), &s);
+    if (more && rllb_qlearn_save(p->table, more, table) == RLLB_OK) {
+        s.more = more;
+        s.more_bytes = table;
+    }
+    if (!table || s.more) bytes = ex_state_pack(&s, size);
+    free(more);
     if (!bytes) ex_fail("not enough memory for the state");
-    if (!bytes) return NULL;
-    memset(&h, 0, sizeof h);
-    memcpy(h.magic, magic, sizeof magic);
-    h.order = 0x01020304;
-    h.version = STATE_VERSION;
-    h.rllb = rllb_version();
-    h.capacity = p->capacity;
-    h.clock_s = clock_of(p, p->reward_s);
-    h.block_bytes = p->block_size;
-    h.table_bytes = table;
-    memcpy(h.policy, p->setup.name, sizeof h.policy);
-    block_copy(bytes + sizeof h, p->block, p->block_size);
-    if (table) rllb_qlearn_save(p->table, bytes + at, table);
-    h.sum = state_sum(&h, bytes + sizeof h, p->block_size + table);
-    memcpy(bytes, &h, sizeof h);
-    *size = at + table;
     return bytes;
 }
 
@@ -506,44 +462,22 @@ bool px_policy_save(px_policy *p, const char *path)
     return ok;
 }
 
-/* NULL: it is a state of this policy, whole. */
-static const char *state_fault(const px_policy *p, const ex_text *file, state_head *h)
-{
-    size_t rest;
-
-    if (file->size < sizeof *h) return "is no state file";
-    memcpy(h, file->data, sizeof *h);
-    rest = file->size - sizeof *h;
-    if (memcmp(h->magic, magic, sizeof magic) != 0) return "is no state file";
-    if (h->order != 0x01020304 || h->version != STATE_VERSION || h->rllb != rllb_version()) {
-        return "was written by another version or machine";
-    }
-    if (h->block_bytes > rest || h->table_bytes != rest - h->block_bytes) return "is cut off";
-    if (h->sum != state_sum(h, file->data + sizeof *h, rest)) return "is damaged";
-    if (memcmp(h->policy, p->setup.name, sizeof h->policy) != 0) return "is of another policy";
-    if (h->capacity < 1 || h->capacity > PX_INDEXES_MOST || !isfinite(h->clock_s)) return "is damaged";
-    return NULL;
-}
-
 /* The balancer that the file holds, with the servers it had. */
-static const char *state_join(px_policy *p, const px_config *c, const ex_text *file, const state_head *h)
+static const char *state_join(px_policy *p, const px_config *c, const ex_state *s)
 {
-    const char *block = file->data + sizeof *h;
     rllb_balancer_desc d;
 
     describe(p, c, &d);
     p->block_size = rllb_balancer_shared_size(&d);
-    if (p->block_size != h->block_bytes) return "is of other settings or another model";
+    if (p->block_size != s->block_bytes) return "is of other settings or another model";
     if (!block_alloc(p)) return "takes more memory than there is";
-    memcpy(p->block, block, p->block_size);
+    memcpy(p->block, s->block, p->block_size);
     d.shared = p->block;
     d.shared_size = p->block_size;
     d.join = true;
     p->balancer = rllb_balancer_create(&d);
     if (!p->balancer) return "is of other settings or another model";
-    if (p->table && rllb_qlearn_load(p->table, block + h->block_bytes, h->table_bytes) != RLLB_OK) {
-        return "has a table of another kind";
-    }
+    if (p->table && rllb_qlearn_load(p->table, s->more, s->more_bytes) != RLLB_OK) return "has a table of another kind";
     return NULL;
 }
 
@@ -587,19 +521,21 @@ typedef enum found { FOUND, NOTHING, FAILED } found;
 static found state_find(px_policy *p, const px_config *c, double now_s)
 {
     ex_text file = { NULL, 0, 0, false };
+    ex_state wanted, there;
     const char *fault;
-    state_head h;
     bool brain = true;
 
-    if (!c->state[0] || access(c->state, F_OK) != 0) return NOTHING;
-    if (!ex_file_read(c->state, STATE_BYTES_MOST, &file)) return NOTHING;
-    fault = state_fault(p, &file, &h);
-    if (!fault) {
-        p->capacity = h.capacity;
-        p->offset_s = h.clock_s - now_s;
-        brain = brain_create(p, c);
-        if (brain) fault = state_join(p, c, &file, &h);
+    if (!c->state[0]) return NOTHING;
+    state_of(p, 0, &wanted);
+    if (ex_state_read(c->state, &wanted, &file, &there, &fault)) {
+        p->capacity = there.capacity;
+        p->offset_s = there.clock_s - now_s;
+        if (p->capacity > PX_INDEXES_MOST) fault = "is damaged";
+        else brain = brain_create(p, c);
+        if (brain && !fault) fault = state_join(p, c, &there);
         if (brain && !fault && !state_seat(p, c, clock_of(p, now_s))) fault = "has no room for these servers";
+    } else if (!fault) {
+        return NOTHING;
     }
     ex_text_free(&file);
     if (!brain || !fault) return brain ? FOUND : FAILED;

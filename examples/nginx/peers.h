@@ -128,7 +128,7 @@ static ngx_int_t nx_get(ngx_peer_connection_t *pc, void *data)
     nx_request *q = data;
     NX(rr_peers_t) *peers = q->rr.peers;
 
-    q->started_s = nx_now();
+    q->started_s = nx_now(q->site);
     q->index = -1;
     if (q->site->balancer && !peers->single && peers == q->site->peers) {
         NX(rr_peers_rlock)(peers);
@@ -152,7 +152,7 @@ static void nx_free(ngx_peer_connection_t *pc, void *data, ngx_uint_t state)
 
     if (q->index >= 0 && q->site->balancer) {
         rllb_outcome outcome = nx_outcome_of(q->owner, state);
-        now = nx_now();
+        now = nx_now(q->site);
         rllb_balancer_done(q->site->balancer, q->index, q->started_s, now, outcome);
         if (outcome == RLLB_OUTCOME_OK) nx_report(q->owner, q->site, q->index, now - q->started_s, now);
     }

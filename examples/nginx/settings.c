@@ -42,6 +42,8 @@ static const word words[] = {
     { "shadow", SWITCH, AT(desc.shadow), 0, 0 },
     { "blend", REAL, AT(blend), 0, 100 },
     { "fallback", FALLBACK, AT(desc.fallback), 0, 0 },
+    { "state", TEXT, AT(state_path), 0, 0 },
+    { "save", INTERVAL, AT(save_ms), 100, 3600000 },
     { "key", TEXT, AT(key), 0, 0 },
     { "report", TEXT, AT(report), 0, 0 },
     { "servers", WHOLE, AT(desc.capacity), 1, NX_SERVERS_MOST },
@@ -322,6 +324,11 @@ bool nx_settings_end(nx_settings *s, ngx_pool_t *pool, char *why, size_t size)
         snprintf(why, size, learned ? "policy=learned needs model=FILE" : "model= is for policy=learned");
         return false;
     }
+    if (said(s, AT(save_ms)) && !s->state_path.len) {
+        snprintf(why, size, "save= is for state=FILE");
+        return false;
+    }
+    if (!said(s, AT(save_ms))) s->save_ms = 10000;
     s->desc.gamma = (float)s->gamma;
     if (!(s->desc.clients > 0)) s->desc.clients = 1; /* all workers together are one */
     if (learned && (!model_open(s, pool, why, size) || !model_apply(s, why, size))) return false;
@@ -344,6 +351,7 @@ bool nx_settings_line(nx_settings *s, ngx_conf_t *cf)
         ok = nx_settings_take(s, (const char *)words_given[i].data, why, sizeof why);
     }
     if (ok && s->model_path.len && ngx_conf_full_name(cf->cycle, &s->model_path, 1) != NGX_OK) return false;
+    if (ok && s->state_path.len && ngx_conf_full_name(cf->cycle, &s->state_path, 0) != NGX_OK) return false;
     ok = ok && nx_settings_end(s, cf->pool, why, sizeof why);
     if (!ok) ngx_conf_log_error(NGX_LOG_EMERG, cf, 0, "rllb: %s", why);
     return ok;

@@ -2,9 +2,13 @@
 
 #include "site.h"
 
+#include "states.h"
+
 #include <errno.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 
 /* At the start of the segment's only allocation; then the servers' names, then the balancer's block. Both ends of a
@@ -13,18 +17,30 @@ struct nx_shared {
     uint32_t generation;       /* counts configurations; only the latest one's workers keep */
     ngx_pid_t keeper_pid;
     ngx_pid_t pid[RLLB_BALANCER_WORKERS_MAX];
+    double offset_s;           /* the balancer's clock less the machine's */
+    uint64_t turn;             /* whose the state file is, see states.h */
+    bool found;                /* went on from it */
+    uint64_t saved, failed;    /* how often it was written; could not be */
+    double saved_s, tried_s;   /* when it last was; was to be */
     pthread_mutex_t desk, keeper, place[RLLB_BALANCER_WORKERS_MAX];
     /* char name[capacity][NX_NAME_MOST]; empty: nobody has this index */
 };
 
 enum { BLOCK_ALIGN = 64, NEVER = 2 };
 
-double nx_now(void)
+typedef char names_fit[(int)NX_NAME_MOST == (int)EX_STATE_NAME_MOST ? 1 : -1];
+
+static double machine_s(void)
 {
     struct timespec t;
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
+}
+
+double nx_now(const nx_site *site)
+{
+    return machine_s() + site->shared->offset_s;
 }
 
 /* FNV-1a, its bits mixed once more. */
@@ -122,6 +138,7 @@ nx_site *nx_site_create(ngx_conf_t *cf, const char *protocol, const ngx_str_t *n
     site->protocol = protocol;
     site->name = *name;
     site->settings = *s;
+    site->core = (const ngx_core_conf_t *)ngx_get_conf(cf->cycle->conf_ctx, ngx_core_module);
     site->desc = s->desc;
     ngx_sprintf(label, ngx_strcmp(protocol, "http") == 0 ? "%V" : "stream:%V", name); /* in metrics */
     site->desc.name = (const char *)label;
@@ -199,6 +216,7 @@ static bool block_begin(nx_site *site, ngx_slab_pool_t *pool)
     if (!site->shared) return false;
     ok = mutex_create(&site->shared->desk) && mutex_create(&site->shared->keeper);
     for (i = 0; i < site->desc.workers && ok; i++) ok = mutex_create(&site->shared->place[i]);
+    site->shared->tried_s = nx_now(site);
     pool->data = site->shared;
     return ok;
 }
@@ -225,20 +243,169 @@ static rllb_balancer *first_handle(nx_site *site)
     return b;
 }
 
+/* ---- what was learned, from one life of nginx to the next ------------------------------------------------------ */
+
+static bool configured(const nx_site *site, const char *name)
+{
+    ngx_uint_t i;
+
+    for (i = 0; i < site->count; i++) {
+        if (ngx_strcmp(site->entry[i].name.data, name) == 0) return true;
+    }
+    return false;
+}
+
+static const char *state_path(const nx_site *site)
+{
+    return (const char *)site->settings.state_path.data;
+}
+
+static void state_of(nx_site *site, ex_state *s)
+{
+    ngx_memzero(s, sizeof *s);
+    snprintf(s->program, sizeof s->program, "nginx");
+    snprintf(s->policy, sizeof s->policy, "%s", rllb_balance_name(site->desc.policy));
+    snprintf(s->site, sizeof s->site, "%s", site->desc.name);
+    s->form = layout_hash(site);
+    s->turn = site->shared->turn;
+    s->owner = site->core->user;
+    s->capacity = site->desc.capacity;
+    s->clock_s = nx_now(site);
+    s->names = name_at(site->shared, 0);
+    s->stride = NX_NAME_MOST;
+    s->block = (const u_char *)site->shared + block_at(site);
+    s->block_bytes = rllb_balancer_shared_size(&site->desc);
+}
+
+/* Names and block into the segment; what was in flight when they were written is given up. */
+static const char *state_take(nx_site *site, const ex_state *s, rllb_balancer **b)
+{
+    int32_t i, known = 0;
+
+    if (s->capacity != site->desc.capacity || s->block_bytes != rllb_balancer_shared_size(&site->desc)) {
+        return "is of other settings or another model";
+    }
+    for (i = 0; i < s->capacity; i++) known += configured(site, s->names + (size_t)i * s->stride);
+    if (!known) return "knows none of these servers";
+    ngx_memcpy(name_at(site->shared, 0), s->names, (size_t)s->capacity * NX_NAME_MOST);
+    ngx_memcpy((u_char *)site->shared + block_at(site), s->block, s->block_bytes);
+    site->shared->offset_s = s->clock_s - machine_s();
+    site->shared->tried_s = s->clock_s;
+    *b = handle_open(site, -1, true);
+    if (!*b) return "is of other settings or another model";
+    for (i = 0; i < site->desc.workers; i++) rllb_balancer_resync(*b, i, nx_now(site));
+    return NULL;
+}
+
+/* A handle on the balancer that the file holds, in a segment that is new. NULL: there is none that is of use. */
+static rllb_balancer *state_find(nx_site *site, ngx_log_t *log)
+{
+    ex_text file = { NULL, 0, 0, false };
+    ex_state wanted, there;
+    rllb_balancer *b = NULL;
+    const char *fault;
+
+    if (!site->settings.state_path.len) return NULL;
+    state_of(site, &wanted);
+    if (ex_state_read(state_path(site), &wanted, &file, &there, &fault)) fault = state_take(site, &there, &b);
+    ex_text_free(&file);
+    site->shared->found = b != NULL;
+    if (b || !fault) return b;
+    ngx_log_error(NGX_LOG_WARN, log, 0, "rllb: upstream \"%V\": %V %s: what was learned before is not used",
+                  &site->name, &site->settings.state_path, fault);
+    ngx_memzero(name_at(site->shared, 0), (size_t)site->desc.capacity * NX_NAME_MOST);
+    site->shared->offset_s = 0;
+    site->shared->tried_s = nx_now(site);
+    return NULL;
+}
+
+/* This configuration is the latest that has the file. */
+static void state_turn(nx_site *site)
+{
+    const char *fault;
+    uint64_t turn;
+
+    if (!site->settings.state_path.len) return;
+    ex_state_turn(state_path(site), &turn, &fault);
+    site->shared->turn = turn + 1;
+}
+
+/* The state as bytes, if it is wanted. The desk is the caller's. */
+static void *state_pack(nx_site *site, size_t *size)
+{
+    ex_state s;
+
+    if (!site->settings.state_path.len) return NULL;
+    state_of(site, &s);
+    return ex_state_pack(&s, size);
+}
+
+static const char passed_on[] = "is that of a later nginx by now";
+
+/* NULL: written. *error: the errno behind it. */
+static const char *state_write(nx_site *site, const void *bytes, size_t size, int *error)
+{
+    const char *fault;
+    uint64_t turn;
+
+    *error = 0;
+    if (!ex_state_turn(state_path(site), &turn, &fault)) return fault;
+    if (turn > site->shared->turn) return passed_on;
+    *error = ex_state_write(state_path(site), bytes, size);
+    return *error ? "cannot be written" : NULL;
+}
+
+/* Writes what was packed, and frees it. The log hears of a fault once. */
+static void state_keep(nx_site *site, void *bytes, size_t size, ngx_log_t *log)
+{
+    const char *fault;
+    ngx_uint_t level;
+    int error;
+
+    if (!bytes) return;
+    fault = state_write(site, bytes, size, &error);
+    free(bytes);
+    if (!fault) {
+        site->shared->saved++;
+        site->shared->saved_s = nx_now(site);
+    } else if (fault != passed_on) {
+        site->shared->failed++;
+    }
+    level = fault == passed_on ? NGX_LOG_NOTICE : NGX_LOG_ERR;
+    if (fault && fault != site->save_fault) {
+        ngx_log_error(level, log, error, "rllb: upstream \"%V\": %V %s: what is learned is not kept there",
+                      &site->name, &site->settings.state_path, fault);
+    }
+    site->save_fault = fault;
+}
+
+void nx_site_saves(const nx_site *site, nx_saves *out)
+{
+    const nx_shared *s = site->shared;
+
+    out->found = s->found;
+    out->saved = s->saved;
+    out->failed = s->failed;
+    out->ago_s = s->saved ? nx_now(site) - s->saved_s : -1;
+}
+
+/* ---- nginx's zone ---------------------------------------------------------------------------------------------- */
+
 /* nginx has the segment: a new one, or with `data` the one of the configuration before. That one goes on should this
    configuration fail later, so nothing is changed in it here. */
 static ngx_int_t zone_init(ngx_shm_zone_t *zone, void *data)
 {
     nx_site *site = zone->data;
     ngx_slab_pool_t *pool = (ngx_slab_pool_t *)(void *)zone->shm.addr;
-    rllb_balancer *b;
+    rllb_balancer *b = NULL;
 
     site->handed_over = data != NULL;
     if (data) {
         site->shared = ((nx_site *)data)->shared;
         b = handle_open(site, -1, true);
-    } else {
-        b = block_begin(site, pool) ? first_handle(site) : NULL;
+    } else if (block_begin(site, pool)) {
+        b = state_find(site, zone->shm.log);
+        if (!b) b = first_handle(site);
     }
     if (!b) {
         ngx_log_error(NGX_LOG_EMERG, zone->shm.log, 0, "rllb: upstream \"%V\": its shared memory \"%V\" cannot be used",
@@ -249,8 +416,54 @@ static ngx_int_t zone_init(ngx_shm_zone_t *zone, void *data)
     return NGX_OK;
 }
 
+static bool folder_is_there(const char *file)
+{
+    const char *slash = strrchr(file, '/');
+    char folder[NGX_MAX_PATH];
+    struct stat about;
+
+    if (!slash || slash - file >= (ptrdiff_t)sizeof folder) return false;
+    snprintf(folder, sizeof folder, "%.*s/", (int)(slash - file), file);
+    return stat(folder, &about) == 0;
+}
+
+/* The upstream of the same module that has the same state file; NULL: none. */
+static const nx_site *state_twin(const nx_site *site, ngx_conf_t *cf, const void *tag)
+{
+    const ngx_list_part_t *part;
+    const ngx_str_t *path = &site->settings.state_path;
+    ngx_uint_t i;
+
+    for (part = &cf->cycle->shared_memory.part; part && path->len; part = part->next) {
+        const ngx_shm_zone_t *zone = part->elts;
+        for (i = 0; i < part->nelts; i++) {
+            const nx_site *other = zone[i].data;
+            const ngx_str_t *its = zone[i].tag == tag && other ? &other->settings.state_path : NULL;
+            if (its && its->len == path->len && ngx_memcmp(its->data, path->data, path->len) == 0) return other;
+        }
+    }
+    return NULL;
+}
+
+static void state_check(const nx_site *site, ngx_conf_t *cf, const void *tag, char *why, size_t size)
+{
+    const nx_site *twin = state_twin(site, cf, tag);
+    size_t bytes = (size_t)site->desc.capacity * EX_STATE_NAME_MOST + rllb_balancer_shared_size(&site->desc);
+
+    if (!site->settings.state_path.len) return;
+    if (twin) {
+        snprintf(why, size, "state= is that of upstream \"%.*s\" already", (int)twin->name.len,
+                 (const char *)twin->name.data);
+    } else if (!folder_is_there(state_path(site))) {
+        snprintf(why, size, "state=%.100s: there is no such folder", state_path(site));
+    } else if (bytes > NX_STATE_MOST) {
+        snprintf(why, size, "state= would take %d MB, at most 16 will do: fewer servers= or workers=",
+                 (int)(bytes >> 20));
+    }
+}
+
 /* What could not be told from the `rllb` line alone. */
-static bool check(const nx_site *site, ngx_conf_t *cf)
+static bool check(const nx_site *site, ngx_conf_t *cf, const void *tag)
 {
     const nx_settings *s = &site->settings;
     int32_t made_for = made_for_of(s->model);
@@ -262,6 +475,8 @@ static bool check(const nx_site *site, ngx_conf_t *cf)
         snprintf(why, sizeof why, "servers=%d, but there are %d", (int)site->desc.capacity, (int)site->count);
     } else if (!rllb_balancer_shared_size(&site->desc)) {
         snprintf(why, sizeof why, "these settings do not go together");
+    } else {
+        state_check(site, cf, tag, why, sizeof why);
     }
     if (why[0]) {
         ngx_log_error(NGX_LOG_EMERG, cf->log, 0, "rllb: upstream \"%V\": %s in %s:%ui", &site->name, why, s->file,
@@ -276,7 +491,7 @@ bool nx_site_share(nx_site *site, ngx_conf_t *cf, void *tag)
     ngx_str_t name;
     u_char *end;
 
-    if (!check(site, cf)) return false;
+    if (!check(site, cf, tag)) return false;
     size = block_at(site) + rllb_balancer_shared_size(&site->desc);
     size += size / 64 + 16 * ngx_pagesize; /* what nginx keeps of the pages */
     size = (size + ngx_pagesize - 1) / ngx_pagesize * ngx_pagesize;
@@ -293,16 +508,6 @@ bool nx_site_share(nx_site *site, ngx_conf_t *cf, void *tag)
 
 /* ---- the master: servers come and go --------------------------------------------------------------------------- */
 
-static bool configured(const nx_site *site, const char *name)
-{
-    ngx_uint_t i;
-
-    for (i = 0; i < site->count; i++) {
-        if (ngx_strcmp(site->entry[i].name.data, name) == 0) return true;
-    }
-    return false;
-}
-
 static int32_t index_of(nx_site *site, const char *name)
 {
     int32_t i;
@@ -318,7 +523,7 @@ static void seat(nx_site *site, nx_entry *e, rllb_balancer *b, ngx_log_t *log)
 {
     rllb_server_desc server = { (const char *)e->name.data, e->weight };
     rllb_server_info info;
-    double now = nx_now();
+    double now = nx_now(site);
 
     e->index = index_of(site, server.name);
     if (e->index < 0 && rllb_balancer_add(b, &server, now, &e->index) == RLLB_OK) {
@@ -342,7 +547,7 @@ static void settle_with(nx_site *site, rllb_balancer *b, ngx_log_t *log)
     for (j = 0; j < site->desc.capacity; j++) {
         char *name = name_at(site->shared, j);
         if (!*name || configured(site, name)) continue;
-        rllb_balancer_remove(b, j, nx_now());
+        rllb_balancer_remove(b, j, nx_now(site));
         *name = '\0';
     }
     for (i = 0; i < site->count; i++) {
@@ -350,7 +555,7 @@ static void settle_with(nx_site *site, rllb_balancer *b, ngx_log_t *log)
         seat(site, e, b, log);
         if (e->index >= 0) site->place_of[e->index] = (int32_t)i;
     }
-    rllb_balancer_set_trust(b, site->desc.shadow, (float)(0.01 * site->settings.blend), nx_now());
+    rllb_balancer_set_trust(b, site->desc.shadow, (float)(0.01 * site->settings.blend), nx_now(site));
 }
 
 bool nx_site_settle(nx_site *site, ngx_cycle_t *cycle)
@@ -361,6 +566,7 @@ bool nx_site_settle(nx_site *site, ngx_cycle_t *cycle)
     mutex_wait(&s->desk);
     b = handle_open(site, -1, true);
     if (b) settle_with(site, b, cycle->log);
+    state_turn(site);
     s->generation++;
     pthread_mutex_unlock(&s->desk);
     if (!b) ngx_log_error(NGX_LOG_EMERG, cycle->log, 0, "rllb: upstream \"%V\": no memory", &site->name);
@@ -368,6 +574,9 @@ bool nx_site_settle(nx_site *site, ngx_cycle_t *cycle)
     if (b && site->handed_over) {
         ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0, "rllb: upstream \"%V\" goes on with what it has learned",
                       &site->name);
+    } else if (b && s->found && !ngx_test_config) {
+        ngx_log_error(NGX_LOG_NOTICE, cycle->log, 0, "rllb: upstream \"%V\" goes on with what %V holds", &site->name,
+                      &site->settings.state_path);
     }
     return b != NULL;
 }
@@ -438,12 +647,23 @@ static bool keeper_take(nx_site *site)
     if (!mutex_try(&site->shared->keeper, &dead)) return false;
     site->shared->keeper_pid = ngx_pid;
     ngx_memset(site->told, NEVER, site->count);
+    site->save_fault = NULL;
     return true;
 }
 
-static void keeper_drop(nx_site *site)
+/* Its last act, unless the next generation is at it, which has the same block. */
+static void keeper_drop(nx_site *site, ngx_log_t *log)
 {
+    void *bytes = NULL;
+    size_t size;
+    bool dead;
+
     if (!site->keeper) return;
+    if (site->shared->generation == site->generation && mutex_try(&site->shared->desk, &dead)) {
+        bytes = state_pack(site, &size);
+        pthread_mutex_unlock(&site->shared->desk);
+    }
+    if (bytes) state_keep(site, bytes, size, log);
     site->keeper = false;
     site->shared->keeper_pid = 0;
     pthread_mutex_unlock(&site->shared->keeper);
@@ -480,21 +700,32 @@ static void tell(nx_site *site, double now)
     }
 }
 
-static void keep(nx_site *site)
+static bool state_is_due(nx_site *site, double now)
 {
-    double now = nx_now();
+    if (now - site->shared->tried_s < 1e-3 * site->settings.save_ms) return false;
+    site->shared->tried_s = now;
+    return true;
+}
+
+static void keep(nx_site *site, ngx_log_t *log)
+{
+    double now = nx_now(site);
+    void *bytes = NULL;
+    size_t size = 0;
     bool dead;
 
     if (site->shared->generation != site->generation || ngx_exiting || ngx_quit) {
-        keeper_drop(site);
+        keeper_drop(site, log);
         return;
     }
     if (!mutex_try(&site->shared->desk, &dead)) return; /* the master is at it: a reload */
     if (site->shared->generation == site->generation) {
         tell(site, now);
         if (rllb_balancer_tick(site->balancer, now)) bury(site, now);
+        if (state_is_due(site, now)) bytes = state_pack(site, &size);
     }
     pthread_mutex_unlock(&site->shared->desk);
+    state_keep(site, bytes, size, log); /* a disk that hangs holds up this worker, and no other */
 }
 
 /* A tick is due once an interval; nginx's clock stands still between events, so it is asked for more often. */
@@ -509,7 +740,7 @@ static void on_timer(ngx_event_t *event)
 
     if (!site->balancer) worker_begin(site, event->log);
     if (site->balancer && !site->keeper) site->keeper = keeper_take(site);
-    if (site->keeper) keep(site);
+    if (site->keeper) keep(site, event->log);
     if (!ngx_exiting) ngx_add_timer(event, beat(site));
 }
 
@@ -530,7 +761,7 @@ void nx_site_join(nx_site *site, ngx_cycle_t *cycle)
 
 void nx_site_leave(nx_site *site)
 {
-    keeper_drop(site);
+    keeper_drop(site, ngx_cycle->log);
     rllb_balancer_destroy(site->balancer);
     rllb_nn_policy_destroy(site->network);
     site->balancer = NULL;

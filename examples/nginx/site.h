@@ -16,7 +16,12 @@
    policy and room the block is handed over with all that was learned, else a new one begins. Workers of before and
    after a reload share it while the old ones serve their last requests, so there are places for both.
 
-   Nothing here knows of HTTP or streams. Nothing but nx_site_settle waits. */
+   With state=FILE the keeper writes the block into a file (states.h) now and then, and when it ends; a master that
+   begins with a new segment goes on from it. Of several nginx on one file, as in an upgrade of the binary, the one
+   configured last writes: each takes a turn, one more than that of the file it finds. Workers run as another user than
+   the master, so the file is theirs, and so must its folder be.
+
+   Nothing here knows of HTTP or streams. Nothing but nx_site_settle waits, and the keeper for that file. */
 
 #ifndef NX_SITE_H
 #define NX_SITE_H
@@ -32,15 +37,16 @@
 
 #include <pthread.h>
 
-enum { NX_NAME_MOST = 128, NX_SERVERS_MOST = 1024 };
+enum { NX_NAME_MOST = 128, NX_SERVERS_MOST = 1024, NX_STATE_MOST = 16 << 20 };
 
 /* Of an `rllb` line. What stays zero has the default of rllb.h. */
 typedef struct nx_settings {
     rllb_balancer_desc desc;  /* policy, its numbers, guard, interval, seed */
-    ngx_str_t model_path, key, report;
+    ngx_str_t model_path, state_path, key, report;
     ex_model *model;          /* LEARNED */
     double blend, gamma;      /* percent; as written */
     double interval_ms;       /* 0: not said */
+    double save_ms;           /* from one writing of the state to the next */
     uint64_t seen;            /* a bit for each word of the line */
     u_char *file;             /* where the line stands */
     ngx_uint_t line;
@@ -70,7 +76,8 @@ typedef struct nx_site {
     int32_t *place_of;         /* [capacity] index -> place in entry[]; -1: none */
     ngx_shm_zone_t *zone;
     nx_shared *shared;
-    bool handed_over;
+    const ngx_core_conf_t *core;
+    bool handed_over;          /* from the configuration before */
     void *key;                 /* what requests are told apart by; the module's */
     void *peers;               /* nginx's list of primary servers */
     bool counts_shared;        /* nginx's own counts of failures are those of all workers */
@@ -83,6 +90,7 @@ typedef struct nx_site {
     uint32_t generation;
     bool keeper, said_full;
     u_char *told;              /* [count] keeper: 1: the balancer knows that it is out */
+    const char *save_fault;    /* keeper: why the state was not written, as the log knows; NULL: it was */
     ngx_event_t timer;
 } nx_site;
 
@@ -107,10 +115,20 @@ void nx_site_leave(nx_site *site);
 /* An attempt went well. in_flight: what the server says it has; < 0: it says nothing. */
 void nx_site_report(nx_site *site, int32_t index, float in_flight, double elapsed_s, double now_s);
 
-double nx_now(void); /* seconds, microseconds told apart; the same clock in all processes */
+/* Seconds, microseconds told apart; the same clock in all processes. It goes on where a state file left it. */
+double nx_now(const nx_site *site);
 uint64_t nx_hash(const u_char *text, size_t length); /* never 0 */
 
 /* Who serves: process ids of the places that are taken, 0 for free ones; the keeper's id. */
 int32_t nx_site_workers(const nx_site *site, const ngx_pid_t **pids, ngx_pid_t *keeper);
+
+/* Of the state file: did this go on from it, how often was it written and could not be, how long ago (< 0: never). */
+typedef struct nx_saves {
+    bool found;
+    uint64_t saved, failed;
+    double ago_s;
+} nx_saves;
+
+void nx_site_saves(const nx_site *site, nx_saves *out);
 
 #endif

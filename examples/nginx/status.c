@@ -127,6 +127,19 @@ static void add_workers(text *t, const nx_site *site)
     add(t, "]");
 }
 
+static void add_state(text *t, const nx_site *site)
+{
+    nx_saves s;
+
+    if (!site->settings.state_path.len) return;
+    nx_site_saves(site, &s);
+    add(t, ",\"state\":{\"file\":");
+    add_string(t, site->settings.state_path.data, site->settings.state_path.len);
+    add(t, ",\"found\":%s,\"saved\":%uL,\"failed\":%uL", s.found ? "true" : "false", s.saved, s.failed);
+    if (s.ago_s >= 0) add(t, ",\"saved_s_ago\":%.3f}", s.ago_s);
+    else add(t, ",\"saved_s_ago\":null}");
+}
+
 static void add_site(text *t, const nx_site *site)
 {
     const nx_settings *s = &site->settings;
@@ -138,6 +151,7 @@ static void add_site(text *t, const nx_site *site)
         rllb_balance_name(site->desc.policy), site->desc.shadow ? "true" : "false", s->blend, s->interval_ms);
     if (s->model) add(t, ",\"model\":");
     if (s->model) add_string(t, s->model_path.data, s->model_path.len);
+    add_state(t, site);
     add_workers(t, site);
     add_counters(t, site->balancer);
     add_servers(t, site);

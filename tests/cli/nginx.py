@@ -4,7 +4,9 @@ N failed. Every process it starts it ends."""
 import http.client
 import json
 import os
+import pwd
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -15,7 +17,8 @@ import time
 work = sys.argv[1]
 root = os.getcwd()
 passed = failed = 0
-processes = []
+processes, daemons = [], []
+NGINX = shutil.which("nginx")
 MODEL = root + "/models/rllb-balancer.safetensors"
 POLICIES = ("sed nq lsq round_robin weighted_round_robin ecmp wcmp awcmp maglev maglev_bounded p2c p2c_weighted draw "
             "jiq least_time peak_ewma c3 prequal hlb equalise learned").split()
@@ -68,12 +71,21 @@ class Backends:
         self.process.wait()
 
 
+def alive(pid):
+    """Runs: one that ended and was not asked for yet does not."""
+    try:
+        with open("/proc/%d/stat" % pid) as f:
+            return pid > 0 and f.read().rsplit(")", 1)[1].split()[0] != "Z"
+    except (OSError, IndexError):
+        return False
+
+
 class Nginx:
-    def __init__(self, name, upstreams, workers=1, locations="", main="", extra="", stream=""):
+    def __init__(self, name, upstreams, workers=1, locations="", main="", extra="", stream="", daemon=False):
         self.folder = os.path.join(work, name)
         os.mkdir(self.folder)
         self.port, self.workers, self.extra, self.locations, self.main = free_port(), workers, extra, locations, main
-        self.stream = stream
+        self.stream, self.daemon = stream, daemon
         self.write(upstreams)
         self.process = None
 
@@ -86,19 +98,19 @@ class Nginx:
             if self.stream:
                 f.write("load_module %s; load_module %s/build/nginx/ngx_stream_rllb_module.so;\n" % (STREAM, root))
             f.write("load_module %s/build/nginx/ngx_http_rllb_module.so;\n"
-                    "daemon off; worker_processes %d; pid %s/pid; error_log %s/error.log info;\n"
+                    "daemon %s; worker_processes %d; pid %s/pid; error_log %s/error.log info;\n"
                     "worker_shutdown_timeout 10s; %s\n"
                     "events { worker_connections 512; }\nhttp { access_log off; %s\n%s\nserver { listen 127.0.0.1:%d"
                     " reuseport;\nproxy_http_version 1.1; proxy_set_header Connection \"\";\n"
                     "add_header X-Tried $upstream_addr always;\n%s%s\n"
                     "location /status { rllb_status; }\nlocation /metrics { rllb_status prometheus; }\n} }\n"
-                    % (root, self.workers, self.folder, self.folder, self.main, paths, upstreams, self.port, places,
-                       self.locations))
+                    % (root, "on" if self.daemon else "off", self.workers, self.folder, self.folder, self.main, paths,
+                       upstreams, self.port, places, self.locations))
             if self.stream:
                 f.write("stream {\n%s\n}\n" % self.stream)
 
     def command(self, *more):
-        return ["nginx", "-p", self.folder, "-e", self.folder + "/error.log", "-c", self.folder + "/nginx.conf",
+        return [NGINX, "-p", self.folder, "-e", self.folder + "/error.log", "-c", self.folder + "/nginx.conf",
                 *more]
 
     def test(self):
@@ -107,12 +119,26 @@ class Nginx:
         return p.returncode == 0, p.stderr
 
     def start(self):
-        self.process = subprocess.Popen(self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
-        processes.append(self.process)
+        if self.daemon:
+            subprocess.run(self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=20)
+            until(lambda: self.pid())
+            daemons.append(self.pid())
+        else:
+            self.process = subprocess.Popen(self.command(), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                            text=True)
+            processes.append(self.process)
         if not until(lambda: self.get("/status")[0] == 200):
             print(open(self.folder + "/error.log").read()[-2000:])
             raise RuntimeError("nginx does not start")
         return self
+
+    def pid(self):
+        """Of the master; 0: there is no such file, or not yet."""
+        try:
+            with open(self.folder + "/pid") as f:
+                return int(f.read())
+        except (OSError, ValueError):
+            return 0
 
     def get(self, path, timeout=10):
         """Status, headers, body; status 0: none."""
@@ -129,6 +155,11 @@ class Nginx:
     def status(self, upstream):
         everything = json.loads(self.get("/status")[2])["upstreams"]
         return [u for u in everything if u["upstream"] == upstream][0]
+
+    def weights(self):
+        """Of upstream u, by port, over their mean."""
+        found = {int(s["name"].rsplit(":", 1)[1]): s["weight_in_force"] for s in self.status("u")["servers"]}
+        return {port: w * len(found) / sum(found.values()) for port, w in found.items()}
 
     def many(self, path, count):
         """How many answers were 200, over one connection, and whom nginx tried."""
@@ -161,6 +192,11 @@ class Nginx:
             return f.read()
 
     def end(self):
+        if self.daemon:
+            pid = self.pid()
+            os.kill(pid, signal.SIGQUIT)
+            check("nginx ends", until(lambda: not alive(pid), 12))
+            return self.look_for_alarms()
         self.process.send_signal(signal.SIGQUIT)
         try:
             ok = self.process.wait(12) == 0
@@ -168,6 +204,9 @@ class Nginx:
             self.process.kill()
             ok = False
         check("nginx ends well", ok, self.log()[-500:])
+        self.look_for_alarms()
+
+    def look_for_alarms(self):
         bad = [l for l in self.log().splitlines() if re.search(r"\[(alert|emerg|crit)\]|exited on signal", l)
                and "exited on signal 9" not in l and "blend=200" not in l]
         check("nothing alarming in the log", not bad, "\n".join(bad[:5]))
@@ -457,6 +496,184 @@ def reload_under_load():
     b.end()
 
 
+# ---- what was learned outlives nginx ---------------------------------------------------------------------------------
+
+def states_folder(name):
+    """One that the workers may write into, who are nobody where the test is root's; and nobody else."""
+    os.chmod(work, 0o711)
+    folder = os.path.join(work, name)
+    os.mkdir(folder, 0o700)
+    if os.geteuid() == 0:
+        os.chown(folder, pwd.getpwnam("nobody").pw_uid, -1)
+    return folder
+
+
+def keeping(ports, path, policy="learned model=" + MODEL):
+    return "upstream u { zone u 128k; %s rllb policy=%s interval=50ms state=%s save=300ms; }\n" % (
+        servers(ports), policy, path)
+
+
+def learn(n, seconds):
+    return load(n.port, "/u", "--rate", "220", "--duration", str(seconds), "--work", "10:exp")
+
+
+def alike(a, b):
+    return a.keys() == b.keys() and all(0.75 < a[p] / b[p] < 1.33 for p in a)
+
+
+def state_outlives():
+    b = Backends("--servers", "2,2,2,2@0.2")
+    slow, path = b.ports[3], states_folder("outlives") + "/u.state"
+    n = Nginx("state1", keeping(b.ports, path), workers=2).start()
+    check("state: none is found at first", not n.status("u")["state"]["found"], n.status("u")["state"])
+    learn(n, 2.5)
+    before = n.weights()
+    check("state: something was learned", before[slow] < 0.7 and all(before[p] > 0.8 for p in b.ports[:3]), before)
+    check("state: it is written now and then", until(lambda: n.status("u")["state"]["saved"] >= 2, 3))
+    s = n.status("u")["state"]
+    check("state: that is told", s["saved_s_ago"] < 5 and s["failed"] == 0 and s["file"] == path, s)
+    n.end()
+    about = os.stat(path)
+    check("state: for its owner alone, and small", about.st_mode & 0o777 == 0o600 and about.st_size < 100000, about)
+    check("state: nothing else is left", os.listdir(os.path.dirname(path)) == ["u.state"], os.listdir(work))
+    n = Nginx("state2", keeping(b.ports, path), workers=2).start()
+    u, after = n.status("u"), n.weights()
+    check("state: found again after a stop", u["state"]["found"] and alike(before, after), (before, after))
+    check("state: said", "goes on with what %s holds" % path in n.log(), n.log()[-500:])
+    picks = sum(s["picks"] for s in u["servers"])
+    check("state: counts go on, nothing is in flight", picks >= 500 and not any(s["in_flight"] for s in u["servers"])
+          and picks == sum(s["done"] + s["lost"] for s in u["servers"]), u)
+    good, _ = n.many("/u", 30)
+    check("state: serves", good == 30)
+    check("state: a reload keeps it too", n.reload(keeping(b.ports, path)) and alike(before, n.weights()), n.weights())
+    until(lambda: n.status("u")["state"]["saved_s_ago"] is not None and n.status("u")["state"]["saved_s_ago"] < 0.3, 3)
+    dead = [n.process.pid] + n.status("u")["workers"]
+    for pid in dead:
+        os.kill(pid, signal.SIGKILL)
+    n.process.wait()
+    until(lambda: not any(alive(pid) for pid in dead))
+    fresh = Backends("--servers", "1x64")
+    n = Nginx("state3", keeping(b.ports[1:] + fresh.ports, path), workers=2).start()
+    after = n.weights()
+    check("state: found again after kill -9, by server", n.status("u")["state"]["found"]
+          and after.keys() == set(b.ports[1:] + fresh.ports) and after[slow] < 0.75 * after[b.ports[1]], after)
+    n.end()
+    fresh.end()
+    b.end()
+
+
+def state_refused():
+    """Files that are not to be used: nginx -t says so and is content, and nginx begins anew."""
+    b = Backends("--servers", "3x64")
+    folder = states_folder("refused")
+    path = folder + "/u.state"
+    n = Nginx("refused1", keeping(b.ports, path)).start()
+    n.many("/u", 40)
+    n.end()
+    with open(path, "rb") as f:
+        good = f.read()
+
+    def says(name, words, data=None, ports=None, **more):
+        if data is not None:
+            with open(path, "wb") as f:
+                f.write(data)
+        n.write(keeping(ports or b.ports, path, **more))
+        ok, said = n.test()
+        check("state: " + name, ok and ("u.state %s: what was learned before is not used" % words in said if words
+                                        else "not used" not in said), said)
+
+    says("whole", None, data=good)
+    for at, words in ((3, "is no state file"), (9, "was written by another version or machine"),
+                      (100, "is damaged"), (len(good) // 2, "is damaged"), (len(good) - 5, "is damaged")):
+        turned = bytearray(good)
+        turned[at] ^= 0x10
+        says("byte %d is turned" % at, words, data=turned)
+    says("cut off", "is cut off", data=good[:-9])
+    says("nothing but a start", "is no state file", data=good[:100])
+    says("a text", "is no state file", data=b"user www-data;\n" * 50)
+    says("other servers", "knows none of these servers", data=good, ports=[1, 2, 3])
+    says("another policy", "is of another policy", policy="lsq")
+    says("other numbers", "is of other settings or another model", policy="learned workers=7 model=" + MODEL)
+    os.chmod(path, 0o606)
+    says("everybody may write it", "may be written by everybody")
+    os.chmod(path, 0o600)
+    if os.geteuid() == 0:
+        os.chown(path, 1, -1)
+        says("somebody else's", "belongs to somebody else")
+        os.chown(path, 0, -1)
+    says("whole again", None)
+    os.remove(path)
+    os.mkfifo(path)
+    says("a pipe", "is no file")
+    os.remove(path)
+    says("none", None)
+
+    # Damaged: nginx begins anew, and the file with it. A text stays as it is.
+    for data, words, heals in ((good[:-9], "is cut off", True), (b"my notes\n" * 20, "is no state file", False)):
+        with open(path, "wb") as f:
+            f.write(data)
+        n = Nginx("refused%d" % len(data), keeping(b.ports, path)).start()
+        check("state: begins anew", not n.status("u")["state"]["found"] and n.many("/u", 20)[0] == 20
+              and sum(s["picks"] for s in n.status("u")["servers"]) == 20)
+        if heals:
+            check("state: and writes", until(lambda: n.status("u")["state"]["saved"] > 0, 3), n.status("u")["state"])
+        else:
+            check("state: and leaves it", until(lambda: n.status("u")["state"]["failed"] > 1, 3)
+                  and n.log().count("is no state file: what is learned is not kept there") == 1, n.log()[-600:])
+        n.end()
+        with open(path, "rb") as f:
+            now = f.read()
+        check("state: what lies there then", now != data and len(now) == len(good) if heals else now == data, len(now))
+    if os.geteuid() == 0:
+        os.chown(folder, 0, -1)
+        os.remove(path)
+        n = Nginx("refused_rights", keeping(b.ports, path)).start()
+        check("state: a folder that is not the workers'", until(lambda: "cannot be read" in n.log() or
+              "cannot be written (13: Permission denied)" in n.log(), 3) and n.many("/u", 20)[0] == 20, n.log()[-500:])
+        n.end()
+    b.end()
+
+
+def upgrade(n):
+    """A new binary takes over while requests come, as docs/nginx.md tells; counts of the load."""
+    counts = {}
+    loader = threading.Thread(target=lambda: counts.update(learn(n, 4)))
+    loader.start()
+    time.sleep(2)
+    before, old = n.weights() if "rllb" in n.name else {}, n.pid()
+    os.kill(old, signal.SIGUSR2)
+    check("upgrade: the new one is there", until(lambda: n.pid() not in (0, old), 5), n.log()[-500:])
+    daemons.append(n.pid())
+    time.sleep(0.3)
+    os.kill(old, signal.SIGWINCH)
+    time.sleep(0.5)
+    os.kill(old, signal.SIGQUIT)
+    check("upgrade: the old one ends", until(lambda: not alive(old), 12), n.log()[-500:])
+    if before:
+        u, after = n.status("u"), n.weights()
+        slow = min(before, key=before.get)
+        check("upgrade: what was learned is kept", u["state"]["found"] and before[slow] < 0.7
+              and after[slow] < 1.5 * before[slow], (before, after))
+    loader.join()
+    return counts
+
+
+def upgrades():
+    """Beside nginx's own least_conn, in the same run."""
+    lost = {}
+    for name in ("plain", "rllb"):
+        b = Backends("--servers", "2,2,2,2@0.2")
+        plain = "upstream u { zone u 128k; %s least_conn; }\n" % servers(b.ports)
+        n = Nginx("upgrade_" + name, plain if name == "plain" else keeping(b.ports, states_folder("upgraded") + "/s"),
+                  workers=2, extra="keepalive_timeout 0;", daemon=True)
+        n.name = name
+        lost[name] = upgrade(n.start())
+        n.end()
+        b.end()
+    check("upgrade: no more is lost than without the module", lost["rllb"]["failed"] <= lost["plain"]["failed"]
+          and lost["rllb"]["sent"] > 700, lost)
+
+
 # ---- streams ---------------------------------------------------------------------------------------------------------
 
 class Answerers:
@@ -568,6 +785,11 @@ WRONG = [
     ("d=2.5", "rllb: d=2.5 is not a whole number"),
     ("servers=1", "servers=1, but there are 2"),
     ("seed=-1", "rllb: seed=-1 is not a whole number"),
+    ("save=1s", "rllb: save= is for state=FILE"),
+    ("state=/nonexistent/folder/s", "state=/nonexistent/folder/s: there is no such folder"),
+    ("state=/dev/null/s", "state=/dev/null/s: there is no such folder"),
+    ("state=s save=1ms", "rllb: save=1ms is out of range"),
+    ("state=%s/s servers=1024 workers=256" % work, "MB, at most 16 will do"),
     ("key=$nosuch", 'unknown "nosuch" variable'),
 ]
 
@@ -591,6 +813,9 @@ def wrong_input():
         n.write("upstream u { server 127.0.0.1:1; server 127.0.0.1:2;\n %s }\n" % body)
         ok, said = n.test()
         check(body, not ok and message in said, said)
+    n.write("".join("upstream %s { server 127.0.0.1:1; rllb state=%s/s; }\n" % (u, work) for u in "ab"))
+    ok, said = n.test()
+    check("two on one state file", not ok and 'state= is that of upstream "a" already' in said, said)
     n.locations = "location /x { rllb_status yaml; }"
     n.write("upstream u { server 127.0.0.1:1;\n rllb; }\n")
     ok, said = n.test()
@@ -599,7 +824,7 @@ def wrong_input():
 
 try:
     for part in (wrong_input, every_policy, equal_shares, rules, limits_and_retries, reloads, dead_worker,
-                 dead_backend, reload_under_load, streams):
+                 dead_backend, reload_under_load, state_outlives, state_refused, upgrades, streams):
         if len(sys.argv) > 2 and part.__name__ not in sys.argv[2:]:
             continue
         begin = time.monotonic()
@@ -610,6 +835,9 @@ finally:
     for process in processes:
         if process.poll() is None:
             process.terminate()
+    for pid in daemons:
+        if alive(pid) and work.encode() in open("/proc/%d/cmdline" % pid, "rb").read():
+            os.kill(pid, signal.SIGTERM)
     for process in processes:
         try:
             process.wait(5)
