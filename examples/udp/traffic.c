@@ -61,7 +61,7 @@ static int32_t arrivals_law, senders = 1, sender_from, queue_most = 1000, buffer
 static int32_t slots;
 static int64_t count_most;
 static double rate = 1000, duration_s, life_s, linger_s = 1, work_us, idle_s, watch_s, every_s = 1, serve_ms;
-static bool replies, spin, echo, cpu, quiet;
+static bool replies, spin, echo, cpu, quiet, gro = true;
 static uint64_t seed = 1;
 
 static ex_option options[] = {
@@ -92,6 +92,7 @@ static ex_option options[] = {
     EX_STRING("serve", &serve_text, "NxMS", "a client that works on N datagrams at a time, MS milliseconds each"),
     EX_INT("queue", &queue_most, 0, 10000000, "N", "and has so many more wait; what comes then is turned away"),
     EX_INT("buffer", &buffer_bytes, 4096, 1 << 30, "BYTES", "receive buffer of a socket"),
+    EX_FLAG("gro", &gro, "let the kernel hand over datagrams joined (UDP_GRO), where it can; --gro=no: one by one"),
     EX_DOUBLE("idle", &idle_s, 0, 1e6, "S", "end when nothing has come for so long, after the first; 0: never"),
     EX_DOUBLE("watch", &watch_s, 0, 1e6, "S", "a line for every client so often (see below); 0: none"),
     EX_HEADING("Both"),
@@ -110,7 +111,7 @@ static ex_program program = {
     .details =
         "A datagram of 16 bytes or more carries magic (2 bytes), sender (2), number (4) and the intended send time in\n"
         "ns (8). A shorter one has one byte of magic, sender, number, and of the time in us the last 3 bytes: delays\n"
-        "are then known to the microsecond and without whole multiples of 16.8 s, and one stray datagram in 256 may be\n"
+        "are then known to the microsecond and without whole multiples of 16.8 s, and one stray datagram in 256 is\n"
         "taken for ours. The rest is padding that tells size and number: what was cut or mixed up is found.\n"
         "\n"
         "received = unique + duplicates + damaged holds for every client. Reordered: a lower number than one that the\n"
@@ -505,28 +506,35 @@ static bool books_write(const books *b, const uint64_t counts[M_COUNTS], const c
     return ok;
 }
 
+/* One sender's numbers; how many bytes that took, 0: they are not there. */
+static size_t book_read(books *b, const char *at, size_t left)
+{
+    uint64_t of[2];
+    size_t bytes;
+
+    if (left < sizeof of) return 0;
+    memcpy(of, at, sizeof of);
+    if (of[0] >= SENDERS_MOST || of[1] == 0 || of[1] > UINT32_MAX + (uint64_t)1) return 0;
+    bytes = (size_t)(of[1] + 63) / 64 * 8;
+    if (b->of[of[0]].words || left - sizeof of < bytes || !book_grow(b, &b->of[of[0]], of[1] - 1)) return 0;
+    memcpy(b->of[of[0]].words, at + sizeof of, bytes);
+    b->of[of[0]].next = of[1];
+    return sizeof of + bytes;
+}
+
 static bool books_read(books *b, uint64_t counts[M_COUNTS], const char *path)
 {
-    size_t head = sizeof books_magic + M_COUNTS * sizeof *counts, at = head;
+    size_t at = sizeof books_magic + M_COUNTS * sizeof *counts, size;
     ex_text text = { 0 };
-    uint64_t of[2];
-    bool ok = false;
+    bool ok;
 
     if (!ex_file_read(path, BOOKS_BYTES_MOST * 2, &text)) return false;
-    if (text.size >= head && memcmp(text.data, books_magic, sizeof books_magic) == 0) {
-        memcpy(counts, text.data + sizeof books_magic, M_COUNTS * sizeof *counts);
-        while (text.size - at >= sizeof of) {
-            size_t bytes;
-            memcpy(of, text.data + at, sizeof of);
-            at += sizeof of;
-            if (of[0] >= SENDERS_MOST || of[1] == 0 || of[1] > UINT32_MAX + (uint64_t)1) break;
-            bytes = (size_t)(of[1] + 63) / 64 * 8;
-            if (b->of[of[0]].words || text.size - at < bytes || !book_grow(b, &b->of[of[0]], of[1] - 1)) break;
-            memcpy(b->of[of[0]].words, text.data + at, bytes);
-            b->of[of[0]].next = of[1];
-            at += bytes;
-        }
-        ok = at == text.size;
+    ok = text.size >= at && memcmp(text.data, books_magic, sizeof books_magic) == 0;
+    if (ok) memcpy(counts, text.data + sizeof books_magic, M_COUNTS * sizeof *counts);
+    while (ok && at < text.size) {
+        size = book_read(b, text.data + at, text.size - at);
+        at += size;
+        ok = size > 0;
     }
     ex_text_free(&text);
     return ok || ex_fail("%s: not a datagrams.bin of this program, or a broken one", path) == EX_OK;
@@ -643,7 +651,7 @@ static struct {
     uint64_t start_ns, next_ns, renew_ns, row_ns;
     int32_t turn, renew_turn;
     int64_t made;
-    uint64_t sent, failed, refused, sent_bytes, row_sent, row_bytes;
+    uint64_t sent, failed, refused, sent_bytes, row_sent, row_bytes; /* refused: atomic */
     int last_errno;
     spread late, row_late;
     ex_text rows, answer_rows;
@@ -772,7 +780,7 @@ static void was_sent(int32_t who, const piece *p, uint64_t now)
 static int32_t again(int32_t *tries)
 {
     if (errno == EINTR) return 1;
-    if (errno == ECONNREFUSED) gen.refused++;
+    if (errno == ECONNREFUSED) __atomic_fetch_add(&gen.refused, 1, __ATOMIC_RELAXED);
     else gen.last_errno = errno;
     if (++*tries > 100) return 0;
     if (errno == ECONNREFUSED) return 1;
@@ -890,6 +898,7 @@ static void answers_take(int fd)
         calls[i].msg_hdr.msg_iovlen = 1;
     }
     count = recvmmsg(fd, calls, CALL, MSG_DONTWAIT, NULL);
+    if (count < 0 && errno == ECONNREFUSED) __atomic_fetch_add(&gen.refused, 1, __ATOMIC_RELAXED);
     now = now_ns();
     for (i = 0; i < count; i++) {
         stamp s;
@@ -1351,6 +1360,17 @@ static uint64_t received_in_all(void)
     return sum;
 }
 
+/* What has come before the end is counted; whoever goes on to send does not keep us. */
+static void drain(void)
+{
+    uint64_t until = now_ns() + 500000000U;
+    int32_t i;
+
+    for (i = 0; i < sink.count; i++) {
+        while (now_ns() < until && read_some(&sink.clients[i])) {}
+    }
+}
+
 static void sink_run(ex_progress *bar)
 {
     struct epoll_event events[CLIENTS_MOST + 1];
@@ -1375,7 +1395,8 @@ static void sink_run(ex_progress *bar)
         ex_progress_step(bar, (int64_t)((double)(now - sink.start_ns) * 1e-8), "%llu received",
                          (unsigned long long)received_in_all());
     }
-    sink_rows(now);
+    drain();
+    sink_rows(now_ns());
 }
 
 /* ---- the sink: results ------------------------------------------------------------------------------------------- */
@@ -1490,7 +1511,7 @@ static int client_open(client *c, int32_t number, int32_t port)
     if (setsockopt(c->fd, SOL_SOCKET, SO_RCVBUFFORCE, &buffer_bytes, sizeof buffer_bytes) != 0) {
         setsockopt(c->fd, SOL_SOCKET, SO_RCVBUF, &buffer_bytes, sizeof buffer_bytes);
     }
-    if (setsockopt(c->fd, SOL_UDP, UDP_GRO, &one, sizeof one) != 0) sink.gro = false;
+    if (sink.gro && setsockopt(c->fd, SOL_UDP, UDP_GRO, &one, sizeof one) != 0) sink.gro = false;
     c->next = calloc(SENDERS_MOST, sizeof *c->next);
     c->held_room = slots > 0 ? slots + queue_most : 0;
     c->held = c->held_room ? malloc((size_t)c->held_room * sizeof *c->held) : NULL;
@@ -1563,7 +1584,7 @@ static int sink_open(void)
 
     files_most();
     prctl(PR_SET_TIMERSLACK, 1UL, 0UL, 0UL, 0UL);
-    sink.gro = true;
+    sink.gro = gro;
     sink.csv.to = &sink.rows;
     sink.timer_ns = UINT64_MAX;
     ex_csv_header(&sink.csv, sink_columns);
