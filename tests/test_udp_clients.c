@@ -674,6 +674,24 @@ TEST(double_of_nomad_without_allocations)
     world_close(w);
 }
 
+/* Registered before the list of allocations tells of it: that is on its way. */
+TEST(double_of_nomad_registers_early)
+{
+    world *w = nomad_with_two();
+
+    REQUIRE(w);
+    CHECK(answer(&w->web, "/v1/service", 200, "[" SERVICE("10.0.0.5", "5", "aa") "," SERVICE("10.0.0.6", "6", "bb") ","
+                 SERVICE("10.0.0.7", "7", "cc") "]", "15"));
+    later(w, 0.1);
+    CHECK_EQ_I(ud_clients_count(w->l), 2);
+    CHECK(answer(&w->web, "/allocations", 200, "[" ALLOC("aa", "a/b.g[0]", "n1", "running", "run") ","
+                 ALLOC("bb", "a/b.g[1]", "n2", "running", "run") ","
+                 ALLOC("cc", "a/b.g[2]", "n3", "running", "run") "]", "16"));
+    later(w, 0.1);
+    CHECK_STR(all_of(w), "0 a/b.g[0] 10.0.0.5:5 up, 1 a/b.g[1] 10.0.0.6:6 up, 2 a/b.g[2] 10.0.0.7:7 up");
+    world_close(w);
+}
+
 /* A replacement has the name of the one it replaces, and another address: the same index. */
 TEST(double_of_nomad_moves_a_client)
 {
@@ -1050,7 +1068,9 @@ TEST(what_is_no_silence)
     ud_health_turn(w->h, w->l, w->now_s);
     CHECK_EQ_I(info_of(w, 0).state, RLLB_SERVER_UP);
     later(w, 1);
+    catch_stderr();
     ud_health_turn(w->h, w->l, w->now_s);
+    CHECK_EQ_I(release_stderr(), 1);
     CHECK_EQ_I(info_of(w, 0).state, RLLB_SERVER_DOWN);
     world_close(w);
 }
@@ -1074,7 +1094,9 @@ TEST(silence_of_all_changes_nothing)
     CHECK_EQ_I(info_of(w, 0).state, RLLB_SERVER_DOWN);
     CHECK_EQ_I(info_of(w, 1).state, RLLB_SERVER_UP);
     CHECK_EQ_I(info_of(w, 2).state, RLLB_SERVER_DOWN);
+    catch_stderr();
     traffic(w, 8, 7); /* and by tries the others */
+    CHECK_EQ_I(release_stderr(), 2);
     for (j = 0; j < 3; j++) CHECK_EQ_I(info_of(w, j).state, RLLB_SERVER_UP);
     world_close(w);
 }

@@ -264,6 +264,7 @@ TEST(every_other_policy_picks)
         if (p == (int32_t)RLLB_BALANCE_LEARNED) snprintf(c.model, sizeof c.model, "models/rllb-balancer.safetensors");
         CHECK(ud_mind_create(&c, 0, &m));
         if (!m) continue;
+        catch_stderr();
         for (i = 0; i < 2; i++) CHECK_EQ_I(rllb_balancer_add(ud_mind_keeper(m), &d[i], 0, &j), RLLB_OK);
         for (i = 0; i < 400; i++) {
             double now_s = 0.01 * i;
@@ -272,8 +273,10 @@ TEST(every_other_policy_picks)
             if (j == 0 || j == 1) met[j]++;
             rllb_balancer_done(ud_mind_worker(m), j, now_s - 0.01, now_s, RLLB_OUTCOME_OK);
         }
+        release_stderr();
+        CHECK_STR(said, "");
         NOTE("%s: %d, %d", c.policy, (int)met[0], (int)met[1]);
-        CHECK(met[0] + met[1] == 400 && met[0] > 40 && met[1] > 40);
+        CHECK(met[0] + met[1] == 400 && met[0] > 5 && met[1] > 5);
         ud_mind_destroy(m);
     }
 }
@@ -404,7 +407,7 @@ TEST(plans_are_what_the_network_chooses)
             world *w = world_open(3, inputs[i], seed);
             double given[3] = { 12, 6, 2 }, age_s[3] = { 0.5, 0.25, 0.125 };
             REQUIRE(w);
-            for (k = 0; k < 40; k++) pass(w, 3, 3, 2); /* 64 a second */
+            for (k = 0; k < 20; k++) pass(w, 3, 3, 2); /* 64 a second */
             CHECK(ud_mind_blind(w->m));
             say(&w->metrics, 0, 0.3, 0.5, 1.7, w->now_s - 0.5);
             say(&w->metrics, 1, 0.6, 0.4, 0.2, w->now_s - 0.25);
@@ -430,7 +433,7 @@ TEST(plans_of_many_flows)
     int32_t k;
 
     REQUIRE(w);
-    for (k = 0; k < 40; k++) pass(w, 5000, 5000, 0);
+    for (k = 0; k < 20; k++) pass(w, 5000, 5000, 0);
     say(&w->metrics, 0, 0.3, 0.5, 0.7, w->now_s - 0.25);
     say(&w->metrics, 1, 0.6, 0.4, 0.2, w->now_s - 0.25);
     say(&w->metrics, 2, 0.1, 0.9, 0.5, w->now_s - 0.125);

@@ -719,7 +719,16 @@ static const ud_alloc *alloc_of(const nomad *n, const char *id)
     return NULL;
 }
 
-/* Who is registered and runs; an allocation that the list does not know of is another job's. */
+/* May an allocation that the list does not know of count as running? Not one of this job: it is so new that the list is
+   on its way. */
+static bool unknown_runs(const nomad *n, const ud_place *p)
+{
+    bool listed = n->allocs.good && !n->allocs.failing && n->allocations < ALLOCS_MOST;
+
+    return !listed || !p->alloc[0] || strcmp(p->job, n->job) != 0 || strcmp(p->space, n->job_space) != 0;
+}
+
+/* Who is registered and runs. */
 static void nomad_guests(ud_clients *l)
 {
     const nomad *n = l->nomad;
@@ -729,7 +738,7 @@ static void nomad_guests(ud_clients *l)
     for (i = 0; i < n->places; i++) {
         const ud_alloc *a = alloc_of(n, n->place[i].alloc);
         ud_place p = n->place[i];
-        if (a && !a->running) continue;
+        if (a ? !a->running : !unknown_runs(n, &p)) continue;
         if (a) memcpy(p.node, a->node, sizeof p.node);
         if (a && a->name[0]) name_take(p.name, a->name);
         for (k = 0; k < l->guests && strcmp(l->guest[k].place.name, p.name) != 0; k++) {}
