@@ -7,7 +7,7 @@
 #   ONLY=words          `make test`: only the jobs whose name contains one of the words
 #   TRACE=file.csv      `make demo`: recorded load instead of the bursty traffic
 #   DEMO_ARGS=...       `make demo`: more options for the training
-#   FULL=1              `make experiments`, `make learning`, `make http-experiment`: in full
+#   FULL=1              `make experiments`, `make learning`, `make http-experiment`, `make integration`: in full
 #   REFERENCE=file.csv  `make experiments`: recorded loads to compare with
 #   FUZZ_SECONDS=n      `make fuzz`: for each target (default 60)
 
@@ -63,7 +63,7 @@ http_probe := \#include <uv.h>\n\#include <http_parser.h>\nint main(void) { retu
 http_found := $(if $(NO_HTTP),,$(shell printf '$(http_probe)' | $(CC) $(CPPFLAGS) -x c - -o /dev/null $(LDFLAGS) \
                 $(HTTP_LIBS) 2>/dev/null && echo yes))
 proxy_parts := proxy client upstream relay message config policy health watch admin
-experiment_parts := experiment cells apache figures report pictures
+experiment_parts := experiment cells hosts apache figures report pictures
 parts_of = $(patsubst %,examples/http/%.c,$(or $($(1)_parts),$(1) wire))
 http_programs := $(foreach p,backend load proxy experiment,$(if $(filter-out $(wildcard \
                    examples/http/*.c),$(call parts_of,$(p))),,build/http/$(p)))
@@ -118,6 +118,9 @@ learning: $(examples) ## what a balancer can learn, in short form, FULL=1 in ful
 http-experiment: $(http_all) ## balancers in HTTP traffic, in short form, FULL=1 in full: out/http/summary_report.md
 	@build/http/experiment $(if $(FULL),,--quick) --out out/http
 
+integration: $(http_all) $(haproxy) nginx-module ## the same with nginx and HAProxy, FULL=1 in full: out/integration
+	@build/http/experiment --host nginx,haproxy $(if $(FULL),,--quick) --out out/integration
+
 nginx-module: ## the nginx modules of HTTP and streams, where nginx-dev is installed: build/nginx
 	@bash examples/nginx/build.sh
 
@@ -148,7 +151,7 @@ clean: ## remove build/; results in out/ stay
 	rm -rf build
 
 .PHONY: all help test bench bench-http demo experiments learning http-experiment model soak fuzz analyze golden
-.PHONY: deps clean nginx-module test-programs http-missing FORCE
+.PHONY: integration deps clean nginx-module test-programs http-missing FORCE
 
 # Internal: all that tests/run.sh runs.
 test-programs: $(test_programs) $(examples) $(http_all) $(haproxy) nginx-module

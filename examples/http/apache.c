@@ -360,22 +360,22 @@ static bool keeper_start(lab_scene *s)
 
 /* ---- asking ------------------------------------------------------------------------------------------------------ */
 
-/* A port that nobody has now. */
-static int32_t free_port(void)
+int32_t lab_free_port(int *held)
 {
     struct sockaddr_in a;
     socklen_t size = sizeof a;
-    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0), on = 1;
     int32_t port = 0;
 
     memset(&a, 0, sizeof a);
     a.sin_family = AF_INET;
     a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-    if (fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0 &&
-        getsockname(fd, (struct sockaddr *)&a, &size) == 0) {
+    if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof on) == 0 &&
+        bind(fd, (struct sockaddr *)&a, sizeof a) == 0 && getsockname(fd, (struct sockaddr *)&a, &size) == 0) {
         port = ntohs(a.sin_port);
     }
-    if (fd >= 0) close(fd);
+    if (held) *held = fd;
+    else if (fd >= 0) close(fd);
     return port;
 }
 
@@ -410,7 +410,41 @@ static bool ask(int32_t port, const char *target, char *out, size_t size)
     return true;
 }
 
-/* The most rounds in a millisecond that any of them has, undisturbed as far as can be. */
+/* A process that keeps one server computing until it is killed; -1: none. */
+static pid_t neighbour_start(int32_t server)
+{
+    char text[256];
+    pid_t parent = getpid(), pid;
+
+    fflush(NULL);
+    pid = fork();
+    if (pid != 0) return pid;
+    while (getppid() == parent) {
+        if (!ask(it.port[server], "/work.php", text, sizeof text)) nap_ms(10);
+    }
+    _exit(0);
+}
+
+static bool answers(lab_scene *s, int32_t server)
+{
+    double rounds;
+    char text[256];
+    bool there = false;
+    int32_t tries;
+
+    for (tries = 0; tries < 100 && !there && !ex_interrupted(); tries++) {
+        there = ask(it.port[server], "/server-status?auto", text, sizeof text);
+        if (!there) nap_ms(50);
+    }
+    if (!there) return skip(s, "Apache does not serve here", "");
+    if (!ask(it.port[server], "/work.php", text, sizeof text) || !ex_parse_double(text, &rounds) || rounds < 1) {
+        return skip(s, "PHP does not serve here", "");
+    }
+    return true;
+}
+
+/* The most rounds in a millisecond that a server has beside another one that computes: hardware threads share a core,
+   and what one alone can do is more than all can do together. */
 static bool calibrate(lab_scene *s)
 {
     double most = 0, rounds = 0;
@@ -418,21 +452,22 @@ static bool calibrate(lab_scene *s)
     int32_t k, tries;
 
     for (k = 0; k < SERVERS; k++) {
-        bool there = false;
-        for (tries = 0; tries < 100 && !there && !ex_interrupted(); tries++) {
-            there = ask(it.port[k], "/server-status?auto", text, sizeof text);
-            if (!there) nap_ms(50);
-        }
-        if (!there) return skip(s, "Apache does not serve here", "");
-        if (!ask(it.port[k], "/work.php", text, sizeof text) || !ex_parse_double(text, &rounds) || rounds < 1) {
-            return skip(s, "PHP does not serve here", "");
-        }
+        if (!answers(s, k)) return false;
+    }
+    for (k = 0; k < SERVERS; k++) {
+        pid_t neighbour = neighbour_start((k + 1) % SERVERS);
+        nap_ms(20);
         for (tries = 0; tries < 3; tries++) {
             if (ask(it.port[k], "/work.php", text, sizeof text) && ex_parse_double(text, &rounds) && rounds > most) {
                 most = rounds;
             }
         }
+        if (neighbour > 0) {
+            kill(neighbour, SIGKILL);
+            while (waitpid(neighbour, NULL, 0) < 0 && errno == EINTR) {}
+        }
     }
+    if (most < 1) return skip(s, "PHP does not serve here", "");
     snprintf(it.target, sizeof it.target, "/work.php?per_ms=%.0f", most);
     return true;
 }
@@ -448,7 +483,7 @@ bool lab_apache_start(lab *l, lab_scene *s)
     if (access(binary, X_OK) != 0 || !php_module(php)) {
         return skip(s, "Apache with PHP is not installed (apache2, libapache2-mod-php)", "");
     }
-    for (k = 0; k < SERVERS; k++) it.port[k] = free_port();
+    for (k = 0; k < SERVERS; k++) it.port[k] = lab_free_port(NULL);
     if (!groups_make(s)) return false;
     if (!files_make(s, php) || !keeper_start(s)) {
         groups_remove();

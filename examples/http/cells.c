@@ -1,16 +1,19 @@
 /* cells.c - one run of the experiment: its processes are started, watched and stopped; see experiment.h
 
    Whatever ends a process ends those that it started: the kernel kills a child whose parent is gone (on Linux), the
-   pool kills the cells after an interrupt, and a cell stops its own whether all went well or not. */
+   pool kills the cells after an interrupt, and a cell stops its own whether all went well or not. A program with
+   workers has a guard between it and the cell: workers outlive a master that is killed, the guard ends them all. */
 
 #define _GNU_SOURCE /* pipe2 */
 
 #include "experiment.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
+#include <netinet/in.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -21,49 +24,42 @@
 #include <sys/prctl.h>
 #endif
 #include <sys/resource.h>
+#include <sys/socket.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
-enum { ARGS_MOST = 64, ARG_BYTES = 1100, PARTS_MOST = 2 + LAB_PROXIES };
+enum { ARGS_MOST = 64, ARG_BYTES = 1100 };
 #define START_S 20.0 /* a process may take that long to be ready */
 #define STOP_S 5.0
 #define LATE_S 60.0 /* after its traffic should have ended */
+#define EARLY_S 0.5 /* before the end of the traffic its processor time is read */
 #define STALL_S 0.02 /* a process that slept for 5 ms wakes up so much later: the machine was elsewhere */
 
 /* ---- processes --------------------------------------------------------------------------------------------------- */
 
-typedef struct arguments {
+struct lab_arguments {
     char text[ARGS_MOST][ARG_BYTES];
     char *list[ARGS_MOST + 1];
     int32_t count;
     bool full;
-} arguments;
+};
 
-typedef struct process {
-    char name[16];
-    pid_t pid; /* 0: none, or it has ended */
-    int from;  /* its standard output */
-    int status;
-    char line[256];
-    int32_t used;
-    ex_path said; /* its standard error */
-} process;
-
-typedef struct cell {
-    const lab *l;
-    int32_t scene, policy, repeat;
-    pid_t parent;
-    process parts[PARTS_MOST];
-    int32_t count;
-    int32_t port[LAB_SERVERS], proxy_port[LAB_PROXIES];
-    char *why; /* [WHY_BYTES], in the mail */
-} cell;
+typedef lab_arguments arguments;
+typedef lab_process process;
+typedef lab_cell cell;
 
 enum { WHY_BYTES = 400 };
 
-static void add(arguments *a, const char *format, ...) EX_PRINTF(2, 3);
-static void add(arguments *a, const char *format, ...)
+lab_arguments *lab_arguments_new(void)
+{
+    static arguments a;
+
+    memset(&a, 0, sizeof a);
+    return &a;
+}
+
+void lab_add(lab_arguments *a, const char *format, ...)
 {
     va_list values;
     int wrote;
@@ -80,8 +76,7 @@ static void add(arguments *a, const char *format, ...)
     a->list[++a->count] = NULL;
 }
 
-static bool no(cell *c, const char *format, ...) EX_PRINTF(2, 3);
-static bool no(cell *c, const char *format, ...)
+bool lab_no(lab_cell *c, const char *format, ...)
 {
     va_list values;
 
@@ -120,34 +115,97 @@ static void become(const process *p, const arguments *a, int to, pid_t parent)
     _exit(127);
 }
 
-static process *start(cell *c, const char *name, const arguments *a)
+/* In a new process: the program, in a group of its own with its workers, and when it ends or the cell does, the end of
+   that group. Says its number first. */
+static void guard(const process *p, const arguments *a, int to, pid_t parent)
 {
-    process *p = &c->parts[c->count];
-    ex_path log = lab_log(c->l, c->scene, c->policy, c->repeat);
+    pid_t self, master;
+    siginfo_t info;
+    sigset_t set;
+    int got = 0, status = 0;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGCHLD);
+    sigaddset(&set, SIGALRM);
+    sigprocmask(SIG_BLOCK, &set, NULL);
+#ifdef __linux__
+    prctl(PR_SET_PDEATHSIG, SIGTERM);
+#endif
+    setpgid(0, 0);
+    self = getpid();
+    master = getppid() == parent ? fork() : -1;
+    if (master == 0) {
+        setpgid(0, 0);
+        sigprocmask(SIG_UNBLOCK, &set, NULL);
+        become(p, a, to, self);
+    }
+    if (master < 0 || dprintf(to, "%ld\n", (long)master) < 0) _exit(126);
+    close(to);
+    setpgid(master, master);
+    for (;;) {
+        if (sigwait(&set, &got) != 0) continue;
+        if (got == SIGTERM && getppid() == parent) {
+            kill(master, SIGTERM);
+            alarm(3);
+        } else if (got != SIGCHLD) {
+            kill(-master, SIGKILL);
+        }
+        memset(&info, 0, sizeof info);
+        if (waitid(P_PID, (id_t)master, &info, WEXITED | WNOHANG | WNOWAIT) != 0 || info.si_pid == master) break;
+    }
+    kill(-master, SIGKILL);
+    waitpid(master, &status, 0);
+    _exit(WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status));
+}
+
+static bool begin(cell *c, process *p, const arguments *a, bool workers)
+{
     pid_t self = getpid();
+    int64_t number = 0;
     int ends[2];
 
-    if (a->full || c->count == PARTS_MOST) {
-        no(c, "%s: more arguments than there is room for", name);
-        return NULL;
-    }
-    memset(p, 0, sizeof *p);
-    snprintf(p->name, sizeof p->name, "%s", name);
-    snprintf(p->said.text, sizeof p->said.text, "%.*s.%s-%d.said", (int)strlen(log.text) - 4, log.text, name,
-             (int)c->count);
-    if (pipe2(ends, O_CLOEXEC) != 0) {
-        no(c, "%s: no pipe: %s", name, strerror(errno));
-        return NULL;
-    }
+    if (a->full) return lab_no(c, "%s: more arguments than there is room for", p->name);
+    if (pipe2(ends, O_CLOEXEC) != 0) return lab_no(c, "%s: no pipe: %s", p->name, strerror(errno));
+    p->killed = false;
     p->pid = fork();
+    if (p->pid == 0 && workers) guard(p, a, ends[1], self);
     if (p->pid == 0) become(p, a, ends[1], self);
     close(ends[1]);
     p->from = ends[0];
+    if (p->pid < 0) {
+        p->pid = 0;
+        return lab_no(c, "%s: no process: %s", p->name, strerror(errno));
+    }
+    if (!workers) return true;
+    if (!lab_hear(c, p)) return false;
+    if (!ex_parse_int64(p->line, &number) || number < 2) return lab_no(c, "%s: '%s' is no process", p->name, p->line);
+    p->master = (pid_t)number;
+    return true;
+}
+
+lab_process *lab_start(lab_cell *c, const char *name, const lab_arguments *a, bool workers)
+{
+    process *p = &c->parts[c->count];
+    ex_path log = lab_log(c->l, c->scene, c->policy, c->repeat);
+
+    if (c->count == LAB_PROCESSES) {
+        lab_no(c, "%s: more processes than there is room for", name);
+        return NULL;
+    }
+    memset(p, 0, sizeof *p);
+    p->from = -1;
+    snprintf(p->name, sizeof p->name, "%s", name);
+    snprintf(p->said.text, sizeof p->said.text, "%.*s.%s-%d.said", (int)strlen(log.text) - 4, log.text, name,
+             (int)c->count);
     c->count++;
-    if (p->pid > 0) return p;
-    p->pid = 0;
-    no(c, "%s: no process: %s", name, strerror(errno));
-    return NULL;
+    return begin(c, p, a, workers) ? p : NULL;
+}
+
+bool lab_start_again(lab_cell *c, lab_process *p, const lab_arguments *a)
+{
+    close(p->from);
+    return begin(c, p, a, p->master > 0);
 }
 
 /* The last line that it had to say, for a complaint. */
@@ -169,9 +227,9 @@ static bool ended_early(cell *c, process *p)
 {
     char words[240];
 
-    if (WIFSIGNALED(p->status)) return no(c, "%s was ended by signal %d", p->name, WTERMSIG(p->status));
+    if (WIFSIGNALED(p->status)) return lab_no(c, "%s was ended by signal %d", p->name, WTERMSIG(p->status));
     last_words(p, words);
-    return no(c, "%s ended with status %d%s%s", p->name, WEXITSTATUS(p->status), *words ? "; " : "", words);
+    return lab_no(c, "%s ended with status %d%s%s", p->name, WEXITSTATUS(p->status), *words ? "; " : "", words);
 }
 
 /* Has it ended? Then its status is there. */
@@ -182,7 +240,7 @@ static bool over(process *p)
 }
 
 /* The next line of its output into p->line. */
-static bool hear(cell *c, process *p)
+bool lab_hear(lab_cell *c, lab_process *p)
 {
     double until_s = ex_clock_s() + START_S;
 
@@ -191,11 +249,11 @@ static bool hear(cell *c, process *p)
         struct pollfd ready = { .fd = p->from, .events = POLLIN };
         double left_s = until_s - ex_clock_s();
         char letter;
-        if (left_s <= 0 || getppid() != c->parent) return no(c, "%s: not ready after %g s", p->name, START_S);
+        if (left_s <= 0 || getppid() != c->parent) return lab_no(c, "%s: not ready after %g s", p->name, START_S);
         if (poll(&ready, 1, 100) <= 0) continue;
         if (read(p->from, &letter, 1) != 1) {
             while (!over(p) && ex_clock_s() < until_s) nap(0.005);
-            return p->pid == 0 ? ended_early(c, p) : no(c, "%s closed its output", p->name);
+            return p->pid == 0 ? ended_early(c, p) : lab_no(c, "%s closed its output", p->name);
         }
         if (letter == '\n') break;
         if (p->used < (int32_t)sizeof p->line - 1) p->line[p->used++] = letter;
@@ -204,16 +262,43 @@ static bool hear(cell *c, process *p)
     return true;
 }
 
-static bool port_of(cell *c, const process *p, int32_t *out)
+bool lab_port_of(lab_cell *c, const lab_process *p, int32_t *out)
 {
     const char *colon = strrchr(p->line, ':');
     int64_t port = 0;
 
     if (!colon || !ex_parse_int64(colon + 1, &port) || port < 1 || port > 65535) {
-        return no(c, "%s: no port in '%s'", p->name, p->line);
+        return lab_no(c, "%s: no port in '%s'", p->name, p->line);
     }
     *out = (int32_t)port;
     return true;
+}
+
+bool lab_listens(lab_cell *c, lab_process *p, int32_t port)
+{
+    double until_s = ex_clock_s() + START_S;
+    struct sockaddr_in a;
+
+    memset(&a, 0, sizeof a);
+    a.sin_family = AF_INET;
+    a.sin_port = htons((uint16_t)port);
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    while (ex_clock_s() < until_s && getppid() == c->parent) {
+        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        bool there = fd >= 0 && connect(fd, (struct sockaddr *)&a, sizeof a) == 0;
+        if (fd >= 0) close(fd);
+        if (over(p)) return ended_early(c, p);
+        if (there) return true;
+        nap(0.01);
+    }
+    return lab_no(c, "%s: does not listen after %g s", p->name, START_S);
+}
+
+void lab_end(lab_process *p, int signal)
+{
+    p->killed = true;
+    if (p->pid > 0) kill(p->pid, signal);
+    while (!over(p)) nap(0.002);
 }
 
 /* Those that are still there are asked, then told. */
@@ -236,7 +321,7 @@ static void stop(cell *c)
         if (left > 0) nap(0.005);
     }
     for (i = 0; i < c->count; i++) {
-        close(c->parts[i].from);
+        if (c->parts[i].from >= 0) close(c->parts[i].from);
         unlink(c->parts[i].said.text);
     }
 }
@@ -255,20 +340,21 @@ static void add_list(arguments *a, const char *option, const lab_scene *s, bool 
         any = any || ms > 0;
         at += (size_t)snprintf(text + at, sizeof text - at, "%s%g", i ? "," : "", ms);
     }
-    if (any) add(a, "%s=%s", option, text);
+    if (any) lab_add(a, "%s=%s", option, text);
 }
 
-static void add_servers(arguments *a, const lab_scene *s)
+static void add_servers(arguments *a, const lab_scene *s, int32_t from, int32_t to)
 {
     char text[256];
     int32_t i;
     size_t at = 0;
 
-    for (i = 0; i < s->servers; i++) {
-        at += (size_t)snprintf(text + at, sizeof text - at, "%s%d@%g", i ? "," : "", (int)s->server[i].slots,
+    for (i = from; i < to; i++) {
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s%d@%g", i > from ? "," : "", (int)s->server[i].slots,
                                s->server[i].speed);
     }
-    add(a, "--servers=%s", text);
+    lab_add(a, "--servers=%s", text);
+    if (from > 0) return;
     add_list(a, "--base-delay", s, true);
     add_list(a, "--delay", s, false);
 }
@@ -286,56 +372,67 @@ static void add_faults(arguments *a, const lab_scene *s)
         if (strcmp(f->kind, "slow") == 0) at += (size_t)snprintf(text + at, sizeof text - at, " speed=%g", f->value);
     }
     if (s->faults == 0) return;
-    add(a, "--fault=%s", text);
+    lab_add(a, "--fault=%s", text);
 }
 
-static bool start_backend(cell *c)
+/* A process for these servers; one that does not begin with the first has no delays and no faults. */
+static bool start_servers(cell *c, int32_t from, int32_t to)
 {
-    static arguments a;
     const lab_scene *s = &c->l->scene[c->scene];
+    arguments *a = lab_arguments_new();
     process *p;
-    int32_t i = 0;
+    int32_t i = from;
 
-    memset(&a, 0, sizeof a);
-    add(&a, "%s/backend", c->l->bin);
-    add_servers(&a, s);
-    add_faults(&a, s);
-    p = start(c, "backend", &a);
+    lab_add(a, "%s/backend", c->l->bin);
+    add_servers(a, s, from, to);
+    if (from == 0) add_faults(a, s);
+    else lab_add(a, "--name=last"); /* last0: of its own */
+    p = lab_start(c, "backend", a, false);
     if (!p) return false;
     for (;;) {
-        if (!hear(c, p)) return false;
+        if (!lab_hear(c, p)) return false;
         if (strcmp(p->line, "ready") == 0) break;
-        if (strncmp(p->line, "server ", 7) == 0 && i < s->servers && !port_of(c, p, &c->port[i++])) return false;
+        if (strncmp(p->line, "server ", 7) == 0 && i < to && !lab_port_of(c, p, &c->port[i++])) return false;
     }
-    return i == s->servers || no(c, "backend: %d servers of %d", (int)i, (int)s->servers);
+    c->backend = p;
+    return i == to || lab_no(c, "backend: %d servers of %d", (int)(i - from), (int)(to - from));
+}
+
+/* Where a server is to be killed, it is the last, in a process of its own. */
+static bool start_backends(cell *c)
+{
+    const lab_scene *s = &c->l->scene[c->scene];
+    int32_t i, alone = 0;
+
+    for (i = 0; i < s->events; i++) alone |= s->event[i].deed == LAB_KILL_BACKEND;
+    return start_servers(c, 0, s->servers - alone) && (!alone || start_servers(c, s->servers - 1, s->servers));
 }
 
 static bool start_proxy(cell *c, int32_t k)
 {
-    static arguments a;
     const lab_scene *s = &c->l->scene[c->scene];
     const lab_policy *y = &c->l->policy[c->policy];
+    arguments *a = lab_arguments_new();
     process *p;
     int32_t i;
 
-    memset(&a, 0, sizeof a);
-    add(&a, "%s/proxy", c->l->bin);
-    add(&a, "--listen=127.0.0.1:0");
-    add(&a, "--admin=off");
-    add(&a, "--policy=%s", y->policy);
-    if (s->part == LAB_APACHE) add(&a, "--health=/server-status?auto interval=0.25 timeout=1 says=apache");
-    else add(&a, "--health=/health interval=1 timeout=0.5 says=json");
-    add(&a, "--seed=%llu", (unsigned long long)(c->l->seed + (uint64_t)c->repeat * 16 + (uint64_t)k));
+    lab_add(a, "%s/proxy", c->l->bin);
+    lab_add(a, "--listen=127.0.0.1:0");
+    lab_add(a, "--admin=off");
+    lab_add(a, "--policy=%s", y->policy);
+    if (s->part == LAB_APACHE) lab_add(a, "--health=/server-status?auto interval=0.25 timeout=1 says=apache");
+    else lab_add(a, "--health=/health interval=1 timeout=0.5 says=json");
+    lab_add(a, "--seed=%llu", (unsigned long long)(c->l->seed + (uint64_t)c->repeat * 16 + (uint64_t)k));
     for (i = 0; i < s->servers; i++) {
-        add(&a, "--server=s%d 127.0.0.1:%d weight=%.6g", (int)i, (int)c->port[i], lab_weight(s, i, y->told));
+        lab_add(a, "--server=s%d 127.0.0.1:%d weight=%.6g", (int)i, (int)c->port[i], lab_weight(s, i, y->told));
     }
-    if (s->retries >= 0) add(&a, "--retries=%d", (int)s->retries);
-    p = start(c, "proxy", &a);
+    if (s->retries >= 0) lab_add(a, "--retries=%d", (int)s->retries);
+    p = lab_start(c, "proxy", a, false);
     if (!p) return false;
     do {
-        if (!hear(c, p)) return false;
+        if (!lab_hear(c, p)) return false;
     } while (strncmp(p->line, "listening on ", 13) != 0);
-    return port_of(c, p, &c->proxy_port[k]);
+    return lab_port_of(c, p, &c->proxy_port[k]);
 }
 
 /* results.json of the load is not kept: all that is in it is in the log. */
@@ -349,8 +446,8 @@ static ex_path load_folder(const cell *c)
 
 static bool start_load(cell *c, const char *log)
 {
-    static arguments a;
     const lab_scene *s = &c->l->scene[c->scene];
+    arguments *a = lab_arguments_new();
     char urls[256] = "";
     size_t at = 0;
     int32_t k;
@@ -359,19 +456,19 @@ static bool start_load(cell *c, const char *log)
         at += (size_t)snprintf(urls + at, sizeof urls - at, "%shttp://127.0.0.1:%d%s", k ? "," : "",
                                (int)c->proxy_port[k], s->part == LAB_APACHE ? lab_apache_target() : "/");
     }
-    memset(&a, 0, sizeof a);
-    add(&a, "%s/load", c->l->bin);
-    add(&a, "--url=%s", urls);
-    add(&a, "--rate=%.10g", s->rate);
-    if (s->closed) add(&a, "--sequential");
-    if (s->requests > 0) add(&a, "--requests=%d", (int)(s->learn + s->requests));
-    add(&a, "--duration=%g", s->requests > 0 ? 1e5 : s->total_s);
-    if (s->work_ms > 0) add(&a, "--work=%g:%s", s->work_ms, s->exponential ? "exp" : "fixed");
-    add(&a, "--seed=%llu", (unsigned long long)(c->l->seed + (uint64_t)c->repeat));
-    add(&a, "--log=%s", log);
-    add(&a, "--out=%s", load_folder(c).text);
-    add(&a, "--quiet");
-    return start(c, "load", &a) != NULL;
+    lab_add(a, "%s/load", c->l->bin);
+    lab_add(a, "--url=%s", urls);
+    if (s->clients > 0) lab_add(a, "--concurrency=%d", (int)s->clients);
+    else lab_add(a, "--rate=%.10g", s->rate);
+    if (s->closed) lab_add(a, "--sequential");
+    if (s->requests > 0) lab_add(a, "--requests=%d", (int)(s->learn + s->requests));
+    lab_add(a, "--duration=%g", s->requests > 0 ? 1e5 : s->total_s);
+    if (s->work_ms > 0) lab_add(a, "--work=%g:%s", s->work_ms, s->exponential ? "exp" : "fixed");
+    lab_add(a, "--seed=%llu", (unsigned long long)(c->l->seed + (uint64_t)c->repeat));
+    lab_add(a, "--log=%s", log);
+    lab_add(a, "--out=%s", load_folder(c).text);
+    lab_add(a, "--quiet");
+    return lab_start(c, "load", a, false) != NULL;
 }
 
 /* How long the traffic takes if all goes well, or is waited for. */
@@ -385,22 +482,78 @@ static double traffic_s(const lab_scene *s)
     return (s->learn + s->requests) * (s->closed ? fmax(1 / s->rate, 1.5e-3 * slowest_ms) : 1.2 / s->rate);
 }
 
-/* Until the load is done; nothing else may end meanwhile. */
-static bool watch(cell *c)
+/* What processor time the balancers and their companions have had, from one look to the other. */
+typedef struct used {
+    double from_s, to_s, hosts_s, companions_s;
+    int looks;
+} used;
+
+static void look(const cell *c, used *u, double now_s, double begun_s)
 {
-    double until_s = ex_clock_s() + traffic_s(&c->l->scene[c->scene]) + LATE_S;
+    const lab_scene *s = &c->l->scene[c->scene];
+    double hosts_s, companions_s;
+
+    if (s->part != LAB_COST || u->looks > 1) return;
+    if (now_s < begun_s + (u->looks == 0 ? s->learn_s : s->total_s - EARLY_S)) return;
+    lab_host_used(c, &hosts_s, &companions_s);
+    if (u->looks++ == 0) u->from_s = now_s - begun_s;
+    else u->to_s = now_s - begun_s;
+    u->hosts_s = hosts_s - u->hosts_s;
+    u->companions_s = companions_s - u->companions_s;
+}
+
+/* Beside the log, in a line: from when, to when, processor seconds of balancers, of companions. */
+static bool keep_used(const cell *c, const used *u)
+{
+    ex_text t = { 0 };
+    bool ok;
+
+    if (c->l->scene[c->scene].part != LAB_COST) return true;
+    ex_text_printf(&t, "%.6f %.6f %.6f %.6f\n", u->from_s, u->to_s, u->hosts_s, u->companions_s);
+    ok = ex_text_write(&t, lab_used(c->l, c->scene, c->policy, c->repeat).text);
+    ex_text_free(&t);
+    return ok;
+}
+
+/* Until the load is done; nothing else may end meanwhile but what is meant to. */
+static bool watch(cell *c, used *u)
+{
+    const lab_scene *s = &c->l->scene[c->scene];
+    double begun_s = ex_clock_s(), until_s = begun_s + traffic_s(s) + LATE_S, now_s;
     process *load = &c->parts[c->count - 1];
-    int32_t i;
+    int32_t i, done = 0;
 
     while (!over(load)) {
         for (i = 0; i < c->count - 1; i++) {
-            if (over(&c->parts[i])) return ended_early(c, &c->parts[i]);
+            if (over(&c->parts[i]) && !c->parts[i].killed) return ended_early(c, &c->parts[i]);
         }
-        if (getppid() != c->parent) return no(c, "nobody waits for it any more");
-        if (ex_clock_s() > until_s) return no(c, "load is not done %g s after its traffic should have ended", LATE_S);
+        if (getppid() != c->parent) return lab_no(c, "nobody waits for it any more");
+        now_s = ex_clock_s();
+        if (done < s->events && now_s >= begun_s + s->event[done].at_s) {
+            if (!lab_host_do(c, s->event[done++].deed)) return false;
+        }
+        look(c, u, now_s, begun_s);
+        if (now_s > until_s) {
+            return lab_no(c, "load is not done %g s after its traffic should have ended", LATE_S);
+        }
         nap(0.01);
     }
     return load->status == 0 || ended_early(c, load);
+}
+
+static bool start_balancer(cell *c, int32_t k)
+{
+    return c->l->scene[c->scene].host == LAB_PROXY ? start_proxy(c, k) : lab_host_start(c, k);
+}
+
+static void empty(const char *path)
+{
+    DIR *d = opendir(path);
+    struct dirent *e;
+
+    while (d && (e = readdir(d)) != NULL) unlink(ex_path_join(path, e->d_name).text);
+    if (d) closedir(d);
+    rmdir(path);
 }
 
 /* The log gets its name only when it is whole. */
@@ -408,19 +561,22 @@ static bool run(cell *c)
 {
     const lab_scene *s = &c->l->scene[c->scene];
     ex_path log = lab_log(c->l, c->scene, c->policy, c->repeat), half, folder = load_folder(c);
+    used u = { 0 };
     int32_t k;
     bool ok = true;
 
     snprintf(half.text, sizeof half.text, "%.1000s.half", log.text);
-    if (s->part != LAB_APACHE) ok = start_backend(c);
+    if (s->part != LAB_APACHE) ok = start_backends(c);
     else for (k = 0; k < s->servers; k++) c->port[k] = lab_apache_port(k);
-    for (k = 0; ok && k < s->proxies; k++) ok = start_proxy(c, k);
-    ok = ok && start_load(c, half.text) && watch(c);
+    for (k = 0; ok && k < s->proxies; k++) ok = start_balancer(c, k);
+    ok = ok && start_load(c, half.text) && watch(c, &u);
     stop(c);
+    for (k = 0; k < s->proxies && s->host != LAB_PROXY; k++) empty(lab_host_folder(c, k).text);
     unlink(ex_path_join(folder.text, "results.json").text);
     rmdir(folder.text);
+    ok = ok && keep_used(c, &u);
     if (!ok) unlink(half.text);
-    else if (rename(half.text, log.text) != 0) ok = no(c, "%s: %s", half.text, strerror(errno));
+    else if (rename(half.text, log.text) != 0) ok = lab_no(c, "%s: %s", half.text, strerror(errno));
     return ok;
 }
 
@@ -444,18 +600,21 @@ static void cell_of(const lab *l, int32_t number, int32_t *scene, int32_t *polic
     *scene = number / l->repeats / l->policies;
 }
 
-/* The first of those that are to run beside this one: the policies of a scene in one repeat, so that what the machine
-   does meanwhile meets all of them. Where servers only wait there is room for all cells at once; Apache's run one by
-   one. */
+/* The first of those that are to run beside this one: the policies of a world in one repeat, so that what the machine
+   does meanwhile meets all of them. Where servers only wait, or little is asked of them, there is room for all cells at
+   once; those that need the processor run one by one. */
 static int32_t first_beside(const work *w, int32_t i)
 {
     int32_t scene, policy, repeat, other_scene, other_repeat;
+    const lab_scene *s = w->l->scene;
 
-    if (w->part == LAB_THREE || w->part == LAB_APACHE || w->l->quick) return 0;
+    if (w->l->quick || w->part == LAB_THREE || w->part == LAB_APACHE || w->part == LAB_EQUAL || w->part == LAB_COST) {
+        return 0;
+    }
     cell_of(w->l, w->cells[i], &scene, &policy, &repeat);
     for (; i > 0; i--) {
         cell_of(w->l, w->cells[i - 1], &other_scene, &policy, &other_repeat);
-        if (other_scene != scene || other_repeat != repeat) break;
+        if (strcmp(s[other_scene].world, s[scene].world) != 0 || other_repeat != repeat) break;
     }
     return i;
 }
@@ -557,16 +716,6 @@ static bool plan(work *w)
     return w->begun_s || ex_fail("not enough memory") == EX_OK;
 }
 
-static void empty(const char *path)
-{
-    DIR *d = opendir(path);
-    struct dirent *e;
-
-    while (d && (e = readdir(d)) != NULL) unlink(ex_path_join(path, e->d_name).text);
-    if (d) closedir(d);
-    rmdir(path);
-}
-
 /* All that shapes the logs of a scene, but for what is in their names. */
 static void describe(const lab *l, const lab_scene *s, ex_text *t)
 {
@@ -582,6 +731,7 @@ static void describe(const lab *l, const lab_scene *s, ex_text *t)
     ex_json_double(&j, "work_ms", s->work_ms);
     ex_json_int(&j, "proxies", s->proxies);
     ex_json_int(&j, "retries", s->retries);
+    if (s->host != LAB_PROXY) ex_json_int(&j, "clients", s->clients);
     ex_json_array(&j, "servers");
     for (i = 0; i < s->servers; i++) {
         ex_json_row(&j, NULL);
@@ -666,7 +816,7 @@ static void sweep(const lab *l, lab_part part)
         struct dirent *e;
         while (d && (e = readdir(d)) != NULL) {
             ex_path path = ex_path_join(folder.text, e->d_name);
-            if (ends_in(e->d_name, ".load")) empty(path.text);
+            if (ends_in(e->d_name, ".load") || ends_in(e->d_name, ".host")) empty(path.text);
             else if (ends_in(e->d_name, ".said") || strstr(e->d_name, ".half")) unlink(path.text);
         }
         if (d) closedir(d);
@@ -703,9 +853,32 @@ static double own_busy_s(void)
 /* One that needs the processor has the machine for itself, those that only wait share it. */
 static int32_t jobs_of(const lab *l, lab_part part)
 {
-    if (part == LAB_APACHE) return 1;
+    if (part == LAB_APACHE || part == LAB_COST) return 1;
     if (part == LAB_THREE) return l->jobs > 0 ? l->jobs * 20 : 120;
+    if (part == LAB_EQUAL) return l->policies * l->repeats;
     return l->jobs > 0 ? l->jobs : l->policies;
+}
+
+double lab_work_s(lab *l, lab_part part)
+{
+    work w = { .l = l, .part = part };
+    int32_t i, first = 0, jobs = jobs_of(l, part);
+    double sum = 0, most = 0, all_s = 0;
+
+    if (!plan(&w)) return (double)NAN;
+    for (i = 0; i <= w.count; i++) {
+        if (i == w.count || (i > 0 && first_beside(&w, i) != first)) {
+            all_s += fmax(most, sum / jobs) + (i > 0);
+            sum = most = 0;
+            first = i;
+        }
+        if (i == w.count) break;
+        sum += traffic_of(&w, i) + (jobs == 1);
+        most = fmax(most, traffic_of(&w, i));
+    }
+    free(w.cells);
+    free(w.begun_s);
+    return w.count > 0 ? all_s : 0;
 }
 
 int lab_work(lab *l, lab_part part)

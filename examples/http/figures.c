@@ -279,6 +279,48 @@ static bool measure(lab_run *r, const lab_scene *s, log_rows *l)
     return ok;
 }
 
+/* What was due from shortly before an event, since it may have met it, to shortly before the next one. */
+static void measure_events(lab_run *r, const lab_scene *s, const log_rows *l)
+{
+    const double before_s = 0.5;
+    int32_t i, k;
+
+    for (i = 0; i < l->count; i++) {
+        for (k = s->events - 1; k >= 0 && l->rows[i].at_s < s->event[k].at_s - before_s; k--) {}
+        if (k < 0) continue;
+        r->event_sent[k]++;
+        r->event_lost[k] += !l->rows[i].ok;
+    }
+}
+
+/* Processor time that the cell kept, for the requests that were due meanwhile. */
+static bool measure_used(lab_run *r, const char *path, const log_rows *l)
+{
+    double from_s, to_s, hosts_s, companions_s;
+    FILE *f = fopen(path, "r");
+    int32_t i, ok = 0, got = f ? fscanf(f, "%lf %lf %lf %lf", &from_s, &to_s, &hosts_s, &companions_s) : 0;
+
+    if (f) fclose(f);
+    if (got != 4 || !(to_s > from_s)) return ex_fail("%s: no processor times", path) == EX_OK;
+    for (i = 0; i < l->count; i++) ok += l->rows[i].ok && l->rows[i].at_s >= from_s && l->rows[i].at_s < to_s;
+    r->core = hosts_s > 0 ? ok / hosts_s : (double)NAN;
+    /* Part of it is there without a request: where more were served than that it is not scaled down. */
+    r->helper = 100 * companions_s / (to_s - from_s) * fmax(1, LAB_PER_S * (to_s - from_s) / ok);
+    return true;
+}
+
+static bool read_run(lab *l, int32_t s, int32_t p, int32_t i, log_rows *rows)
+{
+    lab_run *r = lab_run_of(l, s, p, i);
+    const lab_scene *x = &l->scene[s];
+
+    rows->count = 0;
+    r->core = r->helper = (double)NAN;
+    if (!read_log(lab_log(l, s, p, i).text, rows) || !measure(r, x, rows)) return false;
+    measure_events(r, x, rows);
+    return x->part != LAB_COST || measure_used(r, lab_used(l, s, p, i).text, rows);
+}
+
 bool lab_read(lab *l)
 {
     log_rows rows = { NULL, 0, 0 };
@@ -288,8 +330,7 @@ bool lab_read(lab *l)
     for (s = 0; ok && s < l->scenes; s++) {
         for (p = 0; ok && p < l->policies && l->scene[s].wanted; p++) {
             for (i = 0; ok && i < l->repeats && lab_has(&l->scene[s], p); i++) {
-                rows.count = 0;
-                ok = read_log(lab_log(l, s, p, i).text, &rows) && measure(lab_run_of(l, s, p, i), &l->scene[s], &rows);
+                ok = read_run(l, s, p, i, &rows);
             }
         }
     }
@@ -341,6 +382,8 @@ double lab_value(const lab_run *r, lab_key key)
     case LAB_CV: return f->cv;
     case LAB_THROUGHPUT: return f->throughput;
     case LAB_LOST: return f->sent > 0 ? 100.0 * (f->sent - f->ok) / f->sent : (double)NAN;
+    case LAB_CORE: return r->core;
+    case LAB_HELPER: return r->helper;
     default: return (double)NAN;
     }
 }
@@ -497,6 +540,34 @@ double lab_there(const lab *l, int32_t scene, int32_t policy, int32_t server, do
     return (double)NAN;
 }
 
+double lab_uneven(const lab *l, int32_t scene, int32_t policy, int32_t *server, int32_t *minute)
+{
+    int32_t servers = l->scene[scene].servers, bins = lab_run_of(l, scene, policy, 0)->bins, i, b, m;
+    double share[1024], most = (double)NAN;
+
+    for (i = 0; i < servers; i++) {
+        bins = lab_share_series(l, scene, policy, i, share, 1024);
+        for (m = 0; m == 0 || (m + 1) * LAB_SPAN_S <= bins; m++) {
+            double sum = 0, away;
+            int32_t from = (int32_t)(m * LAB_SPAN_S), to = (int32_t)((m + 1) * LAB_SPAN_S), used = 0;
+            if (to > bins) to = bins; /* a run of less than a minute */
+            for (b = from; b < to; b++) {
+                if (!isfinite(share[b])) continue; /* a second in which the machine stood still */
+                sum += share[b];
+                used++;
+            }
+            if (used == 0) continue;
+            away = 100 * fabs(servers * sum / used - 1);
+            if (!(away <= most)) {
+                most = away;
+                *server = i;
+                *minute = m;
+            }
+        }
+    }
+    return most;
+}
+
 /* Of one run. */
 static double swing(const lab_run *r, const lab_scene *s)
 {
@@ -586,7 +657,7 @@ static void goal_q_learning(const lab *l, lab_goal *goals, int32_t *count)
     char text[64];
 
     for (i = 0; i < EX_COUNT(scenes); i++) {
-        int32_t s = lab_find_scene(l, scenes[i]);
+        int32_t s = lab_find_scene(l, LAB_PROXY, scenes[i]);
         lab_goal *g;
         if (!both(l, s, q, rr)) continue;
         snprintf(text, sizeof text, "q_learning_%s", scenes[i]);
@@ -599,37 +670,46 @@ static void goal_q_learning(const lab *l, lab_goal *goals, int32_t *count)
     }
 }
 
-static void goal_tail(const lab *l, lab_goal *goals, int32_t *count)
+/* Goals of hosts have their name before them. */
+static lab_goal *goal_of(lab_goal *goals, int32_t *count, lab_host host, const char *what, const char *world,
+                         double bound, const char *unit)
 {
-    static const char *const scenes[] = { "degraded_1", "degraded_2" };
-    int32_t learned = lab_find(l, "learned"), sed = lab_find(l, "sed+told"), lsq = lab_find(l, "lsq"), i, w;
+    char key[64];
 
-    for (i = 0; i < EX_COUNT(scenes); i++) {
-        int32_t s = lab_find_scene(l, scenes[i]);
-        char text[64];
+    snprintf(key, sizeof key, "%s%s%s%s", host == LAB_PROXY ? "" : lab_host_names[host], host == LAB_PROXY ? "" : "_",
+             what, world);
+    return goal_new(goals, count, key, bound, unit);
+}
+
+static void goal_tail(const lab *l, lab_host host, lab_goal *goals, int32_t *count)
+{
+    static const char *const worlds[] = { "degraded_1", "degraded_2" };
+    int32_t i, w;
+
+    for (i = 0; i < EX_COUNT(worlds); i++) {
+        int32_t s = lab_find_scene(l, host, worlds[i]), learned = lab_role_of(l, s, LAB_LEARNED);
+        int32_t oracle = lab_role_of(l, s, LAB_ORACLE), base = lab_role_of(l, s, LAB_BASE);
         lab_goal *g;
-        if (both(l, s, learned, sed)) {
-            snprintf(text, sizeof text, "tail_%s", scenes[i]);
-            g = goal_new(goals, count, text, 10, "%");
-            snprintf(g->what, sizeof g->what, "%s: learned's P99 at most 10 %% above that of SED told the true weights",
-                     l->scene[s].title);
-            g->value = lab_above(l, s, learned, sed, LAB_P99);
+        if (both(l, s, learned, oracle)) {
+            g = goal_of(goals, count, host, "tail_", worlds[i], 10, "%");
+            snprintf(g->what, sizeof g->what, "%s: %s's P99 at most 10 %% above that of %s told the true weights",
+                     l->scene[s].title, l->policy[learned].name, host == LAB_HAPROXY ? "leastconn" : "SED");
+            g->value = lab_above(l, s, learned, oracle, LAB_P99);
             g->verdict = judge(&g->value, g->bound);
             snprintf(g->note, sizeof g->note, "median of the repeats %+.1f %%",
-                     lab_above_median(l, s, learned, sed, LAB_P99));
+                     lab_above_median(l, s, learned, oracle, LAB_P99));
         }
-        if (!both(l, s, learned, lsq)) continue;
-        snprintf(text, sizeof text, "windows_%s", scenes[i]);
-        g = goal_new(goals, count, text, 5, "%");
+        if (!both(l, s, learned, base)) continue;
+        g = goal_of(goals, count, host, "windows_", worlds[i], 5, "%");
         snprintf(g->what, sizeof g->what,
-                 "%s: learned's mean of no 10 s, learning included, more than 5 %% above least connections'",
-                 l->scene[s].title);
+                 "%s: %s's mean of no 10 s, learning included, more than 5 %% above least connections'",
+                 l->scene[s].title, l->policy[learned].name);
         for (w = 0; w < lab_windows(l, s); w++) {
-            ex_estimate e = lab_window_above(l, s, learned, lsq, w);
+            ex_estimate e = lab_window_above(l, s, learned, base, w);
             if (!(e.mean <= g->value.mean)) {
                 g->value = e;
                 snprintf(g->note, sizeof g->note, "worst of %d: from second %g on; mean over repeats, median %+.1f %%",
-                         (int)lab_windows(l, s), w * LAB_WINDOW_S, lab_window_median(l, s, learned, lsq, w));
+                         (int)lab_windows(l, s), w * LAB_WINDOW_S, lab_window_median(l, s, learned, base, w));
             }
         }
         /* The worst of many has an interval that reaches over any bound: the mean is what is judged. */
@@ -640,18 +720,34 @@ static void goal_tail(const lab *l, lab_goal *goals, int32_t *count)
     }
 }
 
-static void goal_healed(const lab *l, const char *key, lab_goal *goals, int32_t *count)
+static void goal_farm(const lab *l, lab_host host, lab_goal *goals, int32_t *count)
 {
-    int32_t learned = lab_find(l, "learned"), s = lab_find_scene(l, key);
+    int32_t s = lab_find_scene(l, host, "farm_640"), learned = lab_role_of(l, s, LAB_LEARNED_WEIGHTED);
+    int32_t weighted = lab_role_of(l, s, LAB_WEIGHTED);
+    lab_goal *g;
+
+    if (!both(l, s, learned, weighted)) return;
+    g = goal_of(goals, count, host, "farm_640", "", 3, "%");
+    snprintf(g->what, sizeof g->what, "%s: mean of %s at most 3 %% above that of %s, both told the right weights",
+             l->scene[s].title, l->policy[learned].name, l->policy[weighted].name);
+    g->value = lab_above(l, s, learned, weighted, LAB_MEAN);
+    g->verdict = judge(&g->value, g->bound);
+    snprintf(g->note, sizeof g->note, "median of the repeats %+.1f %%, of P99 %+.1f %%",
+             lab_above_median(l, s, learned, weighted, LAB_MEAN), lab_above_median(l, s, learned, weighted, LAB_P99));
+}
+
+static void goal_healed(const lab *l, lab_host host, const char *world, lab_goal *goals, int32_t *count)
+{
+    int32_t s = lab_find_scene(l, host, world), learned = lab_role_of(l, s, LAB_LEARNED);
     const lab_fault *back;
     lab_goal *g;
 
-    if (s < 0 || learned < 0 || !lab_has(&l->scene[s], learned)) return;
+    if (learned < 0) return;
     back = &l->scene[s].fault[l->scene[s].faults - 1];
-    g = goal_new(goals, count, key, 10, "s");
+    g = goal_of(goals, count, host, world, "", 10, "s");
     snprintf(g->what, sizeof g->what,
-             "learned, %g/s: a server that healed has its fair share back within 10 s (to a fifth, mean of a second)",
-             l->scene[s].rate);
+             "%s%s, %g/s: a server that healed has its fair share back within 10 s (to a fifth, mean of a second)",
+             host == LAB_NGINX ? "nginx: " : "", l->policy[learned].name, l->scene[s].rate);
     g->value.mean = lab_there(l, s, learned, back->server, back->at_s, lab_due(&l->scene[s], back->server));
     if (isfinite(g->value.mean)) g->verdict = judge(&g->value, g->bound);
     else {
@@ -661,49 +757,158 @@ static void goal_healed(const lab *l, const char *key, lab_goal *goals, int32_t 
     }
 }
 
-static void goal_left(const lab *l, lab_goal *goals, int32_t *count)
+static void goal_left(const lab *l, lab_host host, lab_goal *goals, int32_t *count)
 {
-    int32_t learned = lab_find(l, "learned"), s = lab_find_scene(l, "fail");
+    int32_t s = lab_find_scene(l, host, "fail"), learned = lab_role_of(l, s, LAB_LEARNED);
     const lab_fault *fails;
     lab_goal *g;
 
-    if (s < 0 || learned < 0 || !lab_has(&l->scene[s], learned)) return;
+    if (learned < 0) return;
     fails = &l->scene[s].fault[0];
-    g = goal_new(goals, count, "fail", 2, "s");
-    snprintf(g->what, sizeof g->what, "learned: a server that fails fast is left within 2 s (mean of a second)");
+    g = goal_of(goals, count, host, "fail", "", 2, "s");
+    snprintf(g->what, sizeof g->what, "%s%s: a server that fails fast is left within 2 s (mean of a second)",
+             host == LAB_NGINX ? "nginx: " : "", l->policy[learned].name);
     g->value.mean = lab_there(l, s, learned, fails->server, fails->at_s, 0);
     g->verdict = isfinite(g->value.mean) ? judge(&g->value, g->bound) : LAB_MISSED;
     if (!isfinite(g->value.mean)) snprintf(g->note, sizeof g->note, "never");
 }
 
-static void goal_swing(const lab *l, lab_goal *goals, int32_t *count)
+static void goal_swing(const lab *l, lab_host host, lab_goal *goals, int32_t *count)
 {
-    int32_t learned = lab_find(l, "learned"), lsq = lab_find(l, "lsq"), s = lab_find_scene(l, "degraded_1"), i;
+    int32_t s = lab_find_scene(l, host, "degraded_1"), learned = lab_role_of(l, s, LAB_LEARNED);
+    int32_t base = lab_role_of(l, s, LAB_BASE), i;
     double logs[LAB_REPEATS];
     lab_goal *g;
 
-    if (!both(l, s, learned, lsq)) return;
-    g = goal_new(goals, count, "oscillation", 50, "%");
+    if (!both(l, s, learned, base)) return;
+    g = goal_of(goals, count, host, "oscillation", "", 50, "%");
     snprintf(g->what, sizeof g->what,
-             "%s: shares (means of 5 s) of learned swing at most half as much again as those of least connections",
-             l->scene[s].title);
+             "%s: shares (means of 5 s) of %s swing at most half as much again as those of least connections",
+             l->scene[s].title, l->policy[learned].name);
     for (i = 0; i < l->repeats; i++) {
-        const lab_run *a = lab_run_of(l, s, learned, i), *b = lab_run_of(l, s, lsq, i);
+        const lab_run *a = lab_run_of(l, s, learned, i), *b = lab_run_of(l, s, base, i);
         logs[i] = log(swing(a, &l->scene[s]) / swing(b, &l->scene[s]));
     }
     g->value = percent(logs, l->repeats);
     g->verdict = judge(&g->value, g->bound);
 }
 
+static void goal_equal(const lab *l, lab_host host, lab_goal *goals, int32_t *count)
+{
+    int32_t s = lab_find_scene(l, host, "equal"), learned = lab_role_of(l, s, LAB_LEARNED);
+    int32_t base = lab_role_of(l, s, LAB_BASE), server = 0, minute = 0, other;
+    lab_goal *g;
+
+    if (!both(l, s, learned, base)) return;
+    g = goal_of(goals, count, host, "equal", "", 5, "%");
+    snprintf(g->what, sizeof g->what,
+             "%s: %s's shares equal within 5 %% in each minute of %g s (means over the repeats)", l->scene[s].title,
+             l->policy[learned].name, l->scene[s].total_s);
+    g->value.mean = lab_uneven(l, s, learned, &server, &minute);
+    g->verdict = judge(&g->value, g->bound);
+    snprintf(g->note, sizeof g->note, "worst: server s%d in minute %d; with %s %.1f %%", (int)server, (int)minute + 1,
+             l->policy[base].name, lab_uneven(l, s, base, &other, &other));
+}
+
+/* Failures are counted: what two counts of the same may differ by is chance, and no loss of ours. */
+static void goal_lost(const lab *l, lab_host host, lab_goal *goals, int32_t *count)
+{
+    int32_t s = lab_find_scene(l, host, "lost"), learned = lab_role_of(l, s, LAB_LEARNED);
+    int32_t base = lab_role_of(l, s, LAB_BASE), k, i;
+
+    for (k = 0; both(l, s, learned, base) && k < l->scene[s].events; k++) {
+        double with = 0, without = 0, sent = 0, more[LAB_REPEATS];
+        char word[8];
+        lab_goal *g;
+        for (i = 0; i < l->repeats; i++) {
+            const lab_run *a = lab_run_of(l, s, learned, i), *b = lab_run_of(l, s, base, i);
+            with += a->event_lost[k];
+            without += b->event_lost[k];
+            sent += a->event_sent[k];
+            more[i] = a->event_lost[k] - b->event_lost[k];
+        }
+        snprintf(word, sizeof word, "lost_%d", (int)k + 1);
+        g = goal_of(goals, count, host, word, "", 2 * sqrt(with + without) / l->repeats, "requests");
+        snprintf(g->what, sizeof g->what,
+                 "%s, %s: with %s no more failed requests than with %s (in a run, to twice the deviation of chance)",
+                 host == LAB_NGINX ? "nginx" : "HAProxy", lab_deed_names[l->scene[s].event[k].deed],
+                 l->policy[learned].name, l->policy[base].name);
+        g->value = estimate(more, l->repeats);
+        g->verdict = g->value.mean <= g->bound ? LAB_MET : LAB_MISSED;
+        snprintf(g->note, sizeof g->note, "%.0f of %.0f; without %.0f", with, sent, without);
+    }
+}
+
+/* How far a and b are apart the bad way, in percent: of requests a second below, of times above. */
+static ex_estimate worse(const lab *l, int32_t s, int32_t a, int32_t b, lab_key key, double *middle)
+{
+    ex_estimate e = lab_above(l, s, a, b, key), turned = { -e.mean, -e.high, -e.low };
+
+    *middle = lab_above_median(l, s, a, b, key) * (key == LAB_P99 ? 1 : -1);
+    return key == LAB_P99 ? e : turned;
+}
+
+static void goal_cost(const lab *l, lab_goal *goals, int32_t *count)
+{
+    static const struct {
+        lab_key key;
+        const char *name, *what;
+    } those[] = {
+        { LAB_THROUGHPUT, "cost_rate", "requests a second of all on this machine at most 3 % below" },
+        { LAB_CORE, "cost_core", "requests for a second of nginx's own processor time at most 3 % below" },
+        { LAB_P99, "cost_p99", "P99 at most 3 % above" },
+    };
+    int32_t s = lab_find_scene(l, LAB_NGINX, "cost"), learned = lab_role_of(l, s, LAB_LEARNED);
+    int32_t base = lab_role_of(l, s, LAB_BASE), again = lab_role_of(l, s, LAB_AGAIN), i;
+
+    for (i = 0; both(l, s, learned, base) && i < EX_COUNT(those); i++) {
+        lab_goal *g = goal_of(goals, count, LAB_NGINX, those[i].name, "", 3, "%");
+        double middle, noise;
+        snprintf(g->what, sizeof g->what, "nginx, as much as can be served: with %s %s those of %s",
+                 l->policy[learned].name, those[i].what, l->policy[base].name);
+        g->value = worse(l, s, learned, base, those[i].key, &middle);
+        g->verdict = judge(&g->value, g->bound);
+        if (again < 0) {
+            snprintf(g->note, sizeof g->note, "median of the repeats %+.1f %%", middle);
+            continue;
+        }
+        worse(l, s, again, base, those[i].key, &noise);
+        snprintf(g->note, sizeof g->note, "median of the repeats %+.1f %%; of %s, which is noise: %+.1f %%", middle,
+                 l->policy[again].name, noise);
+    }
+}
+
+static void goal_helper(const lab *l, lab_goal *goals, int32_t *count)
+{
+    int32_t s = lab_find_scene(l, LAB_HAPROXY, "cost"), learned = lab_role_of(l, s, LAB_LEARNED);
+    lab_goal *g;
+
+    if (learned < 0) return;
+    g = goal_of(goals, count, LAB_HAPROXY, "cost_companion", "", 2, "%");
+    snprintf(g->what, sizeof g->what, "the companion has at most 2 %% of a core at %g requests a second", LAB_PER_S);
+    g->value = lab_estimate(l, s, learned, LAB_HELPER);
+    g->verdict = judge(&g->value, g->bound);
+    snprintf(g->note, sizeof g->note, "%.0f a second were served here",
+             lab_estimate(l, s, learned, LAB_THROUGHPUT).mean);
+}
+
 int32_t lab_goals(const lab *l, lab_goal out[LAB_GOALS])
 {
-    int32_t count = 0;
+    int32_t count = 0, host;
 
     goal_q_learning(l, out, &count);
-    goal_tail(l, out, &count);
-    goal_healed(l, "heal", out, &count);
-    goal_healed(l, "heal_640", out, &count);
-    goal_left(l, out, &count);
-    goal_swing(l, out, &count);
+    for (host = 0; host < LAB_HOSTS; host++) {
+        lab_host h = (lab_host)host;
+        goal_tail(l, h, out, &count);
+        if (h != LAB_PROXY) goal_farm(l, h, out, &count);
+        goal_healed(l, h, "heal", out, &count);
+        goal_healed(l, h, "heal_640", out, &count);
+        goal_left(l, h, out, &count);
+        goal_swing(l, h, out, &count);
+        goal_equal(l, h, out, &count);
+        goal_lost(l, h, out, &count);
+    }
+    goal_cost(l, out, &count);
+    goal_helper(l, out, &count);
     return count;
 }

@@ -131,7 +131,7 @@ static bool draw_over_time(const lab *l, bool done)
             a->series[k].x = x;
             a->series[k].y = y;
             a->series[k].count = over_time(l, s, which[k], done, span, x, y);
-            a->series[k].color = ex_palette(which[k]);
+            a->series[k].color = ex_palette(l->policy[which[k]].color);
             for (b = 0; b < a->series[k].count; b++) {
                 if (y[b] > most) most = y[b];
                 if (y[b] > 0 && y[b] < least) least = y[b];
@@ -172,7 +172,7 @@ static bool draw_utilisation(const lab *l)
         }
         for (k = 0; k < lines; k++) {
             a->groups[k] = l->policy[which[k]].name;
-            a->colors[k] = ex_palette(which[k]);
+            a->colors[k] = ex_palette(l->policy[which[k]].color);
         }
         a->bar.title = s->title;
         a->bar.y.label = "share of the requests, %";
@@ -219,7 +219,7 @@ static bool draw_curves(const lab *l)
             a->series[k].low = low;
             a->series[k].high = high;
             a->series[k].count = LAB_CURVE;
-            a->series[k].color = ex_palette(which[k]);
+            a->series[k].color = ex_palette(l->policy[which[k]].color);
         }
         a->line.title = s->title;
         a->line.x.label = "requests";
@@ -256,7 +256,7 @@ static bool draw_boxes(const lab *l)
             a->values[k] = q;
             a->counts[k] = LAB_QUANTILES;
             a->names[k] = l->policy[which[k]].name;
-            a->colors[k] = ex_palette(which[k]);
+            a->colors[k] = ex_palette(l->policy[which[k]].color);
         }
         a->box.title = l->scene[scenes[i]].title;
         a->box.y.label = "latency, ms";
@@ -312,7 +312,7 @@ static bool draw_summary(const lab *l)
             values[k] = e.mean;
             errors[k] = isfinite(e.high) ? (e.high - e.low) / 2 : 0;
             a->names[k] = l->policy[which[k]].name;
-            a->colors[k] = ex_palette(which[k]);
+            a->colors[k] = ex_palette(l->policy[which[k]].color);
         }
         a->bar.title = shown[i].title;
         a->bar.categories = a->names;
@@ -346,7 +346,7 @@ static bool share_panel(const lab *l, panel *a, int32_t s, int32_t server, const
         }
         a->series[k].x = x;
         a->series[k].y = y;
-        a->series[k].color = ex_palette(which[k]);
+        a->series[k].color = ex_palette(l->policy[which[k]].color);
     }
     a->line.title = title;
     a->line.x.label = "time, s";
@@ -359,19 +359,19 @@ static bool share_panel(const lab *l, panel *a, int32_t s, int32_t server, const
 
 static bool window_panel(const lab *l, panel *a, int32_t s)
 {
-    int32_t which[LINES], lines = shown_policies(l, s, which), lsq = lab_find(l, "lsq"), k, w, used = 0;
+    int32_t which[LINES], lines = shown_policies(l, s, which), base = lab_role_of(l, s, LAB_BASE), k, w, used = 0;
     int32_t windows = lab_windows(l, s);
 
-    for (k = 0; k < lines && lsq >= 0; k++) {
+    for (k = 0; k < lines && base >= 0; k++) {
         double *x, *y, *low, *high, worst = 0;
-        if (which[k] == lsq) continue;
+        if (which[k] == base) continue;
         x = numbers(windows);
         y = numbers(windows);
         low = numbers(windows);
         high = numbers(windows);
         if (!x || !y || !low || !high) return ex_fail("not enough room for a picture") == EX_OK;
         for (w = 0; w < windows; w++) {
-            ex_estimate e = lab_window_above(l, s, which[k], lsq, w);
+            ex_estimate e = lab_window_above(l, s, which[k], base, w);
             x[w] = (w + 0.5) * LAB_WINDOW_S;
             y[w] = e.mean;
             low[w] = isfinite(e.low) ? e.low : e.mean;
@@ -385,7 +385,7 @@ static bool window_panel(const lab *l, panel *a, int32_t s)
         a->series[used].low = low;
         a->series[used].high = high;
         a->series[used].count = windows;
-        a->series[used].color = ex_palette(which[k]);
+        a->series[used].color = ex_palette(l->policy[which[k]].color);
         a->series[used].marker = EX_CIRCLE;
         used++;
     }
@@ -398,17 +398,21 @@ static bool window_panel(const lab *l, panel *a, int32_t s)
     return true;
 }
 
-static bool draw_healing(const lab *l)
+static bool draw_healing(const lab *l, lab_host host)
 {
-    static const char *const keys[] = { "heal", "heal_640", "fail" };
-    int32_t bad = lab_find_scene(l, "degraded_1"), count = 0, i;
-    char title[EX_COUNT(keys)][120];
+    static const char *const worlds[] = { "heal", "heal_640", "fail" };
+    static const char *const files[LAB_HOSTS] = { "healing.png", "healing_nginx.png", "healing_haproxy.png" };
+    static const char *const titles[LAB_HOSTS] = { "Servers that slow down, fail and heal",
+                                                   "nginx: servers that slow down, fail and heal",
+                                                   "HAProxy: servers that slow down, fail and heal" };
+    int32_t bad = lab_find_scene(l, host, "degraded_1"), count = 0, i;
+    char title[EX_COUNT(worlds)][120];
     bool ok = true;
 
     memset(panels, 0, sizeof panels);
     room_used = 0;
-    for (i = 0; i < EX_COUNT(keys); i++) {
-        int32_t at = lab_find_scene(l, keys[i]);
+    for (i = 0; i < EX_COUNT(worlds); i++) {
+        int32_t at = lab_find_scene(l, host, worlds[i]);
         const lab_scene *s = &l->scene[at < 0 ? 0 : at];
         if (at < 0) continue;
         snprintf(title[i], sizeof title[i], "%g/s: a server of %.0f %% %s from %g s to %g s", s->rate,
@@ -418,13 +422,62 @@ static bool draw_healing(const lab *l)
     }
     if (bad >= 0) ok = ok && share_panel(l, &panels[count++], bad, 4, "Degraded farm: the slow large server");
     if (bad >= 0 && lab_windows(l, bad) > 1) ok = ok && window_panel(l, &panels[count++], bad);
-    return ok && (count == 0 || figure(l, "Servers that slow down, fail and heal",
-                                       "Shares by the second, means over the repeats; bands: 95 % intervals.", count,
-                                       'l', "healing.png"));
+    return ok && (count == 0 || figure(l, titles[host], "Shares by the second, means over the repeats; bands: 95 % "
+                                       "intervals.", count, 'l', files[host]));
+}
+
+/* Shares of all servers of one policy, by ten seconds. */
+static bool equal_panel(const lab *l, panel *a, int32_t s, int32_t p)
+{
+    enum { SPAN = 10 };
+    int32_t v, b, k, span;
+
+    for (v = 0; v < l->scene[s].servers; v++) {
+        double *x = numbers(POINTS), *y = numbers(POINTS), share[POINTS];
+        int32_t bins = lab_share_series(l, s, p, v, share, POINTS);
+        if (!x || !y) return ex_fail("not enough room for a picture") == EX_OK;
+        span = bins >= 6 * SPAN ? SPAN : 1;
+        snprintf(a->words[v], sizeof a->words[v], "s%d", (int)v);
+        a->series[v].name = a->words[v];
+        a->series[v].count = bins / span;
+        for (b = 0; b < bins / span; b++) {
+            x[b] = (b + 0.5) * span;
+            y[b] = 0;
+            for (k = b * span; k < (b + 1) * span; k++) y[b] += 100 * share[k] / span;
+        }
+        a->series[v].x = x;
+        a->series[v].y = y;
+        a->series[v].color = ex_palette(v);
+    }
+    a->line.title = l->policy[p].name;
+    a->line.x.label = "time, s";
+    a->line.y.label = "share of the requests, %";
+    a->line.y.from_zero = true;
+    a->line.series = a->series;
+    a->line.series_count = l->scene[s].servers;
+    return true;
+}
+
+static bool draw_equal(const lab *l)
+{
+    int32_t s, p, count = 0;
+    bool ok = true;
+
+    memset(panels, 0, sizeof panels);
+    room_used = 0;
+    for (s = 0; s < l->scenes; s++) {
+        for (p = 0; p < l->policies && ok; p++) {
+            if (!l->scene[s].wanted || l->scene[s].part != LAB_EQUAL || !lab_has(&l->scene[s], p)) continue;
+            if (count < PANELS) ok = equal_panel(l, &panels[count++], s, p);
+        }
+    }
+    return ok && (count == 0 || figure(l, "Five identical servers", "Means over the repeats and over ten seconds.",
+                                       count, 'l', "equal.png"));
 }
 
 bool lab_draw(const lab *l)
 {
     return draw_over_time(l, false) && draw_over_time(l, true) && draw_utilisation(l) && draw_curves(l) &&
-           draw_boxes(l) && draw_summary(l) && draw_healing(l);
+           draw_boxes(l) && draw_summary(l) && draw_healing(l, LAB_PROXY) && draw_healing(l, LAB_NGINX) &&
+           draw_healing(l, LAB_HAPROXY) && draw_equal(l);
 }

@@ -87,6 +87,64 @@ static void shares_text(const lab *l, int32_t s, int32_t p, char *out, size_t si
     }
 }
 
+/* Failed and sent requests of all repeats around an event. */
+static void lost_of(const lab *l, int32_t s, int32_t p, int32_t event, int32_t *lost, int32_t *sent)
+{
+    int32_t i;
+
+    *lost = *sent = 0;
+    for (i = 0; i < l->repeats; i++) {
+        *lost += lab_run_of(l, s, p, i)->event_lost[event];
+        *sent += lab_run_of(l, s, p, i)->event_sent[event];
+    }
+}
+
+static void print_lost(const lab *l, int32_t s)
+{
+    ex_table t = { 0 };
+    int32_t p, k, lost, sent;
+
+    ex_table_cell(&t, "failed of those sent");
+    for (k = 0; k < l->scene[s].events; k++) ex_table_cell(&t, "%s", lab_deed_names[l->scene[s].event[k].deed]);
+    ex_table_row(&t);
+    for (p = 0; p < l->policies; p++) {
+        if (!lab_has(&l->scene[s], p)) continue;
+        ex_table_cell(&t, "%s", l->policy[p].name);
+        for (k = 0; k < l->scene[s].events; k++) {
+            lost_of(l, s, p, k, &lost, &sent);
+            ex_table_cell(&t, "%d of %d", (int)lost, (int)sent);
+        }
+        ex_table_row(&t);
+    }
+    ex_table_print(&t, stdout);
+    ex_table_free(&t);
+}
+
+static void print_cost(const lab *l, int32_t s)
+{
+    bool helped = l->scene[s].host == LAB_HAPROXY;
+    ex_table t = { 0 };
+    int32_t p;
+
+    ex_table_cell(&t, "medians");
+    ex_table_cell(&t, "requests/s");
+    ex_table_cell(&t, "per s of its processor");
+    ex_table_cell(&t, "P99");
+    if (helped) ex_table_cell(&t, "companion at %g/s, %% of a core", LAB_PER_S);
+    ex_table_row(&t);
+    for (p = 0; p < l->policies; p++) {
+        if (!lab_has(&l->scene[s], p)) continue;
+        ex_table_cell(&t, "%s", l->policy[p].name);
+        ex_table_cell(&t, "%.0f", lab_median(l, s, p, LAB_THROUGHPUT));
+        ex_table_cell(&t, "%.0f", lab_median(l, s, p, LAB_CORE));
+        ex_table_cell(&t, "%.2f", lab_median(l, s, p, LAB_P99));
+        if (helped) ex_table_cell(&t, "%.2f", lab_median(l, s, p, LAB_HELPER));
+        ex_table_row(&t);
+    }
+    ex_table_print(&t, stdout);
+    ex_table_free(&t);
+}
+
 static void print_scene(const lab *l, int32_t s)
 {
     int32_t first = lab_first(l, s), p, i;
@@ -122,6 +180,8 @@ static void print_scene(const lab *l, int32_t s)
     }
     ex_table_print(&t, stdout);
     ex_table_free(&t);
+    if (l->scene[s].part == LAB_COST) print_cost(l, s);
+    if (l->scene[s].events > 0) print_lost(l, s);
 }
 
 static const char *value_text(const lab_goal *g, char out[96])
@@ -177,6 +237,28 @@ static void json_run(ex_json *j, const lab *l, int32_t s, int32_t p, int32_t i)
     ex_json_row_array(j, "mean_ms_of_10_s");
     for (k = 0; k < r->windows; k++) ex_json_float(j, NULL, r->window[k]);
     ex_json_end(j);
+    if (l->scene[s].part == LAB_COST) {
+        ex_json_double(j, "requests_per_processor_s", r->core);
+        ex_json_double(j, "companion_percent", r->helper);
+    }
+    for (k = 0; k < l->scene[s].events; k++) {
+        char key[24];
+        snprintf(key, sizeof key, "event_%d_sent", (int)k + 1);
+        ex_json_int(j, key, r->event_sent[k]);
+        snprintf(key, sizeof key, "event_%d_lost", (int)k + 1);
+        ex_json_int(j, key, r->event_lost[k]);
+    }
+    ex_json_end(j);
+}
+
+static void json_host(ex_json *j, const lab_scene *s)
+{
+    int32_t i;
+
+    ex_json_string(j, "host", lab_host_names[s->host]);
+    ex_json_int(j, "clients", s->clients);
+    ex_json_row_array(j, "events");
+    for (i = 0; i < s->events; i++) ex_json_string(j, NULL, lab_deed_names[s->event[i].deed]);
     ex_json_end(j);
 }
 
@@ -206,6 +288,7 @@ static void json_settings(ex_json *j, const lab *l)
         ex_json_double(j, "learn_s", s->requests > 0 ? 0 : s->learn_s);
         ex_json_double(j, "seconds", s->requests > 0 ? 0 : s->total_s);
         ex_json_int(j, "proxies", s->proxies);
+        if (s->host != LAB_PROXY) json_host(j, s);
         ex_json_end(j);
     }
     ex_json_end(j);
@@ -400,9 +483,9 @@ static void md_conditions(ex_text *t, const lab *l)
                        1000 * c->stall_most_s, i == LAB_APACHE ? " (Apache's own work counts as everything else)" : "");
     }
     ex_text_printf(t, "\nAll is on one machine, over loopback. Servers are processes that wait for as long as the work "
-                   "would take%s. \"lsq again\" is least connections once more with the same requests: what lies "
-                   "between it and lsq is the machine's noise, and no difference of that size means anything.\n",
-                   lab_ran(l, LAB_APACHE) ? "; those of the last scene are Apache, and do work" : "");
+                   "would take%s. \"lsq again\" and the like are least connections once more with the same requests: "
+                   "what lies between it and the first is the machine's noise, and no difference of that size means "
+                   "anything.\n", lab_ran(l, LAB_APACHE) ? "; those of the last scene are Apache, and do work" : "");
 }
 
 static void md_scene_table(ex_text *t, const lab *l, int32_t s)
@@ -432,7 +515,7 @@ static void md_anchors(ex_text *t, const lab *l, int32_t s)
 
     for (i = 0; i < EX_COUNT(anchors); i++) {
         const anchor *a = &anchors[i];
-        if (strcmp(a->scene, l->scene[s].key) != 0) continue;
+        if (strcmp(a->scene, l->scene[s].world) != 0) continue;
         if (found++ == 0) {
             ex_text_printf(t, "\nBeside it, not of this run: real balancers before the same farm, on a machine of "
                            "this kind (nginx 1.22.1, HAProxy 2.6.12, %s).\n\n| balancer | P50 | P90 | P99 |\n"
@@ -455,14 +538,14 @@ static void md_three(ex_text *t, const lab *l, int32_t s)
 
 static void md_windows(ex_text *t, const lab *l, int32_t s)
 {
-    int32_t learned = lab_find(l, "learned"), lsq = lab_find(l, "lsq"), w, count = lab_windows(l, s);
+    int32_t learned = lab_role_of(l, s, LAB_LEARNED), base = lab_role_of(l, s, LAB_BASE), w, count = lab_windows(l, s);
     char text[64];
 
-    if (learned < 0 || lsq < 0 || count < 1 || !lab_has(&l->scene[s], learned) || !lab_has(&l->scene[s], lsq)) return;
-    ex_text_printf(t, "\nMean of learned above that of least connections, %%, in each 10 s from the start (learning "
-                   "included, paired by repeat):");
+    if (learned < 0 || base < 0 || count < 1) return;
+    ex_text_printf(t, "\nMean of %s above that of least connections, %%, in each 10 s from the start (learning "
+                   "included, paired by repeat):", l->policy[learned].name);
     for (w = 0; w < count; w++) {
-        ex_text_printf(t, "%s %s", w ? "," : "", interval(lab_window_above(l, s, learned, lsq, w), "+", text));
+        ex_text_printf(t, "%s %s", w ? "," : "", interval(lab_window_above(l, s, learned, base, w), "+", text));
     }
     ex_text_printf(t, ".\n");
 }
@@ -575,33 +658,139 @@ static const char *const part_words[] = {
     "that Apache's status page tells every 0.25 s.",
 };
 
+static const char *const host_words[LAB_PARTS] = {
+    [LAB_FARM] =
+        "Four servers of 2 slots and three of 4, exponential demands of 25 ms, Poisson arrivals. +slots is told 1:2, "
+        "which is right here; the others nothing.",
+    [LAB_DEGRADED] =
+        "The same farm, one server of each kind at 0.3 of its speed without notice. +slots is told 1:2, as before; "
+        "+told the truth, which nobody knows in service; the others nothing. Two balancers: half of the requests each, "
+        "and each with a model or a companion of its own.",
+    [LAB_FAULT] = "The same farm, all well at first. An answer of 500 is not tried again.",
+    [LAB_EQUAL] =
+        "Five servers of one slot; nobody is told anything. A balancer that believes an unlucky server's past for ever "
+        "starves it.",
+    [LAB_LOSS] =
+        "Five servers of four slots, the last in a process of its own. A request belongs to an event if it was due "
+        "from half a second before it to half a second before the next. nginx has two workers, HAProxy a master and a "
+        "worker. What is lost without rllb is the host's own: requests in flight in what is killed, connections that a "
+        "reload closes, a port that nobody listens on.",
+    [LAB_COST] =
+        "Five servers that answer at once, 32 clients that wait for their answers, one worker or thread. Load, servers "
+        "and balancer share the machine, so that requests a second are its work as a whole; those for a second of the "
+        "balancer's own processor time (that of its processes, by /proc) are its alone. Instructions: "
+        "examples/nginx/measure.py.",
+};
+
+static bool any_of(const lab *l, lab_part part, bool hosts, bool only_wanted)
+{
+    int32_t s;
+
+    for (s = 0; s < l->scenes; s++) {
+        const lab_scene *x = &l->scene[s];
+        if (x->part == part && (x->host != LAB_PROXY) == hosts && (x->wanted || !only_wanted)) return true;
+    }
+    return false;
+}
+
+static void md_cost(ex_text *t, const lab *l, int32_t s)
+{
+    int32_t base = lab_role_of(l, s, LAB_BASE), p;
+    bool helped = l->scene[s].host == LAB_HAPROXY;
+    char text[64];
+
+    ex_text_printf(t, "\nMedians, and how far above %s, %%:\n\n| policy | requests/s | | for a second of its processor "
+                   "| | P99, ms | |%s\n|---|---|---|---|---|---|---|%s\n", base < 0 ? "-" : l->policy[base].name,
+                   helped ? " companion at 10,000/s, % of a core |" : "", helped ? "---|" : "");
+    for (p = 0; p < l->policies; p++) {
+        static const lab_key keys[] = { LAB_THROUGHPUT, LAB_CORE, LAB_P99 };
+        int32_t k;
+        if (!lab_has(&l->scene[s], p)) continue;
+        ex_text_printf(t, "| %s", l->policy[p].name);
+        for (k = 0; k < EX_COUNT(keys); k++) {
+            ex_text_printf(t, " | %.*f", keys[k] == LAB_P99 ? 2 : 0, lab_median(l, s, p, keys[k]));
+            if (p == base || base < 0) ex_text_printf(t, " | 0");
+            else ex_text_printf(t, " | %s", interval(lab_above(l, s, p, base, keys[k]), "+", text));
+        }
+        if (helped) ex_text_printf(t, " | %s", interval(lab_estimate(l, s, p, LAB_HELPER), "", text));
+        ex_text_printf(t, " |\n");
+    }
+}
+
+static void md_lost(ex_text *t, const lab *l, int32_t s)
+{
+    int32_t p, k, lost, sent;
+
+    ex_text_printf(t, "\n| failed of those sent |");
+    for (k = 0; k < l->scene[s].events; k++) ex_text_printf(t, " %s |", lab_deed_names[l->scene[s].event[k].deed]);
+    ex_text_printf(t, "\n|---|");
+    for (k = 0; k < l->scene[s].events; k++) ex_text_printf(t, "---|");
+    ex_text_printf(t, "\n");
+    for (p = 0; p < l->policies; p++) {
+        if (!lab_has(&l->scene[s], p)) continue;
+        ex_text_printf(t, "| %s |", l->policy[p].name);
+        for (k = 0; k < l->scene[s].events; k++) {
+            lost_of(l, s, p, k, &lost, &sent);
+            ex_text_printf(t, " %d of %d |", (int)lost, (int)sent);
+        }
+        ex_text_printf(t, "\n");
+    }
+}
+
+static void md_equal(ex_text *t, const lab *l, int32_t s)
+{
+    int32_t p, server = 0, minute = 0, any = 0;
+
+    for (p = 0; p < l->policies; p++) {
+        double away;
+        if (!lab_has(&l->scene[s], p)) continue;
+        away = lab_uneven(l, s, p, &server, &minute);
+        ex_text_printf(t, "%s %s %.1f %% (s%d in minute %d)", any++ ? ","
+                       : "\nFurthest from an equal share in a minute, means over the repeats:", l->policy[p].name, away,
+                       (int)server, (int)minute + 1);
+    }
+    ex_text_printf(t, ".\n");
+}
+
+static void md_scene(ex_text *t, const lab *l, int32_t s)
+{
+    const lab_scene *x = &l->scene[s];
+
+    ex_text_printf(t, "\n### %s: %s\n\n", x->key, x->title);
+    if (x->requests > 0) md_three(t, l, s);
+    if (x->requests <= 0 && x->clients == 0) ex_text_printf(t, "%.4g requests/s for ", x->rate);
+    if (x->requests <= 0) ex_text_printf(t, "%g s; the table leaves out the first %g s.\n\n", x->total_s, x->learn_s);
+    md_scene_table(t, l, s);
+    md_noise(t, l, s);
+    md_table_fails(t, l, s);
+    md_anchors(t, l, s);
+    if (x->part == LAB_DEGRADED) md_windows(t, l, s);
+    if (x->part == LAB_DEGRADED || x->part == LAB_FARM || x->part == LAB_EQUAL) md_swings(t, l, s);
+    if (x->part == LAB_EQUAL) md_equal(t, l, s);
+    if (x->part == LAB_COST) md_cost(t, l, s);
+    if (x->events > 0) md_lost(t, l, s);
+    if (x->faults > 0) md_fault(t, l, s);
+}
+
 static void md_scenes(ex_text *t, const lab *l)
 {
-    static const char *const headings[] = { "Three published servers", "The moderate farm", "The degraded farm",
-                                            "Faults", "Real servers" };
+    static const char *const headings[LAB_PARTS] = {
+        "Three published servers", "The moderate farm", "The degraded farm", "Faults", "Real servers",
+        "Equal servers", "Nothing lost", "What it costs"
+    };
     int32_t part, s;
 
     for (part = 0; part < LAB_PARTS; part++) {
+        lab_part that = (lab_part)part;
+        if (!any_of(l, that, false, false) && !any_of(l, that, true, false)) continue;
         ex_text_printf(t, "\n## %s\n\n", headings[part]);
-        if (lab_ran(l, (lab_part)part)) ex_text_printf(t, "%s\n", part_words[part]);
+        if (any_of(l, that, false, true)) ex_text_printf(t, "%s\n", part_words[part]);
+        if (any_of(l, that, true, true)) ex_text_printf(t, "%s\n", host_words[part]);
         for (s = 0; s < l->scenes; s++) {
             const lab_scene *x = &l->scene[s];
-            if (x->part != (lab_part)part) continue;
-            if (!x->wanted) {
-                ex_text_printf(t, "`%s` was left out: %s.\n\n", x->key, x->skipped);
-                continue;
-            }
-            ex_text_printf(t, "\n### %s: %s\n\n", x->key, x->title);
-            if (x->requests > 0) md_three(t, l, s);
-            else ex_text_printf(t, "%.4g requests/s for %g s; the table leaves out the first %g s.\n\n", x->rate,
-                                x->total_s, x->learn_s);
-            md_scene_table(t, l, s);
-            md_noise(t, l, s);
-            md_table_fails(t, l, s);
-            md_anchors(t, l, s);
-            if (part == LAB_DEGRADED) md_windows(t, l, s);
-            if (part == LAB_DEGRADED || part == LAB_FARM) md_swings(t, l, s);
-            if (x->faults > 0) md_fault(t, l, s);
+            if (x->part != that) continue;
+            if (x->wanted) md_scene(t, l, s);
+            else ex_text_printf(t, "`%s` was left out: %s.\n\n", x->key, x->skipped);
         }
     }
 }
@@ -623,27 +812,56 @@ static void md_goals(ex_text *t, const lab *l)
     if (count == 0) ex_text_printf(t, "None of the scenes and policies that goals are about were run.\n");
 }
 
-static bool write_summary(const lab *l)
+static void md_begin(ex_text *t, const lab *l)
 {
-    static const char *const pictures[] = { "latency_over_time", "throughput_comparison", "server_utilization",
-                                            "learning_curve", "latency_distribution", "comparison_summary" };
-    ex_text t = { 0 };
+    bool proxy = l->hosts >> LAB_PROXY & 1, others = (l->hosts & ~(1U << LAB_PROXY)) != 0;
     int32_t i;
-    bool ok;
 
-    ex_text_printf(&t, "# A learning HTTP balancer beside others\n\nMade by `build/http/experiment%s`, %d repeat%s, "
+    ex_text_printf(t, "# %s\n\nMade by `build/http/experiment", proxy ? "A learning HTTP balancer beside others"
+                                                                     : "nginx and HAProxy, with rllb and without");
+    for (i = 0; i < LAB_HOSTS && others; i++) {
+        if (!(l->hosts >> i & 1)) continue;
+        ex_text_printf(t, "%s%s", l->hosts & ((1U << i) - 1) ? "," : " --host ", lab_host_names[i]);
+    }
+    ex_text_printf(t, "%s`, %d repeat%s, "
                    "seeds from %llu. Every policy met the same arrivals and demands, repeat by repeat, each run with "
                    "processes of its own, in turns. Times count from the moment a request was due. Intervals are 95 %% "
                    "over repeats, differences are paired by repeat, percentiles are medians of the repeats.\n\n",
                    l->quick ? " --quick" : "", (int)l->repeats,
                    l->repeats == 1 ? "" : "s", (unsigned long long)l->seed);
+}
+
+static void md_pictures(ex_text *t, const lab *l)
+{
+    static const char *const pictures[] = { "latency_over_time", "throughput_comparison", "server_utilization",
+                                            "learning_curve", "latency_distribution", "comparison_summary" };
+    int32_t i, s;
+
+    ex_text_printf(t, "\n## Pictures\n\n");
+    for (i = 0; i < EX_COUNT(pictures); i++) ex_text_printf(t, "![%s](%s.png)\n", pictures[i], pictures[i]);
+    for (i = 0; i < LAB_HOSTS; i++) {
+        bool any = false;
+        for (s = 0; s < l->scenes; s++) {
+            const lab_scene *x = &l->scene[s];
+            any = any || (x->wanted && x->host == (lab_host)i && (x->part == LAB_FAULT || x->part == LAB_DEGRADED));
+        }
+        if (any) ex_text_printf(t, "![healing](healing%s%s.png)\n", i == LAB_PROXY ? "" : "_",
+                                i == LAB_PROXY ? "" : lab_host_names[i]);
+    }
+    if (lab_ran(l, LAB_EQUAL)) ex_text_printf(t, "![equal servers](equal.png)\n");
+}
+
+static bool write_summary(const lab *l)
+{
+    ex_text t = { 0 };
+    bool ok;
+
+    md_begin(&t, l);
     md_goals(&t, l);
     ex_text_printf(&t, "\n");
     md_conditions(&t, l);
     md_scenes(&t, l);
-    ex_text_printf(&t, "\n## Pictures\n\n");
-    for (i = 0; i < EX_COUNT(pictures); i++) ex_text_printf(&t, "![%s](%s.png)\n", pictures[i], pictures[i]);
-    if (lab_ran(l, LAB_FAULT) || lab_ran(l, LAB_DEGRADED)) ex_text_printf(&t, "![healing](healing.png)\n");
+    md_pictures(&t, l);
     ok = ex_text_write(&t, ex_path_join(l->out, "summary_report.md").text);
     ex_text_free(&t);
     return ok;

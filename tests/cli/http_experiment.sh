@@ -6,6 +6,7 @@
 cd "$(dirname "$0")/../.." || exit 1
 . tests/check.sh
 . tests/cli/study.inc
+. tests/cli/family.inc
 
 experiment=build/http/experiment
 for program in experiment backend load proxy; do
@@ -16,7 +17,7 @@ for program in experiment backend load proxy; do
 done
 
 check "--help" $experiment --help
-for word in --parts --policies --repeats --requests --learn --seconds --quick --resume --bin --out '[out/http]'; do
+for word in --host --parts --policies --repeats --requests --learn --seconds --quick --resume --bin --out '[out/http]'; do
     says "--help" "$word"
 done
 
@@ -27,6 +28,7 @@ one_line 2 "--policies: no 'lsqq' here; there are q_learning, sed, nq, lsq" $no 
 one_line 2 "--policies: no '' here" $no --policies lsq,
 one_line 2 "--policies: lsq is there twice" $no --policies lsq,sed,lsq
 one_line 2 "--parts" $no --parts four
+one_line 2 "--host" $no --host apache
 one_line 2 "--requests" $no --requests 9
 one_line 2 "--seconds" $no --seconds 1
 one_line 2 "--repeats" $no --repeats 0
@@ -101,27 +103,6 @@ same_requests "$work/a/runs/farm_640"
 one_line 1 "made with other options" $experiment $small --quiet --resume --seed 2 --out "$work/a"
 
 # ---- stopped half-way ------------------------------------------------------------------------------------------------
-
-# Processes that a process has started, and those that they have: pids on a line. The dead ones that nobody has asked
-# about yet do not count.
-family()
-{
-    cat /proc/[0-9]*/stat 2>/dev/null | sed 's/([^)]*)/x/' | awk -v top="$1" '
-        $3 != "Z" { parent[$1] = $4 }
-        END {
-            for (p in parent) {
-                for (q = p; q in parent && q != top; q = parent[q]) if (q == parent[q]) break
-                if (q == top && p != top) print p
-            }
-        }'
-}
-
-alive() # pids
-{
-    for one in "$@"; do
-        if [ -r "/proc/$one/stat" ] && ! grep -q ') Z ' "/proc/$one/stat" 2>/dev/null; then echo "$one"; fi
-    done
-}
 
 stopped() # signal, status
 {

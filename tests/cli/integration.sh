@@ -1,0 +1,127 @@
+#!/bin/sh
+# `make integration`, small: the experiment over HTTP with a real nginx and a real HAProxy in the place of our proxy; the
+# weights get there, what is killed and restarted is counted, processor time is measured; killed half-way, it leaves no
+# process, not even nginx's workers; a host that is missing is one line.
+# shellcheck disable=SC2086 # lists of words
+
+cd "$(dirname "$0")/../.." || exit 1
+. tests/check.sh
+. tests/cli/study.inc
+. tests/cli/http.inc
+. tests/cli/family.inc
+
+PATH=$PATH:/usr/sbin
+experiment=build/http/experiment
+for program in experiment backend load; do
+    if [ ! -x build/http/$program ]; then
+        skip integration "build/http/$program is not built: libuv and http-parser are not installed"
+        finish
+    fi
+done
+
+# ---- what is missing -------------------------------------------------------------------------------------------------
+
+check_status 1 "nothing there" $experiment --host nginx,haproxy --module "$work/none" --companion "$work/none" --quick \
+    --out "$work/none"
+for host in nginx haproxy; do
+    if have $host; then says "nothing there" "$host: skipped: $work/none is not there: make "
+    else says "nothing there" "$host: skipped: $host is not installed"; fi
+done
+says "nothing there" "none of the parts that were asked for can run here"
+
+hosts=
+if ! have nginx; then skip "integration of nginx" "nginx is not installed"
+elif [ ! -e build/nginx/ngx_http_rllb_module.so ]; then
+    skip "integration of nginx" "the module is not built: make nginx-module, which needs nginx-dev"
+else hosts=nginx; fi
+if ! have haproxy; then skip "integration of HAProxy" "haproxy is not installed"
+elif [ ! -x build/haproxy/companion ]; then skip "integration of HAProxy" "build/haproxy/companion is not built"
+else hosts=$hosts${hosts:+,}haproxy; fi
+if [ -z "$hosts" ]; then finish; fi
+
+# ---- a run -----------------------------------------------------------------------------------------------------------
+
+# The value of a key in the row of a scene and a policy; of a list the number with that index from 0.
+value() # folder, scene, policy, key, index
+{
+    sed -n "s/.*\"scene\": \"$2\", \"policy\": \"$3\".*\"$4\": \[\{0,1\}\([^]}]*\).*/\1/p" "$1/results.json" |
+        cut -d , -f $((${5:-0} + 1)) | tr -d ' '
+}
+
+check "a run" $experiment --host $hosts --quick --parts degraded,lost --seconds 3 --out "$work/a"
+said=$output
+says "a run" "takes about"
+says "a run" "degraded 4.0 s, lost 4.0 s"
+there "a run" "$work/a/summary_report.md" "$work/a/comparison_results.json" "$work/a/request_logs.csv" \
+    "$work/a/latency_over_time.png"
+schema integration "$work/a/results.json"
+schema http_comparison "$work/a/comparison_results.json"
+left=$(find "$work/a" -name '*.half' -o -name '*.said' -o -name '*.load' -o -name '*.host' -o -name '*.part')
+if [ -z "$left" ]; then pass; else fail "a run" "left behind: $left"; fi
+
+of_host() # host, base, told, learned
+{
+    there "$1" "$work/a/healing_$1.png" "$work/a/runs/$1_degraded_2/$4-1.csv"
+    output=$said
+    says "$1" "$1_degraded_1: "
+    says "$1" "$4's P99 at most 10 % above that of"
+    holds "$1: hardly a request is lost" "$(value "$work/a" $1_degraded_1 "$2" lost_percent)" '<' 0.2
+    # Of what there is servers 4 and 5 have a thirteenth and a quarter; least connections only see the queue.
+    holds "$1: told weights get there" "$(value "$work/a" $1_degraded_1 "$3" share 4)" '<' \
+        "$(value "$work/a" $1_degraded_1 "$2" share 4)"
+    holds "$1: all of them" "$(value "$work/a" $1_degraded_1 "$3" share 5)" '>' \
+        "$(value "$work/a" $1_degraded_1 "$2" share 5)"
+    for policy in "$2" "$4"; do
+        for event in 1 2 3; do
+            holds "$1, $policy: requests around event $event" \
+                "$(value "$work/a" $1_lost "$policy" "event_${event}_sent")" '>' 50
+        done
+    done
+    says "$1" "with $4 no more failed requests than with $2"
+}
+case $hosts in *nginx*)
+    of_host nginx least_conn sed+told learned
+    # One of three dies of 300 requests a second, but others answer.
+    holds "nginx: a killed backend is noticed" "$(value "$work/a" nginx_lost learned event_3_lost)" '<' 60 ;;
+esac
+case $hosts in *haproxy*)
+    of_host haproxy leastconn leastconn+told companion
+    # While it is not there nobody answers.
+    holds "HAProxy: a restart is seen" "$(value "$work/a" haproxy_lost leastconn event_2_lost)" '>' 0
+    check "cost and equal servers" $experiment --host haproxy --quick --parts equal,cost --seconds 2 --out "$work/b"
+    said=$output
+    there "cost and equal servers" "$work/b/equal.png"
+    schema integration "$work/b/results.json"
+    output=$said
+    says "cost" "the companion has at most 2 % of a core at 10000 requests a second"
+    holds "requests are served" "$(value "$work/b" haproxy_cost leastconn throughput_per_s)" '>' 100
+    holds "HAProxy has processor time" "$(value "$work/b" haproxy_cost leastconn requests_per_processor_s)" '>' 100
+    holds "so has its companion" "$(value "$work/b" haproxy_cost companion companion_percent)" '>' 0
+    says "equal servers" "companion's shares equal within 5 %" ;;
+esac
+
+# ---- killed half-way -------------------------------------------------------------------------------------------------
+
+if [ ! -r /proc/self/stat ]; then
+    skip "killed half-way" "no /proc to look for processes in"
+    finish
+fi
+$experiment --host $hosts --quick --parts lost --seconds 20 --out "$work/s" >"$work/s.out" 2>&1 &
+pid=$!
+tries=0
+while [ "$(find "$work/s/runs" -name '*load*.said' 2>/dev/null | wc -l)" -lt 2 ] && [ $tries -lt 200 ]; do
+    sleep 0.05
+    tries=$((tries + 1))
+done
+all=$(family $pid)
+if [ "$(echo "$all" | wc -l)" -ge 12 ]; then pass
+else fail "killed half-way" "did not begin: $all: $(cat "$work/s.out")"; fi
+kill -KILL $pid
+wait $pid 2>/dev/null
+tries=0
+while [ -n "$(alive $all)" ] && [ $tries -lt 80 ]; do
+    sleep 0.05
+    tries=$((tries + 1))
+done
+if [ -z "$(alive $all)" ]; then pass; else fail "killed half-way" "processes are left: $(alive $all)"; fi
+finish
