@@ -16,22 +16,17 @@ static ul_lab lab = { .policies = 1, .repeats = 1, .loaded = 2, .phase_s = { 20,
 /* Clients of equal shares, but for the loaded one between two moments, when it has that share. */
 static void make_run(double from_s, double to_s, double share)
 {
-    double sum[UL_CLIENTS] = { 0 };
     int32_t i, k;
 
     memset(&run, 0, sizeof run);
-    for (i = 1; i <= 120; i++) {
-        double at_s = 0.5 * i, own = at_s > from_s && at_s <= to_s ? share : 1.0 / 3;
+    for (i = 0; i < 120; i++) {
+        double at_s = 0.5 * i, own = at_s >= from_s && at_s < to_s ? share : 1.0 / 3;
         for (k = 0; k < UL_CLIENTS; k++) {
-            ul_point *p = &run.point[k][run.points[k]++];
-            sum[k] += 150 * (k == lab.loaded ? own : (1 - own) / 2);
-            p->at_s = at_s;
-            p->received = sum[k];
-            p->p50_ms = 2;
+            run.client[k][i].count = 150 * (k == lab.loaded ? own : (1 - own) / 2);
+            run.client[k][i].mean_ms = 2;
         }
-        run.answer[run.answer_count].at_s = at_s - 0.5;
-        run.answer[run.answer_count].count = 100;
-        run.answer[run.answer_count++].mean_ms = at_s > 20 && at_s <= 40 ? 30 : 3;
+        run.answers[i].count = 100 + i % 7;
+        run.answers[i].mean_ms = at_s >= 20 && at_s < 40 ? 30 : 3;
     }
     run.sent = 120 * 150;
     ul_judge(&lab, &run);
@@ -70,6 +65,6 @@ TEST(the_share_between_two_moments)
 {
     make_run(24, 45, 0.05);
     CHECK_NEAR(share_of(&run, 2, 23, 25), (1.0 / 3 + 0.05) / 2, 1e-9);
-    CHECK_NEAR(share_of(&run, 0, 0, 0.25), 1.0 / 3, 1e-9);
+    CHECK_NEAR(share_of(&run, 0, 0, 0.5), 1.0 / 3, 1e-9);
     CHECK(isnan(share_of(&run, 0, 70, 71)));
 }

@@ -29,7 +29,6 @@
 enum { PORT = 5005, DATABASE_PORT = 8086 };
 #define TURN_S 0.05
 #define METRICS_S 0.1 /* the files that agents read are so old at most */
-#define SEEN_S 0.5    /* of a point in the pictures */
 #define READY_S 20.0
 static const double share_of_cpu[UL_CLIENTS] = { 2.0 / 9, 3.0 / 9, 4.0 / 9 }; /* cores of the world to learn in */
 static const int32_t cores[UL_CLIENTS] = { 2, 3, 4 };
@@ -290,7 +289,8 @@ static bool start_sink(const ul_lab *l, int32_t k)
     ul_add(&a, "--work=%.6g", l->work_us);
     ul_add(&a, "--cpu");
     ul_add(&a, "--buffer=131072");
-    ul_add(&a, "--watch=%g", SEEN_S);
+    ul_add(&a, "--watch=%g", UL_STEP_S);
+    ul_add(&a, "--every=%g", UL_STEP_S);
     ul_add(&a, "--out=%s", run_folder("sink", k).text);
     ul_add(&a, "--quiet");
     return ul_start(&on.sink[k], "sink", (ul_host)(UL_CLIENT_1 + k), k, &a) && await(l, &on.sink[k], "client ") &&
@@ -359,7 +359,7 @@ static bool start_generator(const ul_lab *l, int32_t repeat)
     ul_add(&a, "--senders=%d", (int)l->senders);
     ul_add(&a, "--life=%.10g", l->life_s);
     ul_add(&a, "--replies");
-    ul_add(&a, "--every=%g", SEEN_S);
+    ul_add(&a, "--every=%g", UL_STEP_S);
     ul_add(&a, "--seed=%llu", (unsigned long long)(l->seed + (uint64_t)repeat));
     ul_add(&a, "--out=%s", run_folder("sent", 0).text);
     ul_add(&a, "--quiet");
@@ -369,22 +369,14 @@ static bool start_generator(const ul_lab *l, int32_t repeat)
 
 /* ---- one run: what is heard -------------------------------------------------------------------------------------- */
 
-/* Lines of --watch. */
-static void hear_sink(int32_t k, ul_run *r)
+/* Lines of --watch: what its network has carried, where it has none of its own. */
+static void hear_sink(int32_t k)
 {
     ul_process *p = &on.sink[k];
+    double in, sent;
 
     while (ul_hear(p) > 0) {
-        double at, received, in, out, p50, p99;
-        ul_point *x = &r->point[k][r->points[k]];
-        if (sscanf(p->line, "%*s %lf %lf %lf %lf %lf %lf", &at, &received, &in, &out, &p50, &p99) != 6) continue;
-        ul_client_counters(k, in, out);
-        if (r->points[k] == UL_BINS) continue;
-        x->at_s = at - on.begin_s;
-        x->received = received;
-        x->p50_ms = p50;
-        x->p99_ms = p99;
-        r->points[k]++;
+        if (sscanf(p->line, "%*s %*f %*f %lf %lf", &in, &sent) == 2) ul_client_counters(k, in, sent);
     }
 }
 
@@ -394,7 +386,7 @@ static void see_cpu(const ul_lab *l, ul_run *r)
     double now_s = ex_clock_s(), passed_s = now_s - on.shown_s;
     int32_t k;
 
-    if (passed_s < SEEN_S || r->cpu_count == UL_BINS) return;
+    if (passed_s < UL_STEP_S || r->cpu_count == UL_BINS) return;
     for (k = 0; k < UL_CLIENTS; k++) {
         ul_use use;
         ul_client_use(k, &use);
@@ -432,7 +424,7 @@ static bool watch(const ul_lab *l, int32_t policy, ul_run *r)
         if (at_s > late_s) return ex_fail("the generator is not done after %.0f s", late_s) == EX_OK;
         if (!burning(l, at_s >= l->phase_s[0] && at_s < l->phase_s[0] + l->phase_s[1])) return false;
         if (!all_live() || !metrics_write(l)) return false;
-        for (k = 0; k < UL_CLIENTS; k++) hear_sink(k, r);
+        for (k = 0; k < UL_CLIENTS; k++) hear_sink(k);
         see_cpu(l, r);
         ex_progress_step(&on.bar, (int64_t)(10 * (on.runs * whole_s + fmin(at_s, whole_s))), "%s%s",
                          l->policy[policy], on.burning ? ", one client busy" : "");
@@ -474,24 +466,35 @@ static bool read_generator(ul_run *r)
     return ok || ex_fail("%s: no counts in there", path.text) == EX_OK;
 }
 
-static bool read_answers(ul_run *r)
+/* sent_at.csv: into bins since traffic began. */
+static bool read_bins(const char *folder, ul_bin *bins)
 {
-    ex_path path = ex_path_join(run_folder("sent", 0).text, "seconds.csv");
+    ex_path path = ex_path_join(folder, "sent_at.csv");
     ex_text t = { 0 };
     const char *line;
 
     if (!ex_file_read(path.text, 1 << 24, &t)) return false;
     for (line = t.data; line && *line; line = strchr(line, '\n') ? strchr(line, '\n') + 1 : NULL) {
-        double at, count, mean, p99;
-        if (sscanf(line, "%lf,answers,%lf,%*f,%lf,%*f,%*f,%lf", &at, &count, &mean, &p99) != 4) continue;
-        if (r->answer_count == UL_BINS) break;
-        r->answer[r->answer_count].at_s = at - on.begin_s;
-        r->answer[r->answer_count].count = count;
-        r->answer[r->answer_count].mean_ms = mean;
-        r->answer[r->answer_count++].p99_ms = p99;
+        double at_s, count, mean;
+        int32_t i;
+        if (sscanf(line, "%lf,%*[^,],%lf,%lf", &at_s, &count, &mean) != 3) continue;
+        i = (int32_t)floor((at_s - on.begin_s) / UL_STEP_S + 0.5);
+        if (i < 0 || i >= UL_BINS) continue;
+        bins[i].count = count;
+        bins[i].mean_ms = mean;
     }
     ex_text_free(&t);
     return true;
+}
+
+static bool read_all_bins(ul_run *r)
+{
+    int32_t k;
+
+    for (k = 0; k < UL_CLIENTS; k++) {
+        if (!read_bins(run_folder("sink", k).text, r->client[k])) return false;
+    }
+    return read_bins(run_folder("sent", 0).text, r->answers);
 }
 
 /* What was lost between the generator and all clients, to the datagram. */
@@ -534,7 +537,7 @@ static bool run(const ul_lab *l, int32_t policy, int32_t repeat)
     ok = ok && start_allocator(l, policy, repeat) && start_generator(l, repeat) && watch(l, policy, r);
     burning(l, false);
     end_run();
-    ok = ok && read_generator(r) && read_answers(r) && read_losses(l, r);
+    ok = ok && read_generator(r) && read_all_bins(r) && read_losses(l, r);
     if (!ok) return false;
     ul_judge(l, r);
     r->done = true;

@@ -10,37 +10,17 @@
 #include "../../rllb.h"
 #include "study.h"
 
-#define STEP_S 0.5
-
 /* ---- one run ----------------------------------------------------------------------------------------------------- */
 
-/* How many datagrams a client had at some moment. */
-static double received_at(const ul_run *r, int32_t k, double at_s)
-{
-    double before_s = 0, before = 0;
-    int32_t i;
-
-    for (i = 0; i < r->points[k]; i++) {
-        const ul_point *p = &r->point[k][i];
-        if (p->at_s >= at_s && p->at_s > before_s) {
-            return before + (p->received - before) * (at_s - before_s) / (p->at_s - before_s);
-        }
-        before_s = p->at_s;
-        before = p->received;
-    }
-    return before;
-}
-
-/* Of the traffic between two moments. */
+/* Of the traffic that was meant to go out between two moments, in whole bins. */
 static double share_of(const ul_run *r, int32_t k, double from_s, double to_s)
 {
     double sum = 0, own = 0;
-    int32_t i;
+    int32_t i, n;
 
-    for (i = 0; i < UL_CLIENTS; i++) {
-        double n = received_at(r, i, to_s) - received_at(r, i, from_s);
-        sum += n;
-        if (i == k) own = n;
+    for (n = (int32_t)floor(from_s / UL_STEP_S + 0.5); n < UL_BINS && (n + 0.5) * UL_STEP_S < to_s; n++) {
+        for (i = 0; n >= 0 && i < UL_CLIENTS; i++) sum += r->client[i][n].count;
+        if (n >= 0) own += r->client[k][n].count;
     }
     return sum > 0 ? own / sum : (double)NAN;
 }
@@ -50,7 +30,7 @@ static double crossing(const ul_lab *l, const ul_run *r, double from_s, double t
 {
     double while_s = fmin(3, fmax(1, l->phase_s[1] / 6)), at_s;
 
-    for (at_s = from_s; at_s + while_s <= to_s; at_s += STEP_S) {
+    for (at_s = from_s; at_s + while_s <= to_s; at_s += UL_STEP_S) {
         double now = share_of(r, l->loaded, at_s, at_s + while_s);
         if (isfinite(now) && (below ? now < share : now > share)) return at_s - from_s;
     }
@@ -65,12 +45,12 @@ void ul_judge(const ul_lab *l, ul_run *r)
     for (phase = 0; phase < 3; phase++) {
         double end_s = begin_s + l->phase_s[phase], settled_s = begin_s + l->phase_s[phase] / (phase ? 2 : 3);
         double sum = 0, count = 0;
-        for (k = 0; k < UL_CLIENTS; k++) r->shares[phase][k] = share_of(r, k, settled_s, end_s - STEP_S / 2);
-        for (i = 0; i < r->answer_count; i++) {
-            double middle_s = r->answer[i].at_s + STEP_S / 2;
-            if (middle_s < begin_s || middle_s >= end_s || !(r->answer[i].count > 0)) continue;
-            sum += r->answer[i].mean_ms * r->answer[i].count;
-            count += r->answer[i].count;
+        for (k = 0; k < UL_CLIENTS; k++) r->shares[phase][k] = share_of(r, k, settled_s, end_s);
+        for (i = 0; i < UL_BINS; i++) {
+            double middle_s = (i + 0.5) * UL_STEP_S;
+            if (middle_s < begin_s || middle_s >= end_s) continue;
+            sum += r->answers[i].mean_ms * r->answers[i].count;
+            count += r->answers[i].count;
         }
         r->delay_ms[phase] = count > 0 ? sum / count : (double)NAN;
         begin_s = end_s;
@@ -234,9 +214,10 @@ static void report_words(const ul_lab *l, ex_text *t)
         if (left > 0) ex_text_printf(t, " and came back in %d", (int)back);
         ex_text_printf(t, ".\n");
     }
-    ex_text_printf(t, "\nLeft: its share is below half of what it was before, for %.2g s on; back: above that again. "
-                      "Delays are those of answers, from the moment a datagram was meant to go out, and what was never "
-                      "answered is in none of them; lost is what reached no client, counted by sequence numbers.%s\n\n",
+    ex_text_printf(t, "\nShares and delays are by the time a datagram was meant to go out, and not by the time a slow "
+                      "client had it. Left: the client's share is below half of what it was before, for %.2g s on; "
+                      "back: above that again. Delays are those of answers, from the moment a datagram was meant to go "
+                      "out, and what was never answered is in none of them; lost is what reached no client, counted by sequence numbers.%s\n\n",
                    fmin(3, fmax(1, l->phase_s[1] / 6)),
                    l->repeats > 1 ? " Intervals are 95 % over the runs."
                                   : " **One run of each: no more than a look.**");
@@ -350,21 +331,18 @@ typedef enum kind { CPU, SHARE, DELAY } kind;
 
 static double value_of(const ul_run *r, kind what, int32_t k, double from_s)
 {
-    double middle_s = from_s + STEP_S / 2;
+    double middle_s = from_s + UL_STEP_S / 2;
     int32_t i;
 
-    if (what == SHARE) return share_of(r, k, from_s, from_s + STEP_S);
+    if (what == SHARE) return share_of(r, k, from_s, from_s + UL_STEP_S);
     if (what == CPU) {
         for (i = 0; i < r->cpu_count; i++) {
-            if (fabs(r->cpu[i].at_s - middle_s) <= STEP_S / 2 + 0.06) return r->cpu[i].share[k];
+            if (fabs(r->cpu[i].at_s - middle_s) <= UL_STEP_S / 2 + 0.06) return r->cpu[i].share[k];
         }
         return (double)NAN;
     }
-    for (i = 0; i < r->points[k]; i++) { /* a line is about the time before it */
-        const ul_point *p = &r->point[k][i];
-        if (fabs(p->at_s - STEP_S / 2 - middle_s) <= STEP_S / 2 + 0.01) return p->p50_ms;
-    }
-    return (double)NAN;
+    i = (int32_t)(middle_s / UL_STEP_S);
+    return i < UL_BINS && r->client[k][i].count > 0 ? r->client[k][i].mean_ms : (double)NAN;
 }
 
 /* The mean of the runs. */
@@ -391,7 +369,7 @@ static bool draw(const ul_lab *l, kind what, const char *title, const char *axis
     double busy_x[2] = { l->phase_s[0], l->phase_s[0] + l->phase_s[1] }, low[2], high[2], top = what == DELAY ? 1e3 : 1;
     ex_panel panels[UL_POLICIES];
     ex_figure f;
-    int32_t p, k, i, count = (int32_t)(ul_total_s(l) / STEP_S);
+    int32_t p, k, i, count = (int32_t)(ul_total_s(l) / UL_STEP_S);
 
     if (count > UL_BINS) count = UL_BINS;
     low[0] = low[1] = what == DELAY ? 1 : 0;
@@ -405,8 +383,8 @@ static bool draw(const ul_lab *l, kind what, const char *title, const char *axis
                                     .color = EX_MUTED, .width = 1 };
         for (k = 0; k < UL_CLIENTS; k++) {
             for (i = 0; i < count; i++) {
-                x[i] = (i + 0.5) * STEP_S;
-                y[p][k][i] = mean_of(l, p, what, k, i * STEP_S);
+                x[i] = (i + 0.5) * UL_STEP_S;
+                y[p][k][i] = mean_of(l, p, what, k, i * UL_STEP_S);
             }
             series[p][k + 1] = (ex_series){ .name = names[k], .x = x, .y = y[p][k], .count = count,
                                             .color = ex_palette(k), .width = k == l->loaded ? 3 : 2 };
@@ -433,7 +411,7 @@ bool ul_report(const ul_lab *l)
     bool ok = write_report(l) && write_results(l) &&
               draw(l, CPU, "Processor time of clients", "used (share of what it has)", "metrics.png") &&
               draw(l, SHARE, "Who gets the traffic", "share of datagrams", "shares.png") &&
-              draw(l, DELAY, "How long datagrams wait and are served", "median delay (ms)", "delays.png");
+              draw(l, DELAY, "How long datagrams wait and are served", "mean delay (ms)", "delays.png");
 
     if (ok && !l->quiet) {
         print_table(l);

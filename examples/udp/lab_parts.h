@@ -77,21 +77,19 @@ void ul_client_counters(int32_t client, double in, double out); /* on loopback: 
 
 /* ---- the runs ---------------------------------------------------------------------------------------------------- */
 
-/* What a client said at some moment: --watch of traffic. */
-typedef struct ul_point {
-    double at_s, received, p50_ms, p99_ms; /* at_s: since traffic began */
-} ul_point;
+#define UL_STEP_S 0.5 /* one bin of a run */
+
+typedef struct ul_bin { /* of datagrams meant to go out in it */
+    double count, mean_ms; /* how many had their client (or their answer), and after how long */
+} ul_bin;
 
 typedef struct ul_run {
     bool done;
-    int32_t points[UL_CLIENTS], cpu_count, answer_count;
-    ul_point point[UL_CLIENTS][UL_BINS];
+    ul_bin client[UL_CLIENTS][UL_BINS], answers[UL_BINS];
     struct {
-        double at_s, share[UL_CLIENTS];
+        double at_s, share[UL_CLIENTS]; /* used of its quota */
     } cpu[UL_BINS];
-    struct {
-        double at_s, count, mean_ms, p99_ms;
-    } answer[UL_BINS];
+    int32_t cpu_count;
     double sent, answered, lost, duplicates, reordered, damaged, p50_ms, p99_ms, mean_ms;
     /* Figures, by lab_findings.c: of the loaded client's share, and of all delays; before, while, after. */
     double shares[3][UL_CLIENTS], delay_ms[3], leave_s, return_s; /* NaN: never */

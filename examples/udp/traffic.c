@@ -10,7 +10,8 @@
             build/udp/traffic --to 127.0.0.1:5005 --rate 50000 --senders 16 --replies --out out/sent
             build/udp/traffic --merge out/sent,out/sink
    Prints:  sink: a line `client NAME ADDRESS:PORT` for each, then `ready`; all: what came of it
-   Writes:  results.json, seconds.csv, and datagrams.bin (which numbers of which sender), for --merge
+   Writes:  results.json; seconds.csv, by when datagrams came; sent_at.csv, by when they were meant to go out; and
+            datagrams.bin (which numbers of which sender), for --merge
 
    Clocks are compared: generator and sink must run on one machine for delays to mean anything; counts hold anywhere. */
 
@@ -98,7 +99,7 @@ static ex_option options[] = {
     EX_HEADING("Both"),
     EX_DOUBLE("duration", &duration_s, 0, 1e7, "S",
               "how long; default: generator 10, or as long as the trace; sink until SIGTERM or Ctrl-C"),
-    EX_DOUBLE("every", &every_s, 0.05, 3600, "S", "length of the intervals of seconds.csv"),
+    EX_DOUBLE("every", &every_s, 0.05, 3600, "S", "length of the intervals of seconds.csv and sent_at.csv"),
     EX_STRING("out", &out, "DIR", "folder for the results; default: none are written"),
     EX_FLAG("quiet", &quiet, "no progress, no table"),
     EX_HEADING("Afterwards"),
@@ -348,6 +349,59 @@ static void spread_merge(spread *s, const spread *from)
     if (from->most > s->most) s->most = from->most;
 }
 
+/* ---- what became of datagrams, by the time they were meant to go out --------------------------------------------- */
+
+/* Who is slow reads late, so that by the time of reading it would seem to get less than it does. */
+enum { MOMENTS_MOST = 1 << 20, MOMENTS_BEFORE = 64 };
+
+typedef struct moment {
+    uint64_t count, most;
+    double sum;
+} moment;
+
+typedef struct moments {
+    moment *of;
+    uint64_t first, room; /* intervals of every_s since the clock began */
+} moments;
+
+static void moments_add(moments *m, uint64_t at_ns, uint64_t ns)
+{
+    uint64_t now = (uint64_t)((double)at_ns * 1e-9 / every_s), at, room = m->room ? m->room : 256;
+    moment *grown;
+
+    if (!m->room) m->first = now > MOMENTS_BEFORE ? now - MOMENTS_BEFORE : 0;
+    if (now < m->first || now - m->first >= MOMENTS_MOST) return;
+    at = now - m->first;
+    while (room <= at) room *= 2;
+    if (room > m->room) {
+        grown = realloc(m->of, room * sizeof *grown);
+        if (!grown) return;
+        memset(grown + m->room, 0, (room - m->room) * sizeof *grown);
+        m->of = grown;
+        m->room = room;
+    }
+    m->of[at].count++;
+    m->of[at].sum += (double)ns;
+    if (ns > m->of[at].most) m->of[at].most = ns;
+}
+
+static void moments_rows(const moments *m, const char *name, ex_csv *csv)
+{
+    uint64_t i;
+
+    for (i = 0; i < m->room; i++) {
+        if (m->of[i].count == 0) continue;
+        ex_csv_double(csv, (double)(m->first + i) * every_s);
+        ex_csv_string(csv, name);
+        ex_csv_int(csv, (int64_t)m->of[i].count);
+        ex_csv_double(csv, m->of[i].sum / (double)m->of[i].count * 1e-6);
+        ex_csv_double(csv, (double)m->of[i].most * 1e-6);
+        ex_csv_row(csv);
+    }
+}
+
+static const char moments_columns[] = "sent_s,client,count,mean_ms,max_ms";
+
 /* ---- tallies: what came, of one client --------------------------------------------------------------------------- */
 
 #define COUNTS(X)                                                                                                   \
@@ -376,6 +430,7 @@ typedef struct client {
     tally all, now; /* now: since the last row; all: up to there */
     uint64_t watched_bytes[2], watched;
     spread watch; /* since the last line of --watch */
+    moments sent_at;
     struct held *held; /* a ring of what is worked on or waits, in the order in which it will be done */
     int32_t held_room, held_first, held_count;
 } client;
@@ -412,6 +467,7 @@ static void client_delay(client *c, const stamp *s, uint64_t now)
     uint64_t ns = now > s->at_ns ? now - s->at_ns : 0;
 
     spread_add(&c->now.delay, ns);
+    if (out) moments_add(&c->sent_at, s->at_ns, ns);
     if (watch_s > 0) spread_add(&c->watch, ns);
 }
 
@@ -959,6 +1015,21 @@ static void answers_end(void)
 
 /* ---- the generator: results -------------------------------------------------------------------------------------- */
 
+/* sent_at.csv of these clients. */
+static bool moments_write(const client *clients, int32_t count)
+{
+    ex_text text = { 0 };
+    ex_csv csv = { .to = &text };
+    int32_t i;
+    bool ok;
+
+    ex_csv_header(&csv, moments_columns);
+    for (i = 0; i < count; i++) moments_rows(&clients[i].sent_at, clients[i].name, &csv);
+    ok = ex_text_write(&text, ex_path_join(out, "sent_at.csv").text);
+    ex_text_free(&text);
+    return ok;
+}
+
 static bool generator_write(double seconds)
 {
     const uint64_t counts[M_COUNTS] = { [M_RECEIVED] = gen.sent, [M_ROLE] = 1 };
@@ -1006,7 +1077,7 @@ static bool generator_write(double seconds)
          books_write(&gen.sent_books, counts, ex_path_join(out, "datagrams.bin").text);
     ex_text_free(&text);
     if (gen.answer_rows.size) ex_text_add(&gen.rows, gen.answer_rows.data, gen.answer_rows.size);
-    return ok && ex_text_write(&gen.rows, ex_path_join(out, "seconds.csv").text);
+    return ok && ex_text_write(&gen.rows, ex_path_join(out, "seconds.csv").text) && moments_write(&gen.answers, 1);
 }
 
 static void generator_print(double seconds)
@@ -1045,6 +1116,7 @@ static bool generator_open(void)
     rllb_rng_init(&gen.what, seed, 1);
     rllb_rng_init(&gen.who, seed, 2);
     gen.csv.to = &gen.rows;
+    snprintf(gen.answers.name, sizeof gen.answers.name, "answers");
     ex_csv_header(&gen.csv, sent_columns);
     gen.senders = malloc((size_t)senders * sizeof *gen.senders);
     gen.pieces = malloc(BATCH * sizeof *gen.pieces);
@@ -1070,6 +1142,7 @@ static void generator_close(void)
     free(gen.senders);
     free(gen.pieces);
     free(gen.answers.next);
+    free(gen.answers.sent_at.of);
     books_close(&gen.sent_books);
     books_close(&gen.answer_books);
     ex_arrivals_close(&gen.when);
@@ -1446,7 +1519,7 @@ static bool sink_write(const tally *all, uint64_t gaps, uint64_t dropped, double
     ex_json_end(&j);
     ok = ex_json_write(&j, ex_path_join(out, "results.json").text) &&
          books_write(&sink.seen, counts, ex_path_join(out, "datagrams.bin").text) &&
-         ex_text_write(&sink.rows, ex_path_join(out, "seconds.csv").text);
+         ex_text_write(&sink.rows, ex_path_join(out, "seconds.csv").text) && moments_write(sink.clients, sink.count);
     ex_text_free(&text);
     return ok;
 }
@@ -1613,6 +1686,7 @@ static void sink_close(void)
         if (sink.clients[i].fd >= 0) close(sink.clients[i].fd);
         free(sink.clients[i].next);
         free(sink.clients[i].held);
+        free(sink.clients[i].sent_at.of);
     }
     if (sink.epoll > 0) close(sink.epoll);
     if (sink.timer > 0) close(sink.timer);
