@@ -192,7 +192,7 @@ static slot *slot_of(gather *g, const char *host, thing of)
     g->table[at] = g->count;
     memcpy(s->host, host, strlen(host) + 1);
     s->of = of;
-    s->at_s = s->value[0] = s->value[1] = s->value[2] = NAN;
+    s->at_s = s->value[0] = s->value[1] = s->value[2] = UD_NAN;
     return s;
 }
 
@@ -213,7 +213,7 @@ static void gather_add(gather *g, const char *measurement, const char *field, co
     if (k->of == OF_NETWORK) {
         s->value[k->value] = isnan(s->value[k->value]) ? value : s->value[k->value] + value;
     } else if (!(at_s < s->at_s)) {
-        if (at_s > s->at_s) s->value[0] = s->value[1] = s->value[2] = NAN;
+        if (at_s > s->at_s) s->value[0] = s->value[1] = s->value[2] = UD_NAN;
         s->value[k->value] = value;
     }
     if (!(at_s <= s->at_s)) s->at_s = at_s;
@@ -242,6 +242,16 @@ static int32_t gather_out(const gather *g, ud_reading *out)
 
     for (i = 0; i < g->count; i++) count += slot_reading(&g->slot[i], &out[count]);
     return count;
+}
+
+/* In the database's words; false. Of several statements that find no database 1.6 says no more than that they were not
+   executed. */
+static bool refused(char why[160], const char *words)
+{
+    bool unsaid = strcmp(words, "not executed") == 0;
+
+    return ud_wrong(why, "%.120s%s", words[0] ? words : "an error of which nothing is said",
+                    unsaid ? ": is there such a database?" : "");
 }
 
 /* ---- v1: JSON ---------------------------------------------------------------------------------------------------- */
@@ -309,11 +319,11 @@ static bool add_results(gather *g, const cJSON *root, char why[160])
     const cJSON *results = cJSON_GetObjectItemCaseSensitive(root, "results"), *result, *series;
     const char *fault = string_of(root, "error");
 
-    if (fault) return ud_wrong(why, "%.150s", fault);
+    if (fault) return refused(why, fault);
     if (!cJSON_IsArray(results)) return ud_wrong(why, "an answer without results");
     cJSON_ArrayForEach(result, results) {
         fault = string_of(result, "error");
-        if (fault) return ud_wrong(why, "%.150s", fault);
+        if (fault) return refused(why, fault);
         cJSON_ArrayForEach(series, cJSON_GetObjectItemCaseSensitive(result, "series")) add_series(g, series);
     }
     return true;
@@ -415,7 +425,7 @@ static bool add_line(flux *f, int32_t fields, gather *g, char why[160])
     }
     if (f->place[FAULT] >= 0) {
         i = f->place[FAULT] < fields ? f->place[FAULT] : 0;
-        return ud_wrong(why, "%.150s", f->field[i][0] ? f->field[i] : "an error of which nothing is said");
+        return refused(why, f->field[i]);
     }
     if (fields == f->width) return add_record(f, g, why);
     return ud_wrong(why, "line %d: %d fields instead of %d", (int)line, (int)fields, (int)f->width);

@@ -82,7 +82,7 @@ void ud_metrics_forget(ud_metrics *m, int32_t client)
 
 void ud_metrics_name(ud_metrics *m, int32_t client, const char *name, const char *address)
 {
-    static const figure unknown = { NAN, NAN, -INFINITY };
+    static const figure unknown = { UD_NAN, UD_NAN, -UD_INFINITY };
     seat *s;
 
     if (client < 0 || client >= UD_CLIENTS_MOST) return;
@@ -94,7 +94,7 @@ void ud_metrics_name(ud_metrics *m, int32_t client, const char *name, const char
     snprintf(s->address, sizeof s->address, "%s", address);
     s->capacity = capacity_of(m, s->name);
     s->cpu = s->memory = s->network = unknown;
-    s->in = s->out = s->counted = s->since_s = (double)NAN;
+    s->in = s->out = s->counted = s->since_s = UD_NAN;
     if (client >= m->seats) m->seats = client + 1;
 }
 
@@ -122,7 +122,7 @@ static bool is_news(double last, double stamp, double unix_s)
 /* Rounding may carry a percentage a little over its ends; NaN: it is none. */
 static double share_of(double percent)
 {
-    if (!(percent >= -1 && percent <= 101)) return (double)NAN;
+    if (!(percent >= -1 && percent <= 101)) return UD_NAN;
     return fmin(fmax(percent / 100, 0), 1);
 }
 
@@ -142,9 +142,9 @@ static double rate_of(double before, double after, double span_s, double capacit
 
     if (moved < 0) {
         moved += 4294967296.0;
-        if (moved < 0 || moved / span_s > capacity) return (double)NAN;
+        if (moved < 0 || moved / span_s > capacity) return UD_NAN;
     }
-    return moved / span_s > JUMP * capacity ? (double)NAN : moved / span_s;
+    return moved / span_s > JUMP * capacity ? UD_NAN : moved / span_s;
 }
 
 static bool is_counter(double x)
@@ -248,9 +248,9 @@ void ud_metrics_shares(const ud_metrics *m, int32_t client, double now_s, ud_sha
     const seat *s = client >= 0 && client < m->seats ? &m->seat[client] : NULL;
 
     memset(out, 0, sizeof *out);
-    out->cpu = out->memory = out->network = (double)NAN;
-    out->age_s = (double)INFINITY;
-    out->at_s = -(double)INFINITY;
+    out->cpu = out->memory = out->network = UD_NAN;
+    out->age_s = UD_INFINITY;
+    out->at_s = -UD_INFINITY;
     if (!s || !s->used) return;
     out->cpu = s->cpu.share;
     out->memory = s->memory.share;
@@ -290,7 +290,7 @@ bool ud_metrics_create(const ud_config *c, ud_metrics **out)
     *out = NULL;
     if (!m) return ex_fail("not enough memory") == EX_OK;
     m->stale_s = c->stale_s;
-    m->looked_s = -(double)INFINITY;
+    m->looked_s = -UD_INFINITY;
     if (c->capacity[0] && !capacities_read(m, c->capacity)) {
         ud_metrics_destroy(m);
         return false;

@@ -146,7 +146,7 @@ static bool is(const sample *s, const char *name)
 
 static void add(sums *t, const sample *s)
 {
-    double value = s->value >= 0 && s->value < 1e20 ? s->value : (double)NAN; /* and so the sum, and it is not said */
+    double value = s->value >= 0 && s->value < 1e20 ? s->value : UD_NAN; /* and so the sum, and it is not said */
     double moved = strcmp(s->device, "lo") == 0 ? 0 : value;
 
     if (is(s, "node_cpu_seconds_total")) {
@@ -212,7 +212,7 @@ static bool sums_reading(const sums *t, ud_reading *r)
 int32_t ud_parse_prometheus(const char *host, const char *text, size_t size, double at_s, ud_reading *out,
                             char why[160])
 {
-    sums t = { 0, 0, NAN, NAN, 0, 0, NAN, 0, 0, 0 };
+    sums t = { 0, 0, UD_NAN, UD_NAN, 0, 0, UD_NAN, 0, 0, 0 };
     int32_t line;
 
     why[0] = '\0';

@@ -231,7 +231,7 @@ static char *filled(const char *template, const char *address)
 static void target_begin(ud_source *s, target *t, const char *host)
 {
     t->source = s;
-    t->idle_s = t->all_s = t->offset_s = (double)NAN;
+    t->idle_s = t->all_s = t->offset_s = UD_NAN;
     t->failures = 0;
     t->complained = false;
     snprintf(t->host, sizeof t->host, "%s", host);
@@ -470,7 +470,7 @@ static bool one_exporter(ud_source *s, char *text)
     host = host_of(url);
     if (!name[0]) {
         n = *host == '[' ? strcspn(++host, "]") : strcspn(host, ":/?#");
-        if (n >= sizeof name) return ex_usage("source", "'%.60s' wants a name: NAME=URL", url) == EX_OK;
+        if (n >= sizeof name) return ex_usage("source", "'%.*s' wants a name: NAME=URL", (int)n, host) == EX_OK;
         memcpy(name, host, n);
     }
     if (s->targets == UD_CLIENTS_MOST) return ex_usage("source", "more than %d addresses", UD_CLIENTS_MOST) == EX_OK;
@@ -506,7 +506,7 @@ static bool database(ud_source *s, const ud_config *c, const char *url)
     size_t n;
 
     if (!address_ok(url)) return false;
-    if (strpbrk(url, "?#")) return ex_usage("source", "'%.80s': what is asked comes from us", url) == EX_OK;
+    if (strpbrk(url, "?#")) return ex_usage("source", "an address without a query: what is asked is known") == EX_OK;
     if (s->kind == INFLUX2 && !c->org[0]) return ex_usage("org", "is missing: influx2 wants it") == EX_OK;
     snprintf(base, sizeof base, "%s", url);
     for (n = strlen(base); n > 0 && base[n - 1] == '/';) base[--n] = '\0';
@@ -564,7 +564,7 @@ bool ud_source_create(const ud_config *c, ud_source **out)
     s->interval_s = fmin(fmax(c->interval_s, 0.25), 10);
     s->timeout_s = fmin(fmax(4 * s->interval_s, 2), 10);
     s->range_s = fmin(fmax(ceil(2 * c->stale_s), RANGE_S), 86400);
-    s->due_s = s->complain_s = -(double)INFINITY;
+    s->due_s = s->complain_s = -UD_INFINITY;
     if (!what_is_asked(s, c, c->source + strlen(kind_name[k]))) {
         ud_source_destroy(s);
         return false;

@@ -5,6 +5,11 @@
 
 #include "udp.h"
 
+#include <math.h>
+
+#define UD_NAN ((double)NAN)
+#define UD_INFINITY ((double)INFINITY)
+
 enum { UD_COLUMNS_MOST = 64, UD_READINGS_MOST = 4096 };
 
 /* ---- table.c ----------------------------------------------------------------------------------------------------- */

@@ -94,7 +94,8 @@ int32_t ud_csv_row(ud_csv *c, char **field, int32_t most)
     while (ended == ',') {
         char *next = n < most ? field_of(c, &ended) : NULL;
         if (!next) {
-            ud_wrong(c->why, "%d: %s", (int)c->line, n < most ? "a quote or line end out of place" : "too many columns");
+            const char *fault = n < most ? "a quote or line end out of place" : "too many columns";
+            ud_wrong(c->why, "%d: %s", (int)c->line, fault);
             return -1;
         }
         field[n++] = next;
@@ -121,7 +122,7 @@ bool ud_reading_begin(ud_reading *r, const char *host, double at_s)
 {
     memset(r, 0, sizeof *r);
     r->at_s = at_s;
-    r->cpu_percent = r->memory_percent = r->bytes_in = r->bytes_out = r->idle_s = r->all_s = NAN;
+    r->cpu_percent = r->memory_percent = r->bytes_in = r->bytes_out = r->idle_s = r->all_s = UD_NAN;
     if (!ud_name_ok(host)) return false;
     memcpy(r->host, host, strlen(host) + 1);
     return true;
@@ -135,7 +136,9 @@ static bool digits(const char **at, int32_t count, char then, int32_t *out)
         *out = 10 * *out + (**at - '0');
     }
     if (then == '\0') return true;
-    return *(*at)++ == then;
+    if (**at != then) return false;
+    (*at)++;
+    return true;
 }
 
 /* Days since 1970 of the Gregorian calendar; years begin in March, so that the leap day is the last. */
@@ -162,11 +165,11 @@ static double zone(const char **at)
     char sign = **at;
     int32_t hours, minutes;
 
-    if (sign == '\0') return NAN;
+    if (sign == '\0') return UD_NAN;
     (*at)++;
     if (sign == 'Z' || sign == 'z') return 0;
-    if ((sign != '+' && sign != '-') || !digits(at, 2, ':', &hours) || !digits(at, 2, '\0', &minutes)) return NAN;
-    if (hours > 23 || minutes > 59) return NAN;
+    if ((sign != '+' && sign != '-') || !digits(at, 2, ':', &hours) || !digits(at, 2, '\0', &minutes)) return UD_NAN;
+    if (hours > 23 || minutes > 59) return UD_NAN;
     return (sign == '-' ? -60.0 : 60.0) * (60 * hours + minutes);
 }
 
@@ -177,11 +180,11 @@ double ud_time_of(const char *text)
     double part, ahead;
 
     if (!digits(&at, 4, '-', &year) || !digits(&at, 2, '-', &month) || !digits(&at, 2, 'T', &day) ||
-        !digits(&at, 2, ':', &hour) || !digits(&at, 2, ':', &minute) || !digits(&at, 2, '\0', &second)) return NAN;
-    if (month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60) return NAN;
+        !digits(&at, 2, ':', &hour) || !digits(&at, 2, ':', &minute) || !digits(&at, 2, '\0', &second)) return UD_NAN;
+    if (month < 1 || month > 12 || day < 1 || day > 31 || hour > 23 || minute > 59 || second > 60) return UD_NAN;
     part = fraction(&at);
     ahead = zone(&at);
-    if (*at) return NAN;
+    if (*at) return UD_NAN;
     return (double)(86400 * days_of(year, month, day) + 3600 * hour + 60 * minute + second) + part - ahead;
 }
 
@@ -211,7 +214,7 @@ static bool columns_of(char **field, int32_t fields, int32_t *place, char *why)
 /* Empty: NaN. */
 static bool number_of(const char *text, double *out)
 {
-    *out = NAN;
+    *out = UD_NAN;
     return text[0] == '\0' || ex_parse_double(text, out);
 }
 

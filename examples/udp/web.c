@@ -14,6 +14,7 @@
 
 enum { KEPT_MOST = UD_CLIENTS_MOST + 16, HEADER_BYTES_MOST = 65536 };
 #define ANSWER_BYTES_MOST ((size_t)4 << 20)
+static const char too_large[] = "the answer is larger than 4 MiB";
 
 typedef struct asking {
     struct asking *next;
@@ -21,7 +22,7 @@ typedef struct asking {
     struct curl_slist *headers;
     ex_text body;
     size_t header_bytes;
-    bool large;
+    const char *fault; /* why we ended it; NULL: we did not */
     ud_answer answer;
     char want[32];
     char error[CURL_ERROR_SIZE];
@@ -42,10 +43,11 @@ static size_t on_body(char *bytes, size_t size, size_t count, void *user)
     asking *a = user;
 
     if (size != 1 || count > ANSWER_BYTES_MOST - a->body.size) {
-        a->large = true;
+        a->fault = too_large;
         return 0;
     }
     ex_text_add(&a->body, bytes, count);
+    if (a->body.failed) a->fault = "not enough memory for the answer";
     return a->body.failed ? 0 : count;
 }
 
@@ -57,7 +59,7 @@ static size_t on_header(char *line, size_t size, size_t count, void *user)
 
     a->header_bytes += count;
     if (size != 1 || a->header_bytes > HEADER_BYTES_MOST) {
-        a->large = true;
+        a->fault = "more than 64 KiB of headers";
         return 0;
     }
     if (count >= 5 && memcmp(line, "HTTP/", 5) == 0) a->answer.header[0] = '\0'; /* 100 came first */
@@ -96,8 +98,8 @@ static void hand_over(ud_web *w, asking *a, CURLcode result)
         a->answer.size = a->body.size;
     } else {
         a->answer.text = a->error[0] ? a->error : curl_easy_strerror(result);
-        if (a->body.failed) a->answer.text = "not enough memory for the answer";
-        if (a->large || result == CURLE_FILESIZE_EXCEEDED) a->answer.text = "the answer is larger than 4 MiB";
+        if (result == CURLE_FILESIZE_EXCEEDED) a->fault = too_large;
+        if (a->fault) a->answer.text = a->fault;
         a->answer.size = strlen(a->answer.text);
     }
     a->answer.status = (int32_t)status;

@@ -45,12 +45,12 @@ static void check_metrics(const ud_reading *r, int32_t count)
     c.stale_s = 10;
     DEMAND(ud_metrics_create(&c, &m));
     for (i = 0; i < count; i++) ud_metrics_name(m, i, r[i].host, "10.0.0.1");
-    for (i = 0; i < count; i++) ud_metrics_take(m, &r[i], r[i].at_s < 1e10 ? 1.8e9 : 0, 5);
+    for (i = 0; i < count; i++) ud_metrics_take(m, &r[i], r[i].at_s + 2, 5);
     for (i = 0; i < count; i++) {
         ud_reading again = r[i];
         again.at_s += 1;
         again.bytes_in *= 1.5;
-        ud_metrics_take(m, &again, 1.8e9, 6);
+        ud_metrics_take(m, &again, again.at_s, 6);
     }
     for (i = 0; i < count; i++) {
         ud_metrics_shares(m, i, 6, &s);
