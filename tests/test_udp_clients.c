@@ -692,6 +692,31 @@ TEST(double_of_nomad_registers_early)
     world_close(w);
 }
 
+/* The list fails, and one registers that it does not know: after a while that one counts as running all the same. */
+TEST(double_of_nomad_loses_the_list)
+{
+    world *w = nomad_with_two();
+    int32_t i;
+
+    REQUIRE(w);
+    catch_stderr();
+    CHECK(answer(&w->web, "/allocations", 403, "Permission denied", ""));
+    CHECK(answer(&w->web, "/v1/service", 200, "[" SERVICE("10.0.0.5", "5", "aa") "," SERVICE("10.0.0.6", "6", "bb") ","
+                 SERVICE("10.0.0.7", "7", "cc") "]", "15"));
+    later(w, 0.1);
+    CHECK_EQ_I(ud_clients_count(w->l), 2);
+    for (i = 1; i < PATIENCE; i++) {
+        CHECK_EQ_I(ud_clients_count(w->l), 2);
+        later(w, 8);
+        CHECK(answer(&w->web, "/allocations", 403, "Permission denied", ""));
+        later(w, 0.1);
+    }
+    CHECK_EQ_I(release_stderr(), 1);
+    CHECK(strstr(said, "allocations: the token is refused (403); what was known of them holds") != NULL);
+    CHECK_STR(all_of(w), "0 a/b.g[0] 10.0.0.5:5 up, 1 a/b.g[1] 10.0.0.6:6 up, 2 10.0.0.7:7 10.0.0.7:7 up");
+    world_close(w);
+}
+
 /* A replacement has the name of the one it replaces, and another address: the same index. */
 TEST(double_of_nomad_moves_a_client)
 {

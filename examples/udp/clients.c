@@ -34,7 +34,7 @@
 #include <sys/socket.h>
 #include <time.h>
 
-enum { ALLOCS_MOST = 1024, DNS_EVERY_S = 5, WAIT_S = 60 };
+enum { ALLOCS_MOST = 1024, DNS_EVERY_S = 5, WAIT_S = 60, PATIENCE = 4 };
 #define REST_S 1.0   /* of one that left, before its index is free */
 #define PAUSE_S 0.2  /* between an answer of Nomad's and the next question */
 #define SPARSE_S 1.0 /* where an answer has no index to wait for */
@@ -720,10 +720,10 @@ static const ud_alloc *alloc_of(const nomad *n, const char *id)
 }
 
 /* May an allocation that the list does not know of count as running? Not one of this job: it is so new that the list is
-   on its way. */
+   on its way, unless that failed too often. */
 static bool unknown_runs(const nomad *n, const ud_place *p)
 {
-    bool listed = n->allocs.good && !n->allocs.failing && n->allocations < ALLOCS_MOST;
+    bool listed = n->allocs.good && n->allocs.failures < PATIENCE && n->allocations < ALLOCS_MOST;
 
     return !listed || !p->alloc[0] || strcmp(p->job, n->job) != 0 || strcmp(p->space, n->job_space) != 0;
 }
@@ -867,6 +867,10 @@ static bool heard(ud_clients *l, watch *w, double now_s)
     w->answered = false;
     if (!w->why[0]) {
         if (w->failing) ex_warn("nomad: %s: answers again", w->what);
+        if (w->failing && services) { /* so will the other question be answered */
+            l->nomad->allocs.due_s = now_s;
+            l->nomad->allocs.failures = 0;
+        }
         w->failing = false;
         w->failures = 0;
         w->good = true;
@@ -903,14 +907,15 @@ static void job_take(nomad *n)
 static void nomad_turn(ud_clients *l, double now_s)
 {
     nomad *n = l->nomad;
-    bool told, before = n->allocs.failing;
+    int32_t before = n->allocs.failures;
+    bool told;
     char where[200];
 
     if (heard(l, &n->services, now_s)) {
         if (n->places) job_take(n);
         n->news = true;
     }
-    if (heard(l, &n->allocs, now_s) || before != n->allocs.failing) n->news = true;
+    if (heard(l, &n->allocs, now_s) || n->allocs.failures > before) n->news = true;
     ask(l, &n->services, now_s);
     if (n->job[0]) ask(l, &n->allocs, now_s);
     told = !n->job[0] || n->allocs.good || n->allocs.failing || n->allocs.unwanted; /* the first round waits for both */
