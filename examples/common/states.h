@@ -1,9 +1,9 @@
 /* states.h - what a balancer learned, in a file, from one life of a program to the next
 
-   The file holds the block that a balancer's workers share, the names of its servers by index, and what more the program
-   wants to keep, behind a head with a check sum. It is of use where it fits: the same program, policy and site, the same
-   version of rllb on the same kind of machine, the same layout of the block; whole; and of nobody who had no right to
-   write it. The block holds times: whoever goes on from it lets the balancer's clock go on at clock_s.
+   The file holds the block that a balancer's workers share, the names of its servers by index, and what more the
+   program wants to keep, behind a head with a check sum. It is of use where it fits: the same program, policy and site,
+   the same version of rllb on the same kind of machine, the same layout of the block; whole; and of nobody who had no
+   right to write it. The block holds times: whoever goes on from it lets the balancer's clock go on at clock_s.
 
        read     ex_state_read; the names and the block into place; rllb_balancer_create with `join`; then
                 rllb_balancer_resync for every worker: what was in flight when the file was written is given up
@@ -46,8 +46,8 @@ bool ex_state_read(const char *path, const ex_state *wanted, ex_text *file, ex_s
 /* Whose turn the file at that place is; 0 where there is none. False: *fault says why nobody should write there. */
 bool ex_state_turn(const char *path, uint64_t *turn, const char **fault);
 
-/* Whole or not at all, for its owner only. Does not wait for the disk: after a power cut the file may be the one before,
-   or one that is not whole, which is then not used. 0, or the errno. */
+/* Whole or not at all, for its owner only. Does not wait for the disk: after a power cut the file may be the one
+   before, or one that is not whole, which is then not used. 0, or the errno. */
 int ex_state_write(const char *path, const void *bytes, size_t size);
 
 #endif

@@ -1,6 +1,6 @@
 #!/bin/sh
 # The nginx module in a real nginx, see nginx.py: policies, nginx's own rules, several workers, reload, dead workers and
-# dead backends, wrong directives, the status page.
+# dead backends, what was learned over a stop and an upgrade, wrong directives, the status page.
 
 cd "$(dirname "$0")/../.." || exit 1
 . tests/check.sh
