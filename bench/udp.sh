@@ -99,7 +99,7 @@ if have nginx; then
         echo "events { worker_connections 4000; }"
         echo "stream { upstream u {"
         for p in "$1" "$2" "$3"; do echo "server 127.0.0.1:$p max_fails=0;"; done
-        echo "} server { listen 127.0.0.1:$4 udp; proxy_pass u; proxy_responses 0; proxy_timeout 60s; } }"
+        echo "} server { listen 127.0.0.1:$4 udp; proxy_pass u; proxy_timeout 60s; } }"
     } >"$work/nginx.conf"
     $there nginx -e stderr -p "$work" -c "$work/nginx.conf" >"$work/nginx" 2>&1 &
     nginx_pid=$! nginx_at=127.0.0.1:$4
@@ -121,7 +121,7 @@ result() { tr -d '\n' <"$work/sink/results.json" | sed -n "s/.*\"all\": *{[^}]*\
 send() # to, rate: results in $work/sink
 {
     rm -rf "$work/sink"
-    $here build/udp/traffic --sink "$sinks" --out "$work/sink" --quiet >"$work/sink.out" 2>&1 &
+    $here build/udp/traffic --sink "$sinks" --gro=no --out "$work/sink" --quiet >"$work/sink.out" 2>&1 &
     sink_pid=$!
     ready "$work/sink.out" '^ready'
     $here build/udp/traffic --to "$1" --rate "$2" --size 100-100 --senders 8 --duration "$seconds" --quiet \

@@ -80,11 +80,11 @@ TEST(flows_table)
         ud_sender s;
         who = rllb_rng_below(&r, PEOPLE);
         s = sender(0x7f000001, (uint16_t)(1000 + who));
-        i = ud_flows_find(&t, &s, now_s);
+        i = ud_flows_find(&t, &s, ud_flows_bucket(&t, &s), now_s);
         CHECK_EQ_I(i, spot[who]);
         if (i < 0 && known == MOST) {
             int32_t oldest = ud_flows_oldest(&t), expected = -1;
-            CHECK_EQ_I(ud_flows_add(&t, &s, now_s), -1);
+            CHECK_EQ_I(ud_flows_add(&t, &s, ud_flows_bucket(&t, &s), now_s), -1);
             for (i = 0; i < PEOPLE; i++) {
                 if (spot[i] >= 0 && (expected < 0 || last[i] < last[expected])) expected = i;
             }
@@ -94,7 +94,7 @@ TEST(flows_table)
             known--;
         }
         if (i < 0) {
-            spot[who] = ud_flows_add(&t, &s, now_s);
+            spot[who] = ud_flows_add(&t, &s, ud_flows_bucket(&t, &s), now_s);
             CHECK(spot[who] >= 0 && spot[who] < MOST);
             CHECK_EQ_U(t.flow[spot[who]].key, ud_sender_hash(&s, 1));
             known++;
@@ -118,10 +118,10 @@ TEST(flows_serials_and_scan)
     ud_flows t;
 
     REQUIRE(ud_flows_create(&t, 5, 1, 1));
-    first = ud_flows_add(&t, &a, 1);
+    first = ud_flows_add(&t, &a, ud_flows_bucket(&t, &a), 1);
     serial = t.flow[first].serial;
     ud_flows_forget(&t, first);
-    second = ud_flows_add(&t, &b, 1);
+    second = ud_flows_add(&t, &b, ud_flows_bucket(&t, &b), 1);
     CHECK_EQ_I(second, first);
     CHECK(t.flow[second].serial != serial && t.flow[second].serial != 0);
     for (i = 0; i < 5; i++) seen += ud_flows_next(&t) == second;
@@ -868,18 +868,18 @@ static void flood(ud_sticky sticky)
             if (k != 5) name->sin6_addr.s6_addr[13] = (unsigned char)(1 + at / 60000);
             the.f->in[k].msg_len = 10;
             the.f->in[k].msg_hdr.msg_controllen = 0;
-            take_message(the.f, k);
         }
+        take_messages(the.f, BATCH);
         flush(the.f, false);
         look_around(the.f);
         if (i == 0) {
-            mine = ud_flows_find(&the.f->flows, &steady, the.now_s);
+            mine = ud_flows_find(&the.f->flows, &steady, ud_flows_bucket(&the.f->flows, &steady), the.now_s);
             REQUIRE(mine >= 0);
             serial = the.f->flows.flow[mine].serial;
         }
         count_of(the.client[0]);
     }
-    mine = ud_flows_find(&the.f->flows, &steady, the.now_s);
+    mine = ud_flows_find(&the.f->flows, &steady, ud_flows_bucket(&the.f->flows, &steady), the.now_s);
     REQUIRE(mine >= 0);
     CHECK_EQ_U(the.f->flows.flow[mine].serial, serial);
     CHECK_EQ_I(the.f->flows.count, 64);
@@ -913,8 +913,8 @@ TEST(too_many_on_their_way)
             the.f->in_name[k] = mapped(5000);
             the.f->in[k].msg_len = 1;
             the.f->in[k].msg_hdr.msg_controllen = 0;
-            take_message(the.f, k);
         }
+        take_messages(the.f, BATCH);
         box_clear(&the.f->box);
     }
     CHECK_EQ_U(the.board.uncounted, 10 * BATCH);

@@ -25,7 +25,7 @@ ud_sender ud_sender_of(const struct sockaddr_in6 *address)
     return out;
 }
 
-/* Three rounds of multiplying and folding: each bit of the address reaches all of the answer. */
+/* Rounds of multiplying and folding: each bit of the address reaches all of the answer. */
 static uint64_t fold(uint64_t x, uint64_t factor)
 {
     x *= factor;
@@ -38,7 +38,6 @@ uint64_t ud_sender_hash(const ud_sender *who, uint64_t seed)
 
     x = fold(x ^ who->low, 0xd6e8feb86659fd93u);
     x = fold(x ^ who->port ^ seed >> 29, 0xa0761d6478bd642fu);
-    x = fold(x, 0xe7037ed1a0b428dbu);
     return x ? x : 1;
 }
 
@@ -60,13 +59,22 @@ static int32_t *buckets(uint32_t count)
     return bucket;
 }
 
+/* From the start of a cache line on. */
+static ud_flow *rows(int32_t most)
+{
+    void *flow = NULL;
+
+    if (posix_memalign(&flow, 64, (size_t)most * sizeof(ud_flow)) != 0) return NULL;
+    return memset(flow, 0, (size_t)most * sizeof(ud_flow));
+}
+
 bool ud_flows_create(ud_flows *t, int32_t most, uint64_t secret, uint64_t seed)
 {
     uint32_t count = power_of_two(2 * most);
     int32_t i;
 
     memset(t, 0, sizeof *t);
-    t->flow = calloc((size_t)most, sizeof *t->flow);
+    t->flow = rows(most);
     t->bucket = buckets(count);
     if (!t->flow || !t->bucket) {
         ud_flows_destroy(t);
@@ -88,9 +96,19 @@ void ud_flows_destroy(ud_flows *t)
     memset(t, 0, sizeof *t);
 }
 
-static int32_t *bucket_of(ud_flows *t, const ud_sender *who)
+uint32_t ud_flows_bucket(const ud_flows *t, const ud_sender *who)
 {
-    return &t->bucket[ud_sender_hash(who, t->secret) & t->mask];
+    uint32_t bucket = (uint32_t)ud_sender_hash(who, t->secret) & t->mask;
+
+    __builtin_prefetch(&t->bucket[bucket]);
+    return bucket;
+}
+
+void ud_flows_expect(const ud_flows *t, uint32_t bucket)
+{
+    int32_t i = t->bucket[bucket];
+
+    if (i >= 0) __builtin_prefetch(&t->flow[i]);
 }
 
 static void leave_order(ud_flows *t, const ud_flow *f)
@@ -113,9 +131,9 @@ static void join_order(ud_flows *t, int32_t i, double now_s)
     f->ordered_s = now_s;
 }
 
-int32_t ud_flows_find(ud_flows *t, const ud_sender *who, double now_s)
+int32_t ud_flows_find(ud_flows *t, const ud_sender *who, uint32_t bucket, double now_s)
 {
-    int32_t i = *bucket_of(t, who);
+    int32_t i = t->bucket[bucket];
     ud_flow *f;
 
     while (i >= 0 && !ud_sender_is(&t->flow[i].who, who)) i = t->flow[i].chain;
@@ -129,9 +147,9 @@ int32_t ud_flows_find(ud_flows *t, const ud_sender *who, double now_s)
     return i;
 }
 
-int32_t ud_flows_add(ud_flows *t, const ud_sender *who, double now_s)
+int32_t ud_flows_add(ud_flows *t, const ud_sender *who, uint32_t bucket, double now_s)
 {
-    int32_t i = t->free, *bucket = bucket_of(t, who);
+    int32_t i = t->free;
     ud_flow *f;
 
     if (i < 0) return -1;
@@ -145,8 +163,9 @@ int32_t ud_flows_add(ud_flows *t, const ud_sender *who, double now_s)
     f->serial = t->serial;
     f->client = -1;
     f->used = true;
-    f->chain = *bucket;
-    *bucket = i;
+    f->bucket = bucket;
+    f->chain = t->bucket[bucket];
+    t->bucket[bucket] = i;
     join_order(t, i, now_s);
     t->count++;
     return i;
@@ -155,7 +174,7 @@ int32_t ud_flows_add(ud_flows *t, const ud_sender *who, double now_s)
 void ud_flows_forget(ud_flows *t, int32_t flow)
 {
     ud_flow *f = &t->flow[flow];
-    int32_t *link = bucket_of(t, &f->who);
+    int32_t *link = &t->bucket[f->bucket];
 
     while (*link != flow) link = &t->flow[*link].chain;
     *link = f->chain;
@@ -185,7 +204,7 @@ bool ud_flights_create(ud_flights *t, int32_t most)
 {
     memset(t, 0, sizeof *t);
     t->flight = calloc((size_t)most, sizeof *t->flight);
-    t->bucket = buckets((uint32_t)most);
+    t->bucket = buckets((uint32_t)most / 8);
     t->mask = (uint32_t)most - 1;
     if (t->flight && t->bucket) return true;
     ud_flights_destroy(t);
@@ -203,7 +222,7 @@ void ud_flights_destroy(ud_flights *t)
 static int32_t *first_of(ud_flights *t, uint32_t owner, int32_t client)
 {
     uint32_t hash = (owner * 0x9e3779b1u ^ (uint32_t)client * 0x85ebca6bu) * 0xc2b2ae35u;
-    int32_t *link = &t->bucket[(hash ^ hash >> 15) & t->mask];
+    int32_t *link = &t->bucket[(hash ^ hash >> 15) & t->mask >> 3];
 
     while (*link >= 0 && (t->flight[*link].owner != owner || t->flight[*link].client != client)) {
         link = &t->flight[*link].chain;

@@ -27,17 +27,22 @@ static inline bool ud_sender_is(const ud_sender *a, const ud_sender *b)
 }
 
 typedef struct ud_flow {
+    /* A cache line: what each datagram touches. */
     ud_sender who;
-    uint64_t key;         /* what policies hash: the same after a restart */
+    int32_t chain;
+    int32_t client;       /* -1: none */
     double last_s;        /* the latest datagram */
     double ordered_s;     /* when its place in the order of idleness was true */
     double asked_s;       /* the first datagram without a reply; 0: all have theirs */
+    uint32_t serial;      /* no other flow has had it for long; never 0 */
+    uint32_t bucket;
+    /* And another one. */
+    uint64_t key;         /* what policies hash: the same after a restart */
     double proof_s;       /* from then on its client may be told to do well */
     double held_s;        /* until then it stays, whatever is said of its client */
-    uint32_t serial;      /* no other flow has had it for long; never 0 */
-    int32_t client;       /* -1: none */
-    int32_t chain, older, newer;
+    int32_t older, newer;
     bool used;
+    unsigned char spare[64 - 33];
 } ud_flow;
 
 typedef struct ud_flows {
@@ -53,10 +58,13 @@ typedef struct ud_flows {
 /* secret: nobody who sends may know it, or many senders could be made that hash alike. seed: of the keys. */
 bool ud_flows_create(ud_flows *t, int32_t most, uint64_t secret, uint64_t seed);
 void ud_flows_destroy(ud_flows *t);
+/* Where to look for a sender: asked for a whole batch first, so that memory is there when it is needed. */
+uint32_t ud_flows_bucket(const ud_flows *t, const ud_sender *who);
+void ud_flows_expect(const ud_flows *t, uint32_t bucket);
 /* Who sends, heard of now; -1: nobody known. */
-int32_t ud_flows_find(ud_flows *t, const ud_sender *who, double now_s);
+int32_t ud_flows_find(ud_flows *t, const ud_sender *who, uint32_t bucket, double now_s);
 /* One that ud_flows_find did not find; -1: there is no room. */
-int32_t ud_flows_add(ud_flows *t, const ud_sender *who, double now_s);
+int32_t ud_flows_add(ud_flows *t, const ud_sender *who, uint32_t bucket, double now_s);
 void ud_flows_forget(ud_flows *t, int32_t flow);
 /* The longest idle one, give or take a tenth of a second; -1: there is none. */
 int32_t ud_flows_oldest(const ud_flows *t);
@@ -81,7 +89,7 @@ typedef struct ud_flights {
     int32_t count;
 } ud_flights;
 
-bool ud_flights_create(ud_flights *t, int32_t most); /* a power of two */
+bool ud_flights_create(ud_flights *t, int32_t most); /* a power of two, 16 at least */
 void ud_flights_destroy(ud_flights *t);
 /* False: the ring is full, end the oldest first. */
 bool ud_flights_add(ud_flights *t, uint32_t owner, int32_t client, double now_s);

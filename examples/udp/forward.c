@@ -79,12 +79,12 @@ typedef struct outlet {
 typedef struct outbox {
     item item[ITEMS];
     group group[ITEMS];
-    int32_t bucket[2 * ITEMS];
-    uint64_t bucket_stamp[2 * ITEMS];
     int32_t out[ITEMS]; /* sockets with something to send, in the order of their first */
     int32_t items, groups, outs, last;
+    int32_t shared;     /* the number of the socket that many groups may have */
     uint64_t stamp;
-    outlet *outlet; /* one for each socket */
+    outlet *outlet;     /* one for each socket */
+    outlet *receiver;   /* for each receiver: the group of the shared socket, `last` */
 } outbox;
 
 /* A message to be: `count` datagrams of `segment` bytes, the last one perhaps shorter. */
@@ -116,7 +116,9 @@ typedef struct way_back {
 } way_back;
 
 struct ud_forward {
-    bool by_flow, replies, any; /* any: we listen on all addresses */
+    bool by_flow, replies;
+    bool any;                   /* we listen on all addresses */
+    bool keyed;                 /* the policy, or the one that takes its place, hashes the sender */
     int32_t flows_most;         /* 0: nobody is remembered. Also the number of the socket that is nobody's own */
     double idle_s, window_s, now_s, scanned_s;
     uint64_t now_us, seed;
@@ -136,6 +138,8 @@ struct ud_forward {
     struct mmsghdr in[BATCH], call[CALL];
     struct iovec in_part[BATCH], part[ITEMS];
     struct sockaddr_in6 in_name[BATCH];
+    ud_sender who[BATCH];
+    uint32_t bucket[BATCH];
     control in_control[BATCH], out_control[CALL];
     run run[CALL];
     outbox box;
@@ -392,19 +396,25 @@ static int32_t box_group_new(outbox *o, int32_t out, int32_t to)
     return g;
 }
 
+/* A sender's socket has few groups: one, or per datagram one for each client. */
 static int32_t box_group(outbox *o, int32_t out, int32_t to)
 {
-    uint32_t at = ((uint32_t)out * 0x9e3779b1u ^ (uint32_t)to * 0x85ebca6bu) >> 7;
+    int32_t g;
 
-    for (;; at++) {
-        uint32_t b = at % (2 * ITEMS);
-        int32_t g = o->bucket[b];
-        if (o->bucket_stamp[b] != o->stamp) {
-            o->bucket_stamp[b] = o->stamp;
-            return o->bucket[b] = box_group_new(o, out, to);
+    if (out == o->shared) {
+        outlet *r = &o->receiver[to];
+        if (r->stamp != o->stamp) {
+            r->stamp = o->stamp;
+            r->last = box_group_new(o, out, to);
         }
-        if (o->group[g].out == out && o->group[g].to == to) return g;
+        return r->last;
     }
+    if (o->outlet[out].stamp == o->stamp) {
+        for (g = o->outlet[out].first; g >= 0; g = o->group[g].next) {
+            if (o->group[g].to == to) return g;
+        }
+    }
+    return box_group_new(o, out, to);
 }
 
 static void box_put(outbox *o, int32_t out, int32_t to, unsigned char *data, int32_t size)
@@ -652,16 +662,17 @@ static void forget_flow(ud_forward *f, int32_t flow)
     if (f->replies) renew_socket(f->socket[flow]);
 }
 
-static int32_t flow_of(ud_forward *f, const ud_sender *who, int32_t slot)
+static int32_t flow_of(ud_forward *f, int32_t slot)
 {
-    int32_t i = ud_flows_find(&f->flows, who, f->now_s);
+    const ud_sender *who = &f->who[slot];
+    int32_t i = ud_flows_find(&f->flows, who, f->bucket[slot], f->now_s);
 
     if (i < 0) {
         if (f->flows.count == f->flows_most) {
             ud_add(&f->board->no_room, 1);
             forget_flow(f, ud_flows_oldest(&f->flows));
         }
-        i = ud_flows_add(&f->flows, who, f->now_s);
+        i = ud_flows_add(&f->flows, who, f->bucket[slot], f->now_s);
         f->back[i].to = f->in_name[slot];
         memset(&f->back[i].from, 0, sizeof f->back[i].from);
         ud_add(&f->board->flows_made, 1);
@@ -697,14 +708,14 @@ static int32_t receive(ud_forward *f, int fd, int32_t most)
 }
 
 /* The bytes of each datagram in it but the last; local: the address of ours that it came to. */
-static int32_t segment_of(const ud_forward *f, int32_t slot, struct in6_pktinfo *local)
+static int32_t segment_of(ud_forward *f, int32_t slot, struct in6_pktinfo *local)
 {
-    struct msghdr m = f->in[slot].msg_hdr;
+    struct msghdr *m = &f->in[slot].msg_hdr;
     struct cmsghdr *c;
     int segment = 0;
 
-    if (m.msg_controllen == 0) return 0;
-    for (c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
+    if (m->msg_controllen == 0) return 0;
+    for (c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
         if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO && c->cmsg_len >= CMSG_LEN(sizeof segment)) {
             memcpy(&segment, CMSG_DATA(c), sizeof segment);
         } else if (local && c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_PKTINFO) {
@@ -723,7 +734,7 @@ static int32_t take_off(ud_forward *f, uint64_t key, uint32_t owner)
     if (c < 0) return -1;
     ud_add(&f->board->seat[c].flows, 1);
     while (!ud_flights_add(&f->flights, owner, c, f->now_s)) {
-        if (!ud_flights_expire(&f->flights, INFINITY, &old, &started_s)) break;
+        if (!ud_flights_expire(&f->flights, (double)INFINITY, &old, &started_s)) break;
         rllb_balancer_done(f->worker, old, started_s, f->now_s, RLLB_OUTCOME_CANCELLED);
         ud_add(&f->board->uncounted, 1);
     }
@@ -733,12 +744,11 @@ static int32_t take_off(ud_forward *f, uint64_t key, uint32_t owner)
 /* What came in one slot: one datagram, or several of one sender. */
 static void take_message(ud_forward *f, int32_t slot)
 {
-    ud_sender who = ud_sender_of(&f->in_name[slot]);
-    int32_t flow = f->flows_most ? flow_of(f, &who, slot) : -1, client = -1, size, at = 0;
+    int32_t flow = f->flows_most ? flow_of(f, slot) : -1, client = -1, size, at = 0;
     int32_t whole = (int32_t)f->in[slot].msg_len, out = f->replies ? flow : f->flows_most;
     int32_t segment = segment_of(f, slot, f->any && flow >= 0 ? &f->back[flow].from : NULL);
     ud_flow *w = flow >= 0 ? &f->flows.flow[flow] : NULL;
-    uint64_t key = w ? w->key : ud_sender_hash(&who, f->seed);
+    uint64_t key = w ? w->key : f->keyed ? ud_sender_hash(&f->who[slot], f->seed) : 0;
 
     if (f->by_flow) client = flow_client(f, w);
     do {
@@ -753,16 +763,29 @@ static void take_message(ud_forward *f, int32_t slot)
     if (f->by_flow && client >= 0 && !(w->asked_s > 0)) w->asked_s = f->now_s;
 }
 
+/* What came in the first n slots. */
+static void take_messages(ud_forward *f, int32_t n)
+{
+    int32_t i;
+
+    for (i = 0; i < n; i++) {
+        if (f->flows_most || f->keyed) f->who[i] = ud_sender_of(&f->in_name[i]);
+        if (f->flows_most) f->bucket[i] = ud_flows_bucket(&f->flows, &f->who[i]);
+    }
+    for (i = 0; i < n && f->flows_most; i++) ud_flows_expect(&f->flows, f->bucket[i]);
+    for (i = 0; i < n; i++) take_message(f, i);
+}
+
 /* Answers whether more may wait. */
 static bool take_datagrams(ud_forward *f)
 {
-    int32_t i, n;
+    int32_t n;
 
     f->slots = 0;
     n = receive(f, f->listen, BATCH);
     if (n == 0) return false;
     ud_add(&f->board->batches, 1);
-    for (i = 0; i < n; i++) take_message(f, i);
+    take_messages(f, n);
     flush(f, false);
     return n == BATCH;
 }
@@ -1063,10 +1086,12 @@ static bool make_tables(ud_forward *f)
 
     f->bytes = malloc((size_t)BATCH * SLOT);
     f->box.outlet = calloc((size_t)f->flows_most + 1, sizeof *f->box.outlet);
+    f->box.receiver = calloc((size_t)f->flows_most + UD_CLIENTS_MOST, sizeof *f->box.receiver);
+    f->box.shared = f->flows_most;
     f->back = calloc((size_t)f->flows_most + 1, sizeof *f->back);
     if (f->flows_most) ok = ud_flows_create(&f->flows, f->flows_most, make_secret(), f->seed);
     if (!f->by_flow) ok = ok && ud_flights_create(&f->flights, FLIGHTS);
-    if (!ok || !f->bytes || !f->box.outlet || !f->back) {
+    if (!ok || !f->bytes || !f->box.outlet || !f->box.receiver || !f->back) {
         ex_fail("out of memory");
         return false;
     }
@@ -1076,6 +1101,11 @@ static bool make_tables(ud_forward *f)
     }
     box_clear(&f->box);
     return true;
+}
+
+static bool is_keyed(const char *policy)
+{
+    return strstr(policy, "cmp") || strncmp(policy, "maglev", 6) == 0; /* ecmp, wcmp, awcmp */
 }
 
 bool ud_forward_create(const ud_config *c, rllb_balancer *worker, ud_board *board, ud_forward **out)
@@ -1093,6 +1123,7 @@ bool ud_forward_create(const ud_config *c, rllb_balancer *worker, ud_board *boar
     f->idle_s = c->idle_s;
     f->window_s = c->window_s;
     f->seed = c->seed * 2 + 1;
+    f->keyed = is_keyed(c->policy) || is_keyed(c->fallback);
     f->worker = worker;
     f->board = board;
     if (f->replies) fit_flows(f);
@@ -1126,6 +1157,7 @@ void ud_forward_destroy(ud_forward *f)
     free(f->socket);
     free(f->back);
     free(f->box.outlet);
+    free(f->box.receiver);
     free(f->bytes);
     free(f);
 }
