@@ -372,6 +372,7 @@ TEST(cpu_counters_run_backwards)
     now.ticks[UA_USER] += 10;
     REQUIRE(lp_read(line, ua_line_cpu("a", &before, &now, at_ns, line), &l));
     CHECK_NEAR(l.value[lp_find(&l, "usage_user")], 0, 0);
+    CHECK_NEAR(l.value[lp_find(&l, "usage_guest")], 100, 0);
 }
 
 TEST(memory_lines)
@@ -882,15 +883,20 @@ TEST(targets)
 
     CHECK_EQ_I(ua_target_read("influx1:http://127.0.0.1:8086/telegraf", NULL, NULL, "", &t), EX_GO_ON);
     CHECK_STR(t.url, "http://127.0.0.1:8086/write?db=telegraf&precision=ns");
+    CHECK_STR(t.create_url, "http://127.0.0.1:8086/query");
+    CHECK_STR(t.create, "q=CREATE%20DATABASE%20%22telegraf%22");
     CHECK_STR(t.authorization, "");
     CHECK_STR(t.name, "http://127.0.0.1:8086/telegraf");
     CHECK_EQ_I(ua_target_read("influx1:https://[::1]/a/b/my db&x=\xc3\xa4", NULL, NULL, "Aladdin:open sesame", &t),
                EX_GO_ON);
     CHECK_STR(t.url, "https://[::1]/a/b/write?db=my%20db%26x%3D%C3%A4&precision=ns");
     CHECK_STR(t.authorization, "Authorization: Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ=="); /* the example of RFC 7617 */
+    CHECK_EQ_I(ua_target_read("influx1:http://h/a\"; DROP DATABASE b\\", NULL, NULL, "", &t), EX_GO_ON);
+    CHECK_STR(t.create, "q=CREATE%20DATABASE%20%22a%5C%22%3B%20DROP%20DATABASE%20b%5C%5C%22");
     CHECK_EQ_I(ua_target_read("influx2:http://h:8086/", "My Org", "b/ucket", "t==", &t), EX_GO_ON);
     CHECK_STR(t.url, "http://h:8086/api/v2/write?org=My%20Org&bucket=b%2Fucket&precision=ns");
     CHECK_STR(t.authorization, "Authorization: Token t==");
+    CHECK_STR(t.create_url, "");
     CHECK_EQ_I(ua_target_read("udp:[::1]:8089", NULL, NULL, "", &t), EX_GO_ON);
     CHECK_STR(t.host, "::1");
     CHECK_STR(t.port, "8089");

@@ -62,7 +62,7 @@ static bool lp_field(const char **at, const char *end, lp_line *out)
     return lp_number(text, &out->value[i], &out->whole[i]);
 }
 
-static bool lp_read(const char *text, size_t size, lp_line *out)
+static inline bool lp_read(const char *text, size_t size, lp_line *out)
 {
     const char *at = text, *end = text + size;
     char stamp[24];
@@ -92,7 +92,7 @@ static bool lp_read(const char *text, size_t size, lp_line *out)
 }
 
 /* -1: no such field. */
-static int lp_find(const lp_line *l, const char *field)
+static inline int lp_find(const lp_line *l, const char *field)
 {
     int i;
 
@@ -100,7 +100,7 @@ static int lp_find(const lp_line *l, const char *field)
     return i < l->fields ? i : -1;
 }
 
-static const char *lp_tag(const lp_line *l, const char *key)
+static inline const char *lp_tag(const lp_line *l, const char *key)
 {
     int i;
 

@@ -41,7 +41,7 @@ typedef struct settings {
     const char *to, *org, *bucket, *token, *host, *interface, *proc, *sys, *status;
     double interval_s, timeout_s, for_s;
     int32_t buffer, batch, used;
-    bool percpu;
+    bool percpu, create;
     uint64_t seed;
 } settings;
 
@@ -56,6 +56,8 @@ typedef struct agent {
     ua_queue queue;
     ua_sender sender;
     ud_web *web;
+    ex_text body;          /* of the request that waits for its database to be made */
+    bool create_due;
     int udp_fd;
     ua_stat stat[2];
     int32_t now_stat;      /* which is the last sample's */
@@ -204,21 +206,47 @@ static void on_answer(void *user, const ud_answer *w)
 {
     agent *a = user;
 
+    if (w->status == 404) a->create_due = a->set.create && a->target.create[0];
     ua_sender_answer(&a->sender, w->status, w->text ? w->text : "", w->text ? w->size : 0, w->header, ex_clock_s());
+}
+
+static void post(agent *a, const char *url, const char *type, const char *body, ud_web_fn fn)
+{
+    const char *headers[] = { type, NULL, NULL };
+
+    if (a->target.authorization[0]) headers[1] = a->target.authorization;
+    if (!ud_web_ask(a->web, url, headers, body, "Retry-After", a->set.timeout_s, fn, a)) {
+        answer(a, 0, "not enough memory");
+    }
+}
+
+static void post_lines(agent *a)
+{
+    post(a, a->target.url, "Content-Type: text/plain; charset=utf-8", a->body.data, on_answer);
+    ex_text_free(&a->body);
+}
+
+/* Who may write need not have the right to make databases: then the answer to the lines tells. */
+static void on_created(void *user, const ud_answer *w)
+{
+    agent *a = user;
+
+    if (w->status < 200 || w->status >= 500) {
+        ex_text_free(&a->body);
+        on_answer(a, w);
+        return;
+    }
+    a->create_due = false;
+    post_lines(a);
 }
 
 static void send_http(agent *a)
 {
-    const char *headers[] = { "Content-Type: text/plain; charset=utf-8", NULL, NULL };
-    ex_text body = { 0 };
-
-    if (a->target.authorization[0]) headers[1] = a->target.authorization;
-    ua_queue_take(&a->queue, a->set.batch, BODY_MOST, &body);
-    if (body.failed || !ud_web_ask(a->web, a->target.url, headers, body.data, "Retry-After", a->set.timeout_s,
-                                   on_answer, a)) {
-        answer(a, 0, "not enough memory");
-    }
-    ex_text_free(&body);
+    ex_text_free(&a->body);
+    ua_queue_take(&a->queue, a->set.batch, BODY_MOST, &a->body);
+    if (a->body.failed) answer(a, 0, "not enough memory");
+    else if (!a->create_due) post_lines(a);
+    else post(a, a->target.create_url, "Content-Type: application/x-www-form-urlencoded", a->target.create, on_created);
 }
 
 /* Looked up anew whenever it did not go well: the host may have moved. */
@@ -514,6 +542,7 @@ static int begin(agent *a)
 
     if (!ua_queue_create(&a->queue, a->set.buffer)) return EX_FAILED;
     if (a->target.kind <= UA_INFLUX2 && !ud_web_create(&a->web)) return EX_FAILED;
+    a->create_due = a->set.create && a->target.create[0];
     ua_sender_init(&a->sender, &a->queue, &a->target, a->token, a->host, a->set.seed);
     memset(&action, 0, sizeof action);
     action.sa_handler = on_signal;
@@ -529,6 +558,7 @@ static void end(agent *a)
 {
     if (a->web) ud_web_destroy(a->web);
     if (a->udp_fd >= 0) close(a->udp_fd);
+    ex_text_free(&a->body);
     ua_queue_destroy(&a->queue);
 }
 
@@ -546,6 +576,7 @@ int main(int argc, char **argv)
         EX_STRING("bucket", &s->bucket, "NAME", "influx2: bucket"),
         EX_STRING("token", &s->token, "@FILE",
                   "influx2: token, influx1: user:password; without: INFLUX_TOKEN of the environment, if set"),
+        EX_FLAG("create", &s->create, "influx1: make the database if it is not there, as Telegraf does; =no: do not"),
         EX_INT("buffer", &s->buffer, 1, 10000000, "LINES", "wait at most while the database is away"),
         EX_INT("batch", &s->batch, 1, 10000, "LINES", "in one request"),
         EX_DOUBLE("timeout", &s->timeout_s, 0.1, 60, "S", "for a request"),
@@ -568,6 +599,7 @@ int main(int argc, char **argv)
                                       "try of at most two seconds. SIGUSR1: counts on stderr. See docs/udp.md.",
                            .options = options, .option_count = EX_COUNT(options) };
 
+    s->create = true;
     s->proc = "/proc";
     s->sys = "/sys";
     s->interval_s = 1;

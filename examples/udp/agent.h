@@ -134,6 +134,7 @@ typedef enum ua_kind { UA_INFLUX1, UA_INFLUX2, UA_UDP, UA_STDOUT } ua_kind;
 typedef struct ua_target {
     ua_kind kind;
     char url[1024];           /* where lines are posted */
+    char create_url[1024], create[512]; /* v1: this, posted there, makes the database if it is not there; or empty */
     char authorization[1024]; /* a header, or empty: never shown */
     char host[256], port[8];  /* UDP */
     char name[300];           /* for people */

@@ -83,10 +83,16 @@ static uint64_t grown(uint64_t before, uint64_t now)
     return now > before ? now - before : 0; /* iowait is known to run backwards now and then */
 }
 
-/* What is counted twice, once. */
 static void without(uint64_t *all, uint64_t part)
 {
     *all -= part < *all ? part : *all;
+}
+
+/* A part of it that is counted in it too, and cannot be more. */
+static void split(uint64_t *all, uint64_t *part)
+{
+    if (*part > *all) *part = *all;
+    *all -= *part;
 }
 
 static uint64_t total(const uint64_t ticks[UA_CPU_FIELDS])
@@ -109,8 +115,8 @@ size_t ua_line_cpu(const char *host, const ua_cpu *before, const ua_cpu *now, in
     if (before->number != now->number || total(now->ticks) <= total(before->ticks)) return 0;
     for (i = 0; i < UA_CPU_FIELDS; i++) ticks[i] = grown(before->ticks[i], now->ticks[i]);
     all = total(ticks);
-    without(&ticks[UA_USER], ticks[UA_GUEST]);
-    without(&ticks[UA_NICE], ticks[UA_GUEST_NICE]);
+    split(&ticks[UA_USER], &ticks[UA_GUEST]);
+    split(&ticks[UA_NICE], &ticks[UA_GUEST_NICE]);
     if (now->number < 0) put(&p, "cpu,cpu=cpu-total");
     else put(&p, "cpu,cpu=cpu%d", (int)now->number);
     put_tag(&p, "host", host);

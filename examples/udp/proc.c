@@ -202,6 +202,7 @@ static bool nic_line(cursor line, const char *colon, ua_nic *out)
     cursor name = { line.at, colon };
     int i;
 
+    memset(out, 0, sizeof *out);
     if (!nic_name(name, out->name)) return false;
     line.at = colon + 1;
     for (i = 0; i < 12; i++) {

@@ -93,6 +93,22 @@ static int bad_url(const char *url)
     return ex_usage("to", "'%.200s' is no address such as http://HOST:PORT", url);
 }
 
+/* InfluxQL in a form: the name in quotes, and what would end them escaped. */
+static bool read_create(const char *url, const char *database, ua_target *out)
+{
+    ex_text t = { 0 }, name = { 0 };
+    bool ok;
+
+    for (; *database; database++) ex_text_printf(&name, strchr("\"\\", *database) ? "\\%c" : "%c", *database);
+    ex_text_printf(&t, "q=CREATE%%20DATABASE%%20%%22");
+    ud_web_escape(&t, name.failed || !name.data ? "" : name.data);
+    ex_text_printf(&t, "%%22");
+    ok = !name.failed && fits(&t, out->create, sizeof out->create);
+    ex_text_free(&name);
+    ex_text_printf(&t, "%s/query", url);
+    return fits(&t, out->create_url, sizeof out->create_url) && ok;
+}
+
 static int read_influx1(const char *url, ua_target *out)
 {
     const char *host = host_of(url), *database = host ? strrchr(host, '/') : NULL;
@@ -105,7 +121,10 @@ static int read_influx1(const char *url, ua_target *out)
         return ex_usage("to", "'%.200s' has no database: influx1:http://HOST:PORT/DATABASE", url);
     }
     ex_text_add(&t, url, (size_t)(database - url));
-    ex_text_printf(&t, "/write?db=");
+    if (!fits(&t, out->url, sizeof out->url) || !read_create(out->url, database + 1, out)) {
+        return ex_usage("to", "is too long");
+    }
+    ex_text_printf(&t, "%s/write?db=", out->url);
     ud_web_escape(&t, database + 1);
     ex_text_printf(&t, "&precision=ns");
     return fits(&t, out->url, sizeof out->url) ? EX_GO_ON : ex_usage("to", "is too long");

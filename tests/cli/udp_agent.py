@@ -1,11 +1,11 @@
 """What udp_agent.sh needs beside a shell. Standard library only.
 
     ports N                     N ports that are free, TCP and UDP
-    double LOG MODE             HTTP on a port that it prints; answers as the file MODE says (see Double), and notes each
-                                request in LOG: path, Authorization, number of lines, status, a | between; bodies that
-                                it took in LOG.lines
-    sink SECONDS                UDP on a port that it prints; the sizes of datagrams, a line each, then their lines, when
-                                none came for so long, or for 0.7 s after one
+    double LOG MODE             HTTP on a port that it prints; answers as the file MODE says (see Double); LOG: of each
+                                request path, Authorization, number of lines, status, a | between; LOG.lines: bodies
+                                that it took
+    sink SECONDS                UDP on a port that it prints; then the sizes of datagrams, a line each, and their lines,
+                                when none came for so long, or for 0.7 s after one
     influx URL DATABASE QUERY [USER:PASSWORD]      rows of InfluxDB's answer: name|tags|values
     get URL                     the body
     check-lines FILE            every line is one of line protocol, cpu shares add up to 100
