@@ -42,7 +42,7 @@ static int32_t episodes, loaded_number = 3;
 static ex_program program;
 
 static ul_lab all = { .program = &program, .out = "out/udp_lab", .seed = 1, .repeats = 3, .burners = 4, .senders = 8,
-                      .rate = 300, .load = 0.35, .cpus = 0.9, .interval_s = 1, .poll_s = 0.5, .life_s = 2,
+                      .rate = 300, .load = 0.35, .cpus = 0.6, .interval_s = 1, .poll_s = 0.5, .life_s = 2,
                       .memory = 64e6 };
 
 static ex_option options[] = {

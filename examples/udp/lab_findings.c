@@ -37,6 +37,20 @@ static double crossing(const ul_lab *l, const ul_run *r, double from_s, double t
     return (double)NAN;
 }
 
+/* What the busy client had of its quota: all of it, unless the machine had less to give. */
+static double used_of(const ul_lab *l, const ul_run *r)
+{
+    double from_s = l->phase_s[0] + 0.5, to_s = l->phase_s[0] + l->phase_s[1] - 0.5, sum = 0;
+    int32_t i, count = 0;
+
+    for (i = 0; i < r->cpu_count; i++) {
+        if (r->cpu[i].at_s < from_s || r->cpu[i].at_s > to_s) continue;
+        sum += r->cpu[i].share[l->loaded];
+        count++;
+    }
+    return count ? sum / count : (double)NAN;
+}
+
 void ul_judge(const ul_lab *l, ul_run *r)
 {
     double begin_s = 0, half;
@@ -55,6 +69,7 @@ void ul_judge(const ul_lab *l, ul_run *r)
         r->delay_ms[phase] = count > 0 ? sum / count : (double)NAN;
         begin_s = end_s;
     }
+    r->used = used_of(l, r);
     half = r->shares[0][l->loaded] / 2;
     r->leave_s = crossing(l, r, l->phase_s[0], l->phase_s[0] + l->phase_s[1], half, true);
     r->return_s = (double)NAN;
@@ -75,16 +90,19 @@ typedef enum number {
     N_P50,
     N_P99,
     N_LOST,
+    N_USED,
     NUMBERS
 } number;
 
 static const char *const number_keys[NUMBERS] = {
     "share_before", "share_loaded",    "share_after", "left_after_s", "back_after_s", "delay_before_ms",
     "delay_loaded_ms", "delay_after_ms", "p50_ms",      "p99_ms",       "lost_share",
+    "used_share",
 };
 static const char *const number_titles[NUMBERS] = {
     "share before, %", "busy, %",  "after, %",  "left, s", "back, s", "delay before, ms",
     "busy, ms",        "after, ms", "P50, ms", "P99, ms",  "lost, %",
+    "its CPU used while busy, %",
 };
 
 static double number_of(const ul_lab *l, const ul_run *r, number n)
@@ -100,6 +118,7 @@ static double number_of(const ul_lab *l, const ul_run *r, number n)
     case N_DELAY_AFTER: return r->delay_ms[2];
     case N_P50: return r->p50_ms;
     case N_P99: return r->p99_ms;
+    case N_USED: return 100 * r->used;
     default: return r->sent > 0 ? 100 * r->lost / r->sent : (double)NAN;
     }
 }
@@ -121,7 +140,7 @@ static ex_estimate estimate_of(const ul_lab *l, int32_t policy, number n, int32_
 
 static void number_text(const ul_lab *l, int32_t policy, number n, char out[64])
 {
-    static const int32_t decimals[NUMBERS] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2 };
+    static const int32_t decimals[NUMBERS] = { 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 2, 0 };
     int32_t found;
     ex_estimate e = estimate_of(l, policy, n, &found);
 
@@ -198,6 +217,19 @@ static void report_table(const ul_lab *l, ex_text *t)
     ex_text_printf(t, "\n\n");
 }
 
+static void report_crowd(const ul_lab *l, ex_text *t)
+{
+    double least = HUGE_VAL;
+    int32_t p, i;
+
+    for (p = 0; p < l->policies; p++) {
+        for (i = 0; i < l->repeats; i++) least = fmin(least, ul_run_of(l, p, i)->used);
+    }
+    if (!ul_stage_quotas() || !(least < 0.9)) return;
+    ex_text_printf(t, "**The machine was crowded:** in one run the busy client had no more than %.0f %% of its quota, "
+                      "though it wanted all of it. Others took part in these figures.\n\n", 100 * least);
+}
+
 static void report_words(const ul_lab *l, ex_text *t)
 {
     int32_t p, i;
@@ -217,7 +249,8 @@ static void report_words(const ul_lab *l, ex_text *t)
     ex_text_printf(t, "\nShares and delays are by the time a datagram was meant to go out, and not by the time a slow "
                       "client had it. Left: the client's share is below half of what it was before, for %.2g s on; "
                       "back: above that again. Delays are those of answers, from the moment a datagram was meant to go "
-                      "out, and what was never answered is in none of them; lost is what reached no client, counted by sequence numbers.%s\n\n",
+                      "out, and what was never answered is in none of them; lost is what reached no client, counted "
+                      "by sequence numbers.%s\n\n",
                    fmin(3, fmax(1, l->phase_s[1] / 6)),
                    l->repeats > 1 ? " Intervals are 95 % over the runs."
                                   : " **One run of each: no more than a look.**");
@@ -239,6 +272,7 @@ static bool write_report(const ul_lab *l)
     if (*l->model_words) ex_text_printf(&t, "Model: %s.\n\n", l->model_words);
     report_table(l, &t);
     report_words(l, &t);
+    report_crowd(l, &t);
     ex_text_printf(&t, "What is real: the database, agents, allocator and their protocols; processor time, taken by "
                        "processes%s; memory, that of a client's processes out of %.0f MB; %s. What is not: clients "
                        "share one machine with everything else here, and what a client has of a processor is what its "
@@ -263,7 +297,7 @@ static void json_run(ex_json *j, const ul_lab *l, const ul_run *r, int32_t repea
     ex_json_uint(j, "seed", l->seed + (uint64_t)repeat);
     for (n = 0; n < NUMBERS; n++) {
         double v = number_of(l, r, (number)n);
-        ex_json_double(j, number_keys[n], n <= N_AFTER || n == N_LOST ? v / 100 : v);
+        ex_json_double(j, number_keys[n], n <= N_AFTER || n >= N_LOST ? v / 100 : v);
     }
     ex_json_double(j, "mean_ms", r->mean_ms);
     ex_json_double(j, "sent", r->sent);
@@ -366,7 +400,7 @@ static bool draw(const ul_lab *l, kind what, const char *title, const char *axis
     static ex_line_chart charts[UL_POLICIES];
     static ex_series series[UL_POLICIES][UL_CLIENTS + 1];
     static const char *const names[UL_CLIENTS] = { "client 1", "client 2", "client 3" };
-    double busy_x[2] = { l->phase_s[0], l->phase_s[0] + l->phase_s[1] }, low[2], high[2], top = what == DELAY ? 1e3 : 1;
+    double busy_x[2] = { l->phase_s[0], l->phase_s[0] + l->phase_s[1] }, low[2], high[2], top = what == DELAY ? 1e4 : 1;
     ex_panel panels[UL_POLICIES];
     ex_figure f;
     int32_t p, k, i, count = (int32_t)(ul_total_s(l) / UL_STEP_S);

@@ -92,7 +92,7 @@ typedef struct ul_run {
     int32_t cpu_count;
     double sent, answered, lost, duplicates, reordered, damaged, p50_ms, p99_ms, mean_ms;
     /* Figures, by lab_findings.c: of the loaded client's share, and of all delays; before, while, after. */
-    double shares[3][UL_CLIENTS], delay_ms[3], leave_s, return_s; /* NaN: never */
+    double shares[3][UL_CLIENTS], delay_ms[3], leave_s, return_s /* NaN: never */, used;
 } ul_run;
 
 typedef struct ul_lab {
