@@ -66,6 +66,7 @@ at=$(line_of "$work/out" 'listening on ')
 one_line 1 "Address already in use" $allocator --clients $clients --listen "$at"
 kill -9 $pid
 wait $pid 2>/dev/null
+rm -f "$work/out"
 $allocator --clients $clients --listen "$at" >"$work/out" 2>&1 &
 pid=$! started="$started $pid"
 again=$(line_of "$work/out" 'listening on ')
@@ -94,6 +95,7 @@ start_sinks()
 {
     who=''
     for i in 0 1 2; do
+        rm -rf "$work/sink$i.out" "$work/sink$i"
         $traffic --sink 0 --out "$work/sink$i" --duration 30 --quiet >"$work/sink$i.out" 2>&1 &
         eval "sink$i=\$!"
         started="$started $!"
@@ -118,6 +120,7 @@ forward() # name, seconds after which a client goes (0: none does), options
     name=$1 goes=$2
     shift 2
     start_sinks
+    rm -f "$work/out"
     $allocator --clients "$who" --status "$work/status" "$@" >"$work/out" 2>&1 &
     pid=$! started="$started $pid"
     at=$(line_of "$work/out" 'listening on ')
