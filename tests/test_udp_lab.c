@@ -38,9 +38,8 @@ TEST(leaving_and_coming_back_are_found)
     CHECK_NEAR(run.shares[0][2], 1.0 / 3, 1e-9);
     CHECK_NEAR(run.shares[1][2], 0.05, 1e-9);
     CHECK_NEAR(run.shares[2][2], 1.0 / 3, 1e-9);
-    /* 3 s have less than half when some two of them are low: from 22.5 on that is 1.5 s of 3, 0.19. */
-    CHECK(run.leave_s >= 2.5 && run.leave_s <= 3.5);
-    CHECK(run.return_s >= 3 && run.return_s <= 4);
+    CHECK_NEAR(run.leave_s, 4, 1e-9);
+    CHECK_NEAR(run.return_s, 5, 1e-9);
     CHECK_NEAR(run.delay_ms[0], 3, 1e-9);
     CHECK_NEAR(run.delay_ms[1], 30, 1e-9);
     CHECK_NEAR(run.delay_ms[2], 3, 1e-9);
@@ -52,6 +51,12 @@ TEST(traffic_that_stays_never_left)
     CHECK(isnan(run.leave_s));
     CHECK(isnan(run.return_s));
     CHECK_NEAR(run.shares[1][2], 0.25, 1e-9);
+}
+
+TEST(one_good_moment_is_not_leaving)
+{
+    make_run(24, 26, 0.05);
+    CHECK(isnan(run.leave_s));
 }
 
 TEST(traffic_that_stays_away_never_came_back)

@@ -76,8 +76,8 @@ static ex_option options[] = {
 static ex_program program = {
     .name = "lab",
     .summary = "the UDP allocator with a real database, agents and clients, one of which gets busy",
-    .details = "Left: the loaded client has less than half the share of traffic that it had before. Back: more than\n"
-               "half of it again. Both are looked for in steps of half a second.\n",
+    .details = "Left: the loaded client has less than half the share of traffic that it had before, for a while.\n"
+               "Back: more than that again. Both are looked for in steps of half a second.\n",
     .options = options,
     .option_count = EX_COUNT(options),
 };

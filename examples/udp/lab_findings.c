@@ -25,14 +25,30 @@ static double share_of(const ul_run *r, int32_t k, double from_s, double to_s)
     return sum > 0 ? own / sum : (double)NAN;
 }
 
-/* The first moment from which on, for a while, its share is below (or above) that; seconds after from_s. */
+/* Is it so for a while, from a moment on? Below: in every bin. Above: in the first one, and in the mean. */
+static bool holds(const ul_lab *l, const ul_run *r, double at_s, double while_s, double share, bool below)
+{
+    double first = share_of(r, l->loaded, at_s, at_s + UL_STEP_S), passed_s;
+
+    if (!below) return first > share && share_of(r, l->loaded, at_s, at_s + while_s) > share;
+    for (passed_s = 0; passed_s < while_s; passed_s += UL_STEP_S) {
+        if (!(share_of(r, l->loaded, at_s + passed_s, at_s + passed_s + UL_STEP_S) < share)) return false;
+    }
+    return true;
+}
+
+static double while_of(const ul_lab *l)
+{
+    return fmin(3, fmax(1, l->phase_s[1] / 6));
+}
+
+/* Seconds after from_s; NaN: it was not, up to to_s. */
 static double crossing(const ul_lab *l, const ul_run *r, double from_s, double to_s, double share, bool below)
 {
-    double while_s = fmin(3, fmax(1, l->phase_s[1] / 6)), at_s;
+    double at_s;
 
-    for (at_s = from_s; at_s + while_s <= to_s; at_s += UL_STEP_S) {
-        double now = share_of(r, l->loaded, at_s, at_s + while_s);
-        if (isfinite(now) && (below ? now < share : now > share)) return at_s - from_s;
+    for (at_s = ceil(from_s / UL_STEP_S) * UL_STEP_S; at_s + while_of(l) <= to_s; at_s += UL_STEP_S) {
+        if (holds(l, r, at_s, while_of(l), share, below)) return at_s - from_s;
     }
     return (double)NAN;
 }
@@ -247,11 +263,11 @@ static void report_words(const ul_lab *l, ex_text *t)
         ex_text_printf(t, ".\n");
     }
     ex_text_printf(t, "\nShares and delays are by the time a datagram was meant to go out, and not by the time a slow "
-                      "client had it. Left: the client's share is below half of what it was before, for %.2g s on; "
-                      "back: above that again. Delays are those of answers, from the moment a datagram was meant to go "
-                      "out, and what was never answered is in none of them; lost is what reached no client, counted "
-                      "by sequence numbers.%s\n\n",
-                   fmin(3, fmax(1, l->phase_s[1] / 6)),
+                      "client had it. Left: the client's share is below half of what it was before, and stays there "
+                      "for %.2g s; back: above that again, and in the mean of as long. Delays are those of answers, from "
+                      "the moment a datagram was meant to go out, and what was never answered is in none of them; lost "
+                      "is what reached no client, counted by sequence numbers.%s\n\n",
+                   while_of(l),
                    l->repeats > 1 ? " Intervals are 95 % over the runs."
                                   : " **One run of each: no more than a look.**");
 }
