@@ -1,6 +1,6 @@
 /* Fuzz target: what tells the UDP allocator who its clients are: the list, and two answers of Nomad's. Whatever the
-   bytes, nothing outside them is read, and what is taken can be used: names and addresses that end, ports and weights in
-   their ranges, no address twice. The first byte says which of the three it is.
+   bytes, nothing outside them is read, and what is taken can be used: names and addresses that end, ports and weights
+   in their ranges, no address twice. The first byte says which of the three it is.
 
        clang -std=c99 -D_POSIX_C_SOURCE=200809L -g -O1 -fsanitize=fuzzer,address,undefined -DFUZZ_LIBFUZZER -I. \
              -Iexamples/common -Itests/fuzz tests/fuzz/fuzz_udp_clients.c build/fuzz/lib.a -lcjson -lm -pthread */
@@ -114,15 +114,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 static size_t seeds(int i, uint8_t *buffer, size_t room)
 {
-    static const char *const texts[] = {
-        "010.0.0.5:5005,b=10.0.0.6:5005*2,c=[fd00::7]:5005,d=host.example:7*0.5",
+    static const char list[] = "010.0.0.5:5005,b=10.0.0.6:5005*2,c=[fd00::7]:5005,d=host.example:7*0.5";
+    static const char services[] =
         "1[{\"Address\":\"10.0.0.5\",\"AllocID\":\"177160af-26f6-619f-9c9f-5e46d1104395\",\"CreateIndex\":14,"
         "\"JobID\":\"spread\",\"Namespace\":\"default\",\"Port\":29702,\"ServiceName\":\"udp\","
-        "\"Tags\":[\"weight=2\",\"db\"]},{\"Address\":\"fd00::7\",\"Port\":5005,\"Tags\":null}]",
+        "\"Tags\":[\"weight=2\",\"db\"]},{\"Address\":\"fd00::7\",\"Port\":5005,\"Tags\":null}]";
+    static const char allocations[] =
         "2[{\"ID\":\"177160af-26f6-619f-9c9f-5e46d1104395\",\"Name\":\"spread.g[0]\",\"NodeName\":\"client-1\","
-        "\"DesiredStatus\":\"run\",\"ClientStatus\":\"running\",\"TaskStates\":{\"t\":{\"State\":\"running\"}}}]",
-        "1[[[[[[[[{\"Address\":\"\\u0000\\ud83d\\ude00\",\"Port\":1e3}]]]]]]]]",
-    };
+        "\"DesiredStatus\":\"run\",\"ClientStatus\":\"running\",\"TaskStates\":{\"t\":{\"State\":\"running\"}}}]";
+    static const char deep[] = "1[[[[[[[[{\"Address\":\"\\u0000\\ud83d\\ude00\",\"Port\":1e3}]]]]]]]]";
+    static const char *const texts[] = { list, services, allocations, deep };
     size_t n;
 
     if (i < 0 || i >= (int)(sizeof texts / sizeof *texts)) return 0;
