@@ -528,7 +528,7 @@ def state_outlives():
     check("state: none is found at first", not n.status("u")["state"]["found"], n.status("u")["state"])
     learn(n, 2.5)
     before = n.weights()
-    check("state: something was learned", before[slow] < 0.7 and all(before[p] > 0.8 for p in b.ports[:3]), before)
+    check("state: something was learned", before[slow] < 0.7 and before[slow] == min(before.values()), before)
     check("state: it is written now and then", until(lambda: n.status("u")["state"]["saved"] >= 2, 3))
     s = n.status("u")["state"]
     check("state: that is told", s["saved_s_ago"] < 5 and s["failed"] == 0 and s["file"] == path, s)
@@ -556,7 +556,7 @@ def state_outlives():
     n = Nginx("state3", keeping(b.ports[1:] + fresh.ports, path), workers=2).start()
     after = n.weights()
     check("state: found again after kill -9, by server", n.status("u")["state"]["found"]
-          and after.keys() == set(b.ports[1:] + fresh.ports) and after[slow] < 0.75 * after[b.ports[1]], after)
+          and after.keys() == set(b.ports[1:] + fresh.ports) and after[slow] < 0.75 * max(after.values()), after)
     n.end()
     fresh.end()
     b.end()
