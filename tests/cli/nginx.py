@@ -658,6 +658,26 @@ def upgrade(n):
     return counts
 
 
+def upgrade_undone():
+    """The new binary is sent away again: it had the file, and a reload gives it back to the old one."""
+    b = Backends("--servers", "2,2,2,2@0.2")
+    n = Nginx("undone", keeping(b.ports, states_folder("undone_state") + "/s"), workers=2, daemon=True).start()
+    check("undone: the old one saves", until(lambda: n.status("u")["state"]["saved"] > 0, 3))
+    old = n.pid()
+    os.kill(old, signal.SIGUSR2)
+    check("undone: the new one is there", until(lambda: n.pid() not in (0, old), 5))
+    new = n.pid()
+    daemons.append(new)
+    check("undone: the old one steps back", until(lambda: "is that of a later nginx by now" in n.log(), 5), n.log())
+    os.kill(new, signal.SIGQUIT)
+    check("undone: the new one goes", until(lambda: not alive(new) and n.pid() == old, 12))
+    saved = n.status("u")["state"]["saved"]
+    os.kill(old, signal.SIGHUP)
+    check("undone: a reload takes the file back", until(lambda: n.status("u")["state"]["saved"] > saved, 5), n.log())
+    n.end()
+    b.end()
+
+
 def upgrades():
     """Beside nginx's own least_conn, in the same run."""
     lost = {}
@@ -731,16 +751,16 @@ def streams():
         print("nginx streams: skipped: libnginx-mod-stream is not installed")
         return
     tcp, udp, dead = Answerers(3, socket.SOCK_STREAM), Answerers(3, socket.SOCK_DGRAM), free_port()
-    at = [free_port(), free_port(), free_port()]
+    at, state = [free_port(), free_port(), free_port()], states_folder("streams_state") + "/w"
     n = Nginx("streams", "upstream web { server 127.0.0.1:1; rllb; }\n", workers=2, stream="""
         upstream t { zone t 64k; %s rllb policy=round_robin; }
         upstream w { zone w 64k; server 127.0.0.1:%d max_fails=1 fail_timeout=60s; %s rllb policy=learned model=%s
-            interval=50ms; }
+            interval=50ms state=%s save=200ms; }
         upstream d { zone d 64k; %s rllb policy=weighted_round_robin; }
         server { listen 127.0.0.1:%d; proxy_pass t; }
         server { listen 127.0.0.1:%d; proxy_pass w; }
         server { listen 127.0.0.1:%d udp; proxy_pass d; proxy_responses 1; }
-        """ % (servers(tcp.ports), dead, servers(tcp.ports), MODEL, servers(udp.ports), *at)).start()
+        """ % (servers(tcp.ports), dead, servers(tcp.ports), MODEL, state, servers(udp.ports), *at)).start()
     said = [ask(at[0], socket.SOCK_STREAM) for _ in range(30)]
     check("tcp: all answer", set(said) == {b"0", b"1", b"2"}, said)
     said = [ask(at[1], socket.SOCK_STREAM) for _ in range(30)]
@@ -755,6 +775,7 @@ def streams():
     page = families(n.get("/metrics")[2])
     check("stream: metrics", page and any('balancer="stream:w"' in s for s in page["rllb_server_picks_total"]), page)
     n.end()
+    check("stream: what was learned is kept", os.path.exists(state) and os.stat(state).st_mode & 0o777 == 0o600)
     n.stream = n.stream.replace("policy=round_robin", "policy=none_such")
     n.write("upstream web { server 127.0.0.1:1; rllb; }\n")
     ok, said = n.test()
@@ -824,7 +845,7 @@ def wrong_input():
 
 try:
     for part in (wrong_input, every_policy, equal_shares, rules, limits_and_retries, reloads, dead_worker,
-                 dead_backend, reload_under_load, state_outlives, state_refused, upgrades, streams):
+                 dead_backend, reload_under_load, state_outlives, state_refused, upgrades, upgrade_undone, streams):
         if len(sys.argv) > 2 and part.__name__ not in sys.argv[2:]:
             continue
         begin = time.monotonic()
