@@ -393,7 +393,7 @@ TEST(influx1_lo_alone)
 TEST(influx1_collectd)
 {
     int32_t n = parse_text(ud_parse_influx1, "{\"results\":[{\"series\":["
-        SERIES("cpu_value", "\"host\":\"a\"", "\"value\"", "2000000000,60") "," 
+        SERIES("cpu_value", "\"host\":\"a\"", "\"value\"", "2000000000,60") ","
         SERIES("memory_value", "\"host\":\"a\"", "\"value\"", "2000000000,30") ","
         SERIES("interface_rx", "\"host\":\"a\",\"instance\":\"eth0\"", "\"value\"", "2000000000,100") ","
         SERIES("interface_rx", "\"host\":\"a\",\"instance\":\"lo\"", "\"value\"", "2000000000,5000") ","

@@ -49,13 +49,14 @@ has() # name, pattern, text
 # ---- a table, without any peer ---------------------------------------------------------------------------------------
 
 printf 'time_s,host,cpu,memory,bytes_in,bytes_out\n,a,40,25,0,0\n' >"$work/table"
-"$watch" watch "file:$work/table" a 2 >"$work/out" 2>"$work/err" &
+"$watch" watch "file:$work/table" a 30 >"$work/out" 2>"$work/err" &
 pid=$!
-soon "table" 1 '^a known 0 cpu 0.4000 memory 0.2500 network nan' "$work/out"
+pids="$pids $pid"
+soon "table" 3 '^a known 0 cpu 0.4000 memory 0.2500 network nan' "$work/out"
 sleep 0.6
 printf 'time_s,host,cpu,memory,bytes_in,bytes_out\n,a,50,25,125e5,0\n' >"$work/table"
-soon "table, written anew" 1 '^a known 1 cpu 0.5000' "$work/out"
-wait $pid
+soon "table, written anew" 3 '^a known 1 cpu 0.5000' "$work/out"
+stop $pid
 
 # ---- InfluxDB --------------------------------------------------------------------------------------------------------
 
@@ -122,8 +123,8 @@ net,host=a,interface=all icmp_inmsgs=5i $1000000000
 cpu,cpu=cpu-total,host=b usage_user=50.5,usage_system=20 $1000000000
 mem,host=b used_percent=80.5 $1000000000
 net,host=b,interface=eth0 bytes_recv=0i,bytes_sent=$2i $1000000000
-cpu,cpu=cpu-total,host=e"v\\,i\\ l'; usage_idle=10 $1000000000
-mem,host=e"v\\,i\\ l'; used_percent=10 $1000000000
+cpu,cpu=cpu-total,host=e"v'\\ OR\\ 1; usage_idle=10 $1000000000
+mem,host=e"v'\\ OR\\ 1; used_percent=10 $1000000000
 POINTS
 }
 write() # time, bytes
@@ -140,7 +141,7 @@ else
     has "no such database" 'failing .*: not executed: is there such a database' "$(tail -n 1 "$work/out")"
     if [ "$(wc -l <"$work/err")" -eq 1 ]; then pass; else fail "said once" "$(cat "$work/err")"; fi
     has "create" '^200' "$(ask 'CREATE%20DATABASE%20telegraf')"
-    UDP_STALE=2 "$watch" watch "influx1:$url/" "a,b=10.0.0.2,e\"v" 14 >"$work/out" 2>"$work/err" &
+    UDP_STALE=4 "$watch" watch "influx1:$url/" "a,b=10.0.0.2,e\"v' OR 1;" 60 >"$work/out" 2>"$work/err" &
     pid=$!
     pids="$pids $pid"
     soon "nothing there" 2 'failing .*the database has no metrics of the last 60 s' "$work/out"
@@ -150,7 +151,8 @@ else
     write "$now" 12500000
     soon "a" 2 '^a known 1 cpu 0.4000 memory 0.2500 network 0.100000' "$work/out"
     soon "b, without usage_idle" 2 '^b known 1 cpu 0.7050 memory 0.8050 network 0.100000' "$work/out"
-    soon "the same points again grow old" 5 '^a known 0 cpu 0.4000 memory 0.2500 network 0.100000 age 2' "$work/out"
+    soon "a host whose name is none of ours to obey" 2 "^e\"v' OR 1; known 0 cpu 0.9000 memory 0.1000" "$work/out"
+    soon "the same points again grow old" 6 '^a known 0 cpu 0.4000 memory 0.2500 network 0.100000 age 4' "$work/out"
     stop "$influx"
     soon "the database is down" 4 '^failing ' "$work/out"
     start_influx false
@@ -159,9 +161,8 @@ else
     soon "it is back" 4 "^a known 1 cpu 0.4000 memory 0.2500 network 0.0" "$work/out"
     write $((now + 3600)) 25000001 # a clock an hour ahead
     soon "a clock ahead" 3 "metrics of a carry times 3[56][0-9][0-9] s ahead" "$work/err"
-    kill $pid
-    wait $pid 2>/dev/null
-    if grep -v -e 'carry times' -e '127.0.0.1' -e 'no metrics of client e"v' "$work/err"; then
+    stop $pid
+    if grep -v -e 'carry times' -e '127.0.0.1' "$work/err"; then
         fail "stderr" "$(cat "$work/err")"
     else pass; fi
 
@@ -211,12 +212,11 @@ CONF
         collectd -f -C "$work/collectd.conf" >"$work/collectd.log" 2>&1 &
         collectd=$!
         pids="$pids $collectd"
-        UDP_DATABASE=collectd "$watch" watch "collectd:$url" c 8 >"$work/out" 2>"$work/err" &
+        UDP_DATABASE=collectd "$watch" watch "collectd:$url" c 30 >"$work/out" 2>"$work/err" &
         pid=$!
         pids="$pids $pid"
         soon "collectd" 8 '^c known 1 cpu [01][.][0-9]* memory [01][.][0-9]* network [0-9.]* age' "$work/out"
-        kill $pid
-        wait $pid 2>/dev/null
+        stop $pid
         used=$(awk '/^MemTotal/ { t = $2 } /^(MemFree|Buffers|Cached|SReclaimable|Slab):/ { f += $2 }
                     /^SReclaimable:/ { f -= $2 } END { print 1 - f / t }' /proc/meminfo)
         if last c "$work/out" | awk -v u="$used" '{ d = $7 - u; exit !(d < 0.1 && d > -0.1) }'; then pass
@@ -243,14 +243,10 @@ done
 busy() { awk '/^cpu / { for (i = 2; i <= 9; i++) t += $i; print $5, t }' /proc/stat; }
 exporter=http://127.0.0.1:$node_port/metrics
 few='collect[]=cpu&collect[]=meminfo&collect[]=netdev&collect[]=time'
-"$watch" watch "prometheus:all=$exporter,few=$exporter?$few" all,few 3 >"$work/out" 2>"$work/err" &
-pid=$!
-sleep 0.6
 before=$(busy)
 sh -c 'i=0; while [ $i -lt 300000 ]; do i=$((i + 1)); done' &
-sleep 1.8
+"$watch" watch "prometheus:all=$exporter,few=$exporter?$few" all,few 3 >"$work/out" 2>"$work/err"
 after=$(busy)
-wait $pid
 for client in all few; do
     if grep "^$client known 1" "$work/out" | awk -v b="$before" -v a="$after" '
         { s += $5; n++ }
@@ -258,7 +254,7 @@ for client in all few; do
             split(b, x, " "); split(a, y, " ")
             share = 1 - (y[1] - x[1]) / (y[2] - x[2])
             printf "processors in use: %.3f by /proc/stat, %.3f by %d polls\n", share, s / n, n
-            exit !(n >= 6 && s / n > 0 && s / n - share < 0.2 && share - s / n < 0.2)
+            exit !(n >= 4 && s / n > 0 && s / n - share < 0.2 && share - s / n < 0.2)
         }' >"$work/cpu"; then pass; else fail "node_exporter: cpu of $client" "$(cat "$work/cpu" "$work/err")"; fi
     used=$(awk '/^MemTotal/ { t = $2 } /^MemAvailable/ { print 1 - $2 / t }' /proc/meminfo)
     if last $client "$work/out" | awk -v u="$used" '{ d = $7 - u; exit !(d < 0.05 && d > -0.05) }'; then pass
