@@ -60,6 +60,7 @@ static const counter of_all[] = {
     { "returned_total", "replies sent to senders", BOARD(returned), false },
     { "no_client_total", "datagrams dropped for want of a client", BOARD(no_client), false },
     { "dropped_total", "datagrams that the kernel refused to send", BOARD(dropped), false },
+    { "resent_total", "datagrams that came back refused, and went to another client", BOARD(resent), false },
     { "strangers_total", "datagrams dropped that came as replies, but from no client", BOARD(strangers), false },
     { "flows_made_total", "senders that came", BOARD(flows_made), false },
     { "flows_moved_total", "times a sender left a client that was gone, down or refused", BOARD(flows_moved), false },

@@ -14,6 +14,9 @@
    to that port from a client's address goes back. The sockets are made at the start. When another sender gets one, it
    is given another port first (connect to AF_UNSPEC) and emptied, so that replies that come late reach nobody.
 
+   Where a network says that nobody listens at a client, it sends back the beginning of what it is about; Linux up to 520
+   bytes of a datagram. If that is all of one that was sent there of late (marks tell), it goes to another client.
+
    What counts as in flight at a client: per datagram each of them, from the pick to its reply, or for window_s; per
    flow the sender as long as it stays. A sender that was answered (or, without replies, not refused for window_s) is
    ended well and begun again, once a second at most: so an ejected client returns, and policies that go by durations
@@ -51,7 +54,7 @@
 enum {
     BATCH = 64, SLOT = 65536 + 192, ITEMS = 4096, CALL = 128, RUN = 64, RUN_BYTES = 65000,
     EVENTS = 32, SHARE = 8, PLACES = 1024, FLIGHTS = 131072, FILES_BESIDES = 128, PORTS_MOST = 28000,
-    SEND_TRIES = 4, CLIENT_TRIES = 4, FORGET_MOST = 64, SCAN_MOST = 2048, DRAIN_MOST = 4096,
+    MARK_BITS = 13, QUOTE = 520, SEND_TRIES = 4, CLIENT_TRIES = 4, FORGET_MOST = 64, SCAN_MOST = 2048, DRAIN_MOST = 4096,
     BUFFER = 8 << 20
 };
 #define AWAY_S 0.3   /* nothing is sent to a client for so long that refused something, if there is another */
@@ -102,6 +105,7 @@ typedef struct target {
     struct sockaddr_in6 address;
     uint32_t put; /* as in the seat; 0: no address */
     double away_s, refused_s;
+    int32_t segment; /* of the latest message of several datagrams */
 } target;
 
 typedef struct place {
@@ -135,6 +139,8 @@ struct ud_forward {
     uint32_t turn; /* of the board that `place` is from */
     unsigned char *bytes;
     int32_t slots; /* in use */
+    uint64_t mark[1 << MARK_BITS]; /* of what was sent of late */
+    bool resends;  /* just now */
     struct mmsghdr in[BATCH], call[CALL];
     struct iovec in_part[BATCH], part[ITEMS];
     struct sockaddr_in6 in_name[BATCH];
@@ -173,6 +179,7 @@ static bool target_read(ud_forward *f, int32_t client)
     target *t = &f->target[client];
 
     t->away_s = t->refused_s = 0;
+    t->segment = 0;
     if (ud_seat_get(&f->board->seat[client], &t->address, &t->put)) return true;
     t->put = 0;
     return false;
@@ -336,6 +343,38 @@ static int file_of(const ud_forward *f, int32_t out, bool back)
     return back ? f->listen : f->shared;
 }
 
+/* Tells datagrams apart by client, size, beginning and end. */
+static uint64_t mark_of(int32_t client, const unsigned char *data, int32_t size)
+{
+    uint64_t first = 0, last = 0, x;
+
+    memcpy(&first, data, size < 8 ? (size_t)size : 8);
+    if (size >= 8) memcpy(&last, data + size - 8, 8);
+    x = (first ^ (uint64_t)(uint32_t)client << 40 ^ (uint64_t)(uint32_t)size << 50) * 0x9fb21c651e98df25u;
+    x = (x ^ x >> 32 ^ last) * 0xd6e8feb86659fd93u;
+    return x ^ x >> 32;
+}
+
+/* Where it is kept: the upper bits, to which all that is multiplied goes. */
+static uint64_t *mark_place(ud_forward *f, uint64_t mark)
+{
+    return &f->mark[mark >> (64 - MARK_BITS)];
+}
+
+static void send_again(ud_forward *f, int32_t flow, int32_t client, unsigned char *data, int32_t size);
+
+/* On one machine the kernel sends back several datagrams as the one message they were. */
+static void send_quoted(ud_forward *f, int32_t flow, int32_t client, unsigned char *quote, int32_t quoted)
+{
+    uint64_t mark = mark_of(client, quote, quoted);
+    int32_t at = 0, size = quoted;
+
+    if (*mark_place(f, mark) != mark && f->target[client].segment) size = f->target[client].segment;
+    for (; at < quoted; at += size) {
+        send_again(f, flow, client, quote + at, quoted - at < size ? quoted - at : size);
+    }
+}
+
 /* What the network says of datagrams sent before (ICMP); flow -1: through the shared socket. */
 static void read_errors(ud_forward *f, int fd, int32_t flow)
 {
@@ -344,16 +383,22 @@ static void read_errors(ud_forward *f, int fd, int32_t flow)
 
     for (i = 0; i < DRAIN_MOST; i++) {
         union { size_t align; unsigned char bytes[512]; } room_for;
+        unsigned char quote[QUOTE + 1];
+        struct iovec part = { quote, sizeof quote };
         struct sockaddr_in6 name;
         struct msghdr m;
         struct cmsghdr *c;
+        int32_t quoted;
         memset(&m, 0, sizeof m);
         memset(&name, 0, sizeof name);
         m.msg_name = &name;
         m.msg_namelen = sizeof name;
+        m.msg_iov = &part;
+        m.msg_iovlen = 1;
         m.msg_control = &room_for;
         m.msg_controllen = sizeof room_for;
-        if (recvmsg(fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT) < 0) break;
+        quoted = (int32_t)recvmsg(fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT);
+        if (quoted < 0) break;
         for (c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
             struct sock_extended_err e;
             int32_t client;
@@ -362,7 +407,9 @@ static void read_errors(ud_forward *f, int fd, int32_t flow)
             memcpy(&e, CMSG_DATA(c), sizeof e);
             if (e.ee_origin != SO_EE_ORIGIN_ICMP && e.ee_origin != SO_EE_ORIGIN_ICMP6) continue;
             client = e.ee_errno == EMSGSIZE ? -1 : client_at(f, &name);
-            if (client >= 0) client_refuses(f, flow, client);
+            if (client < 0) continue;
+            client_refuses(f, flow, client);
+            if (e.ee_errno == ECONNREFUSED) send_quoted(f, flow, client, quote, quoted);
         }
     }
     getsockopt(fd, SOL_SOCKET, SO_ERROR, &size, &room); /* which clears it */
@@ -463,7 +510,7 @@ static void sent_badly(ud_forward *f, int32_t out, const run *r, bool back, int 
 }
 
 /* What a message says besides: where to cut it, which of our addresses it is from. */
-static void say_besides(const ud_forward *f, struct msghdr *m, control *room, const run *r, bool back)
+static void say_besides(ud_forward *f, struct msghdr *m, control *room, const run *r, bool back)
 {
     struct cmsghdr *c;
 
@@ -476,6 +523,7 @@ static void say_besides(const ud_forward *f, struct msghdr *m, control *room, co
     c = CMSG_FIRSTHDR(m);
     if (r->count > 1) {
         uint16_t segment = (uint16_t)r->segment;
+        if (!back) f->target[r->to].segment = r->segment;
         c->cmsg_level = IPPROTO_UDP;
         c->cmsg_type = UDP_SEGMENT;
         c->cmsg_len = CMSG_LEN(sizeof segment);
@@ -552,6 +600,49 @@ static void send_alone(ud_forward *f, int32_t out, int32_t k, bool back)
     }
 }
 
+static int32_t take_off(ud_forward *f, uint64_t key, uint32_t owner);
+
+static int32_t who_instead(ud_forward *f, ud_flow *w)
+{
+    int32_t c;
+
+    if (!f->by_flow) return take_off(f, w ? w->key : 0, w ? w->serial : 0);
+    if (w) return flow_client(f, w);
+    c = choose_client(f, 0); /* nobody knows whose it was: it counts nowhere */
+    if (c >= 0) rllb_balancer_done(f->worker, c, f->now_s, f->now_s, RLLB_OUTCOME_CANCELLED);
+    return c;
+}
+
+/* To a client that did not refuse of late, or not at all. Nothing of what is done here waits in the outbox: that may be
+   under way. */
+static void send_again(ud_forward *f, int32_t flow, int32_t client, unsigned char *data, int32_t size)
+{
+    uint64_t mark = mark_of(client, data, size);
+    ud_flow *w = flow >= 0 ? &f->flows.flow[flow] : NULL;
+    struct iovec part = { data, (size_t)size };
+    run single = { -1, 1, size, size, true };
+    struct msghdr m;
+
+    if (f->resends || size > QUOTE || *mark_place(f, mark) != mark || (w && !w->used)) return;
+    *mark_place(f, mark) = 0;
+    single.to = who_instead(f, w);
+    if (single.to < 0 || f->now_s < f->target[single.to].away_s) return;
+    memset(&m, 0, sizeof m);
+    m.msg_name = &f->target[single.to].address;
+    m.msg_namelen = sizeof f->target[single.to].address;
+    m.msg_iov = &part;
+    m.msg_iovlen = 1;
+    f->resends = true;
+    mark = mark_of(single.to, data, size);
+    *mark_place(f, mark) = mark;
+    if (send_message(f, f->replies ? flow : f->flows_most, &m, false) == 0) {
+        ud_add(&f->board->resent, 1);
+        ud_add(&f->board->seat[single.to].sent, 1);
+        ud_add(&f->board->seat[single.to].sent_bytes, (uint64_t)size);
+    }
+    f->resends = false;
+}
+
 static void send_all(ud_forward *f, int32_t out, int32_t count, bool back)
 {
     int fd = file_of(f, out, back);
@@ -610,6 +701,10 @@ static void send_outlet(ud_forward *f, int32_t out, bool back)
                 run_begin(f, count, o->group[g].to, &f->part[parts], size, back);
                 r = &f->run[count++];
                 fresh = false;
+            }
+            if (!back && size > 0 && size <= QUOTE) {
+                uint64_t mark = mark_of(o->group[g].to, o->item[i].data, size);
+                *mark_place(f, mark) = mark;
             }
             f->part[parts].iov_base = o->item[i].data;
             f->part[parts++].iov_len = (size_t)size;

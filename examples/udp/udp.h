@@ -119,6 +119,7 @@ typedef struct ud_board {
     ud_seat seat[UD_CLIENTS_MOST];
     uint64_t received, sent, returned;     /* datagrams */
     uint64_t no_client, no_room, dropped;  /* nobody to send to; senders forgotten early; the kernel refused */
+    uint64_t resent;                       /* came back refused (ICMP), and went to another client */
     uint64_t strangers;                    /* came where replies come, from who is no client */
     uint64_t batches, calls;               /* receptions of datagrams, many at once; system calls that sent some */
     uint64_t flows_open, flows_made, flows_moved; /* moved: given another client */
