@@ -849,7 +849,7 @@ TEST(clock_ahead)
 TEST(hosts_and_clients)
 {
     ud_metrics *m = metrics_of("", 5);
-    const char *name, *address;
+    const char *name = NULL, *address = NULL;
     ud_shares s;
 
     REQUIRE(m != NULL);
