@@ -227,8 +227,10 @@ static bool ended_early(cell *c, process *p)
 {
     char words[240];
 
-    if (WIFSIGNALED(p->status)) return lab_no(c, "%s was ended by signal %d", p->name, WTERMSIG(p->status));
     last_words(p, words);
+    if (WIFSIGNALED(p->status)) {
+        return lab_no(c, "%s was ended by signal %d%s%s", p->name, WTERMSIG(p->status), *words ? "; " : "", words);
+    }
     return lab_no(c, "%s ended with status %d%s%s", p->name, WEXITSTATUS(p->status), *words ? "; " : "", words);
 }
 

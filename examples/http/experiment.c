@@ -15,7 +15,7 @@
 
    equal     five identical servers for ten minutes
    lost      reloads, restarts, kills of all sorts while requests come
-   cost      as many requests as they can serve; processor time of balancers and companions
+   cost      as many requests as nginx can serve, 10,000 a second for HAProxy; processor time of both, of companions
 
    It starts what it needs on ports that the kernel chooses, and all of that ends with it, however it ends.
 
@@ -461,11 +461,11 @@ static const world worlds[] = {
       ROLE(BASE) | ROLE(WEIGHTED) | ROLE(LEARNED), 0 },
     { "fail", "Farm, 520/s, a server fails and heals", LAB_FAULT, 520, 50, 20, 0.1,
       ROLE(BASE) | ROLE(WEIGHTED) | ROLE(LEARNED), ROLE(BASE) | ROLE(LEARNED) },
-    { "equal", "Five identical servers, 130/s (load 0.65)", LAB_EQUAL, 130, 600, 10, 0.1, ROLE(BASE) | ROLE(LEARNED),
+    { "equal", "Five identical servers, 260/s (load 0.65)", LAB_EQUAL, 260, 600, 10, 0.1, ROLE(BASE) | ROLE(LEARNED),
       ROLE(BASE) | ROLE(LEARNED) },
     { "lost", "Reloads, restarts, kills under 300/s", LAB_LOSS, 300, 15, 10, 0, ROLE(BASE) | ROLE(LEARNED),
       ROLE(BASE) | ROLE(LEARNED) },
-    { "cost", "As many requests as can be served, 32 clients", LAB_COST, 0, 6, 2.5, 1.0 / 6,
+    { "cost", "Processor time", LAB_COST, LAB_PER_S, 6, 2.5, 1.0 / 6,
       ROLE(BASE) | ROLE(PLAIN) | ROLE(LEARNED) | ROLE(AGAIN), ROLE(BASE) | ROLE(PLAIN) | ROLE(LEARNED) },
 };
 
@@ -491,7 +491,7 @@ static void add_happenings(lab_scene *s)
 static void add_world(lab *l, lab_host host, const world *w)
 {
     double total_s = seconds > 0 ? seconds : l->quick ? w->quick_s : w->seconds;
-    double learn_s = w->part == LAB_COST ? total_s * w->learn : floor(total_s * w->learn);
+    double learn_s = w->part == LAB_COST ? floor(10 * total_s * w->learn) / 10 : floor(total_s * w->learn);
     lab_scene *s = scene_new(l, w->part, host, w->key, w->title);
     uint32_t roles = l->quick ? w->quick_roles : w->roles;
     int32_t i;
@@ -499,12 +499,11 @@ static void add_world(lab *l, lab_host host, const world *w)
     make_farm(s, w->rate, learn_s, total_s, w->part == LAB_DEGRADED ? 0.3 : 1);
     if (w->part >= LAB_EQUAL) {
         s->servers = 0;
-        for (i = 0; i < 5; i++) server_add(s, w->part == LAB_EQUAL ? 1 : w->part == LAB_LOSS ? 4 : 1000, 1);
+        for (i = 0; i < 5; i++) server_add(s, w->part == LAB_EQUAL ? 2 : w->part == LAB_LOSS ? 4 : 1000, 1);
     }
-    if (w->part == LAB_COST) {
-        s->work_ms = 0;
-        s->clients = 32;
-    }
+    if (w->part == LAB_COST) s->work_ms = 0;
+    /* The module is in the way of each request, the companion is beside it. */
+    if (w->part == LAB_COST && host == LAB_NGINX) s->clients = 32;
     if (strcmp(w->key, "degraded_2") == 0) s->proxies = 2;
     add_happenings(s);
     for (i = 0; i < l->policies; i++) {

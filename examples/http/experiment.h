@@ -286,9 +286,13 @@ int32_t lab_share_series(const lab *l, int32_t scene, int32_t policy, int32_t se
    what n servers alike would get). NaN: not within the run. */
 double lab_there(const lab *l, int32_t scene, int32_t policy, int32_t server, double at_s, double due);
 double lab_due(const lab_scene *s, int32_t server); /* share by what it can do when all is well */
-/* How far the share of a server that has one as large as the others' was from that, in percent: the most over servers
-   and minutes, of means over the repeats. */
-double lab_uneven(const lab *l, int32_t scene, int32_t policy, int32_t *server, int32_t *minute);
+/* How far the share of one of equal servers was from that of all, in percent: the most over servers, runs and parts of
+   these of so many seconds, and which. */
+typedef struct lab_most {
+    double percent;
+    int32_t server, repeat, span;
+} lab_most;
+lab_most lab_uneven(const lab *l, int32_t scene, int32_t policy, double span_s);
 /* Swings: standard deviation over time of the shares' means of five seconds, after the learning, root mean square over
    servers and repeats. */
 ex_estimate lab_swing(const lab *l, int32_t scene, int32_t policy);
@@ -308,8 +312,8 @@ typedef struct lab_goal {
 } lab_goal;
 
 enum { LAB_GOALS = 64 };
-/* From the data alone. Met: the value is within the bound, and so is its interval where it has one; not shown: the
-   value is, its interval is not. */
+/* From the data alone. Met: the value is within the bound, and so is its interval where it has one; not shown: only
+   one of both is. */
 int32_t lab_goals(const lab *l, lab_goal out[LAB_GOALS]);
 
 /* ---- report.c ------------------------------------------------------------------------------------------------ */

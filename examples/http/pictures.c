@@ -29,7 +29,7 @@ typedef struct panel {
     ex_color colors[LINES];
     const double *values[LINES];
     int32_t counts[LINES];
-    char words[LAB_SERVERS][24];
+    char words[LAB_SERVERS][24], title[64];
 } panel;
 
 static panel panels[6];
@@ -449,7 +449,8 @@ static bool equal_panel(const lab *l, panel *a, int32_t s, int32_t p)
         a->series[v].y = y;
         a->series[v].color = ex_palette(v);
     }
-    a->line.title = l->policy[p].name;
+    snprintf(a->title, sizeof a->title, "%s: %s", lab_host_names[l->scene[s].host], l->policy[p].name);
+    a->line.title = a->title;
     a->line.x.label = "time, s";
     a->line.y.label = "share of the requests, %";
     a->line.y.from_zero = true;
@@ -471,8 +472,8 @@ static bool draw_equal(const lab *l)
             if (count < PANELS) ok = equal_panel(l, &panels[count++], s, p);
         }
     }
-    return ok && (count == 0 || figure(l, "Five identical servers", "Means over the repeats and over ten seconds.",
-                                       count, 'l', "equal.png"));
+    return ok && (count == 0 || figure(l, "Five identical servers", "Means over the repeats; of a minute or more, over "
+                                       "ten seconds.", count, 'l', "equal.png"));
 }
 
 bool lab_draw(const lab *l)

@@ -668,18 +668,18 @@ static const char *const host_words[LAB_PARTS] = {
         "and each with a model or a companion of its own.",
     [LAB_FAULT] = "The same farm, all well at first. An answer of 500 is not tried again.",
     [LAB_EQUAL] =
-        "Five servers of one slot; nobody is told anything. A balancer that believes an unlucky server's past for ever "
-        "starves it.",
+        "Five servers of two slots; nobody is told anything. A balancer that believes an unlucky server's past for "
+        "ever starves it.",
     [LAB_LOSS] =
         "Five servers of four slots, the last in a process of its own. A request belongs to an event if it was due "
         "from half a second before it to half a second before the next. nginx has two workers, HAProxy a master and a "
         "worker. What is lost without rllb is the host's own: requests in flight in what is killed, connections that a "
         "reload closes, a port that nobody listens on.",
     [LAB_COST] =
-        "Five servers that answer at once, 32 clients that wait for their answers, one worker or thread. Load, servers "
-        "and balancer share the machine, so that requests a second are its work as a whole; those for a second of the "
-        "balancer's own processor time (that of its processes, by /proc) are its alone. Instructions: "
-        "examples/nginx/measure.py.",
+        "Five servers that answer at once, one worker or thread; before nginx 32 clients that wait for their answers, "
+        "before HAProxy open arrivals. Load, servers and balancer share the machine, so that requests a second are its "
+        "work as a whole; those for a second of the balancer's own processor time (that of its processes, by /proc) "
+        "are its alone. Instructions: examples/nginx/measure.py.",
 };
 
 static bool any_of(const lab *l, lab_part part, bool hosts, bool only_wanted)
@@ -739,15 +739,13 @@ static void md_lost(ex_text *t, const lab *l, int32_t s)
 
 static void md_equal(ex_text *t, const lab *l, int32_t s)
 {
-    int32_t p, server = 0, minute = 0, any = 0;
+    int32_t p, any = 0;
 
+    ex_text_printf(t, "\nFurthest from an equal share, of all servers and runs: over the whole time, in a minute:");
     for (p = 0; p < l->policies; p++) {
-        double away;
         if (!lab_has(&l->scene[s], p)) continue;
-        away = lab_uneven(l, s, p, &server, &minute);
-        ex_text_printf(t, "%s %s %.1f %% (s%d in minute %d)", any++ ? ","
-                       : "\nFurthest from an equal share in a minute, means over the repeats:", l->policy[p].name, away,
-                       (int)server, (int)minute + 1);
+        ex_text_printf(t, "%s %s %.1f %%, %.1f %%", any++ ? ";" : "", l->policy[p].name,
+                       lab_uneven(l, s, p, l->scene[s].total_s).percent, lab_uneven(l, s, p, LAB_SPAN_S).percent);
     }
     ex_text_printf(t, ".\n");
 }
@@ -758,7 +756,8 @@ static void md_scene(ex_text *t, const lab *l, int32_t s)
 
     ex_text_printf(t, "\n### %s: %s\n\n", x->key, x->title);
     if (x->requests > 0) md_three(t, l, s);
-    if (x->requests <= 0 && x->clients == 0) ex_text_printf(t, "%.4g requests/s for ", x->rate);
+    if (x->clients > 0) ex_text_printf(t, "%d clients for ", (int)x->clients);
+    else if (x->requests <= 0) ex_text_printf(t, "%.6g requests/s for ", x->rate);
     if (x->requests <= 0) ex_text_printf(t, "%g s; the table leaves out the first %g s.\n\n", x->total_s, x->learn_s);
     md_scene_table(t, l, s);
     md_noise(t, l, s);
@@ -802,7 +801,7 @@ static void md_goals(ex_text *t, const lab *l)
     char text[96];
 
     ex_text_printf(t, "## Goals\n\nBy the data of this run. *Met*: the value is within the bound, its 95 %% interval "
-                   "too; *not shown*: the value is, its interval is not.%s\n\n| | wanted | measured | |\n"
+                   "too; *not shown*: only one of both is.%s\n\n| | wanted | measured | |\n"
                    "|---|---|---|---|\n",
                    l->repeats < 5 ? " With fewer than five repeats nothing of this is proof." : "");
     for (i = 0; i < count; i++) {

@@ -97,7 +97,7 @@ case $hosts in *haproxy*)
     holds "requests are served" "$(value "$work/b" haproxy_cost leastconn throughput_per_s)" '>' 100
     holds "HAProxy has processor time" "$(value "$work/b" haproxy_cost leastconn requests_per_processor_s)" '>' 100
     holds "so has its companion" "$(value "$work/b" haproxy_cost companion companion_percent)" '>' 0
-    says "equal servers" "companion's shares equal within 5 %" ;;
+    says "equal servers" "companion's shares equal within 5 % in every run" ;;
 esac
 
 # ---- killed half-way -------------------------------------------------------------------------------------------------
