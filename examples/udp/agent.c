@@ -31,9 +31,10 @@
 #define HAS_PROC false
 #endif
 
-enum { FILE_MOST = 1 << 20, DATAGRAM_MOST = 1400, DATAGRAMS_A_TURN = 16, BODY_MOST = 1 << 20 };
+enum { FILE_MOST = 1 << 20, DATAGRAM_MOST = 1400, DATAGRAMS_AT_ONCE = 16, BODY_MOST = 1 << 20 };
 #define REST_S 0.2    /* a signal is seen after that at the latest */
-#define PACE_S 0.01   /* between bursts of datagrams */
+#define PACE_S 0.01   /* while the end waits for the last try */
+#define HEAR_S 0.1    /* after datagrams: so long for word that nobody listens */
 #define STATUS_S 1.0
 #define LAST_S 2.0    /* for what still waits at the end */
 
@@ -66,7 +67,8 @@ typedef struct agent {
     ua_net net;
     bool bad[SOURCES];     /* and that was said */
     uint64_t samples, missed, bad_reads;
-    double sample_s, status_s, pace_s;
+    double sample_s, status_s;
+    double heard_s;        /* datagrams are under way: when it is known whether anybody listened */
     bool status_bad, failed;
 } agent;
 
@@ -278,26 +280,52 @@ static bool udp_open(agent *a)
     return a->udp_fd >= 0;
 }
 
-/* The kernel tells with the next datagram that nobody listened to the last. */
-static void send_datagram(agent *a)
+static void udp_failed(agent *a, int error)
+{
+    if (a->udp_fd >= 0) close(a->udp_fd);
+    a->udp_fd = -1;
+    answer(a, 0, strerror(error));
+}
+
+/* As many whole lines as a datagram takes. */
+static size_t datagram_of(const char *text, size_t size)
+{
+    size_t n = size < DATAGRAM_MOST ? size : DATAGRAM_MOST;
+
+    while (n > 1 && text[n - 1] != '\n') n--;
+    return n;
+}
+
+/* A burst that a receiver can take in. What comes next waits until it is known whether anybody listened. */
+static void send_udp(agent *a, double now_s)
 {
     ex_text body = { 0 };
-    int error;
+    size_t at, n;
 
-    ua_queue_take(&a->queue, a->queue.count, DATAGRAM_MOST, &body);
+    ua_queue_take(&a->queue, a->queue.count, DATAGRAM_MOST * DATAGRAMS_AT_ONCE, &body);
     if (body.failed) {
         answer(a, 0, "not enough memory");
     } else if (a->udp_fd >= 0 || udp_open(a)) {
-        if (send(a->udp_fd, body.data, body.size, MSG_NOSIGNAL) == (ssize_t)body.size) {
-            answer(a, 204, "");
-        } else {
-            error = errno;
-            close(a->udp_fd);
-            a->udp_fd = -1;
-            answer(a, 0, strerror(error));
+        a->heard_s = now_s + HEAR_S;
+        for (at = 0; at < body.size; at += n) {
+            n = datagram_of(body.data + at, body.size - at);
+            if (send(a->udp_fd, body.data + at, n, MSG_NOSIGNAL) == (ssize_t)n) continue;
+            udp_failed(a, errno);
+            break;
         }
     }
     ex_text_free(&body);
+}
+
+/* Nobody answers datagrams, but a host with no listener says so, and the kernel keeps that for us. */
+static void hear_udp(agent *a)
+{
+    int error = 0;
+    socklen_t size = sizeof error;
+
+    if (getsockopt(a->udp_fd, SOL_SOCKET, SO_ERROR, &error, &size) != 0) error = errno;
+    if (error) udp_failed(a, error);
+    else answer(a, 204, "");
 }
 
 static void send_stdout(agent *a)
@@ -318,18 +346,13 @@ static void send_stdout(agent *a)
 /* Sends what is due. Never waits for an answer. */
 static void send_lines(agent *a, double now_s)
 {
-    int i;
-
+    if (a->target.kind == UA_UDP && a->queue.under_way > 0 && now_s >= a->heard_s) hear_udp(a);
     if (!ua_sender_ready(&a->sender, now_s)) return;
     switch (a->target.kind) {
     case UA_INFLUX1:
     case UA_INFLUX2: send_http(a); break;
     case UA_STDOUT: send_stdout(a); break;
-    case UA_UDP: /* a long buffer goes in bursts, which a receiver can take in */
-        if (now_s < a->pace_s) break;
-        for (i = 0; i < DATAGRAMS_A_TURN && ua_sender_ready(&a->sender, now_s); i++) send_datagram(a);
-        a->pace_s = now_s + PACE_S;
-        break;
+    case UA_UDP: send_udp(a, now_s); break;
     }
 }
 
@@ -444,7 +467,8 @@ static void turn(agent *a)
     status_if_due(a, now_s);
     until_s = a->sample_s;
     if (a->set.status) until_s = fmin(until_s, a->status_s);
-    if (a->queue.count > 0 && a->queue.under_way == 0) until_s = fmin(until_s, fmax(a->sender.next_s, a->pace_s));
+    if (a->target.kind == UA_UDP && a->queue.under_way > 0) until_s = fmin(until_s, a->heard_s);
+    else if (a->queue.count > 0 && a->queue.under_way == 0) until_s = fmin(until_s, a->sender.next_s);
     rest(a, until_s - ex_clock_s());
 }
 
@@ -459,7 +483,7 @@ static void last_try(agent *a)
         now_s = ex_clock_s();
         if (now_s >= until_s) break;
         send_lines(a, now_s);
-        if (a->queue.count > 0) rest(a, a->queue.under_way ? until_s - now_s : PACE_S);
+        if (a->queue.count > 0) rest(a, a->web ? until_s - now_s : PACE_S);
     }
 }
 

@@ -4,12 +4,13 @@
     double LOG MODE             HTTP on a port that it prints; answers as the file MODE says (see Double); LOG: of each
                                 request path, Authorization, number of lines, status, a | between; LOG.lines: bodies
                                 that it took
-    sink SECONDS                UDP on a port that it prints; then the sizes of datagrams, a line each, and their lines,
+    sink SECONDS [PORT]         UDP on a port that it prints; then the sizes of datagrams, a line each, and their lines,
                                 when none came for so long, or for 0.7 s after one
     influx URL DATABASE QUERY [USER:PASSWORD]      rows of InfluxDB's answer: name|tags|values
     get URL                     the body
     check-lines FILE            every line is one of line protocol, cpu shares add up to 100
-    hcl FILE PROGRAM-HELP...    a job file is in order: see Hcl"""
+    hcl FILE PROGRAM=HELP...    a job file is in order: see Hcl; HELP: file with what --help says
+    hcl-args FILE NAME=VALUE... the arguments of the job's program, a line each, with these values for ${NAME}"""
 
 import base64
 import http.server
@@ -84,9 +85,9 @@ def double(log, mode):
     server.serve_forever()
 
 
-def sink(seconds):
+def sink(seconds, port=0):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    s.bind(("127.0.0.1", 0))
+    s.bind(("127.0.0.1", port))
     print(s.getsockname()[1], flush=True)
     s.settimeout(seconds)
     got = []
@@ -241,10 +242,23 @@ class Hcl:
             self.body(name, path + [name] + labels)
             self.take("}")
 
-    def check(self, helps):
+    def read(self):
         self.body("", [])
         if self.at < len(self.tokens):
             self.fail("a brace too many")
+
+    def arguments(self, values):
+        self.read()
+        for place, got in self.strings.items():
+            if place.startswith("variable/") and place.endswith("/default"):
+                values.setdefault("var." + place.split("/")[1], got[0].strip('"'))
+        for place, got in self.strings.items():
+            if place.endswith("/args"):
+                for v in got:
+                    print(re.sub(r"\$\{([\w.]+)\}", lambda m: values[m.group(1)], v.strip('"')))
+
+    def check(self, helps):
+        self.read()
         declared = {labels[0] for name, labels in self.blocks if name == "variable"}
         used = set(re.findall(r"\bvar\.(\w+)", self.text))
         if declared != used:
@@ -275,13 +289,15 @@ def main():
     elif what == "double":
         double(*rest)
     elif what == "sink":
-        sink(float(rest[0]))
+        sink(float(rest[0]), *map(int, rest[1:]))
     elif what == "influx":
         influx(*rest)
     elif what == "get":
         sys.stdout.write(fetch(rest[0]))
     elif what == "check-lines":
         check_lines(rest[0])
+    elif what == "hcl-args":
+        Hcl(rest[0]).arguments(dict(pair.split("=", 1) for pair in rest[1:]))
     elif what == "hcl":
         helps = {}
         for pair in rest[1:]:

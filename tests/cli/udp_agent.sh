@@ -4,6 +4,7 @@
 # Of v2's own refusals there is no real server here: a double answers as its documentation says. No Nomad and no
 # Telegraf either: job files are read by a checker of ours, telegraf.conf by nobody.
 
+# shellcheck disable=SC2317
 cd "$(dirname "$0")/../.." || exit 1
 . tests/check.sh
 . tests/cli/study.inc
@@ -83,7 +84,7 @@ says "mem" 'mem,host=client\=1\,x total=1024000i,available=614400i,free=307200i,
 says "mem, shares" 'used=409600i,used_percent=40,available_percent=60 1'
 says "net" 'net,host=client\=1\,x,interface=eth0 bytes_sent=6000000000i,bytes_recv=5000000000i,packets_sent=300i,'
 says "net, a name with a comma" ',interface=a\,b bytes_sent=3i,'
-for word in interface=lo interface=loop9 interface=down0 cpu,; do
+for word in interface=lo interface=loop9 interface=down0 'cpu,'; do
     case $output in *"$word"*) fail "to stdout" "$word has no place in: $output" ;; *) pass ;; esac
 done
 # shellcheck disable=SC2086
@@ -266,6 +267,27 @@ check "datagrams hold whole lines" tool check-lines "$work/lines"
 holds "datagrams came" "$(wc -l <"$work/sizes")" '>=' 5
 holds "they are small" "$(sort -n "$work/sizes" | tail -n 1)" '<=' 1400
 holds "every line came" "$(wc -l <"$work/lines")" '==' "$(counted lines_written_total)"
+
+# Nobody listens to datagrams, then somebody does.
+port=$(tool ports 1)
+start_agent --to "udp:127.0.0.1:$port"
+agent_pid=$pid
+sleep 0.5
+tell_counts
+holds "what nobody heard is not written" "$(counted lines_written_total)" '==' 0
+holds "and waits" "$(counted lines_waiting)" '>=' 9
+start_tool "$work/sink.out" sink 20 "$port"
+sink=$pid pid=$agent_pid
+soon "datagrams catch up" caught_up
+stop_agent
+wait "$sink"
+grep -v '^[0-9]*$' "$work/sink.out" >"$work/lines"
+sed '1d' "$work/sink.out" | grep '^[0-9]*$' >"$work/sizes"
+holds "no line is lost" "$(sort -u "$work/lines" | wc -l)" '==' "$(counted lines_total)"
+holds "several are in a datagram" "$(wc -l <"$work/sizes")" '<' "$(wc -l <"$work/lines")"
+holds "datagrams are full" "$(sort -n "$work/sizes" | tail -n 1)" '>' 900
+holds "and not too large" "$(sort -n "$work/sizes" | tail -n 1)" '<=' 1400
+holds "it was said once, and when it was over" "$(grep -c 127.0.0.1 "$work/agent.err")" '==' 2
 
 # ---- InfluxDB 1.x ----------------------------------------------------------------------------------------------------
 
@@ -490,12 +512,39 @@ stop_all
 
 # ---- job files -------------------------------------------------------------------------------------------------------
 
-# Not run by a Nomad: none is to be had here.
+# Not run by a Nomad: none is to be had here. What they tell the programs is tried without it.
+rm -f "$work/log"
+printf '204\n' >"$work/mode"
+start_tool "$work/double.out" double "$work/log" "$work/mode"
+here="var.influxdb=http://127.0.0.1:$port var.nomad=http://127.0.0.1:$port NOMAD_TASK_DIR=$work \
+node.unique.name=node1 NOMAD_PORT_udp=0"
+arguments() # job file
+{
+    # shellcheck disable=SC2086
+    tool hcl-args "$1" $here | sed 's/^0\.0\.0\.0:/127.0.0.1:/'
+}
+
 $agent --help >"$work/agent.help"
 check "agent.nomad.hcl" tool hcl examples/udp/nomad/agent.nomad.hcl "rllb-agent=$work/agent.help"
+# shellcheck disable=SC2046
+check "the agent as in the job file" env INFLUX_TOKEN=t1 $agent $(arguments examples/udp/nomad/agent.nomad.hcl) --for 0.5
+if [ "$(cut -d '|' -f 1,2 "$work/log" | sort -u)" = \
+    "/api/v2/write?org=YourOrgName&bucket=YourBucketName&precision=ns|Token t1" ] &&
+    grep -q '^mem,host=node1 ' "$work/log.lines"; then pass
+else fail "the agent as in the job file" "$(cat "$work/log")"; fi
+
 if [ -x build/udp/allocator ]; then
     build/udp/allocator --help >"$work/allocator.help"
     check "allocator.nomad.hcl" tool hcl examples/udp/nomad/allocator.nomad.hcl "rllb-allocator=$work/allocator.help"
+    # shellcheck disable=SC2046
+    INFLUX_TOKEN=t1 build/udp/allocator $(arguments examples/udp/nomad/allocator.nomad.hcl) >"$work/allocator.out" \
+        2>"$work/allocator.err" &
+    pid=$!
+    running="$running $pid"
+    listens() { grep -q '^listening on 127.0.0.1:' "$work/allocator.out" 2>/dev/null; }
+    soon "the allocator as in the job file" listens
+    stop_agent
+    holds "the allocator as in the job file: a good end" $ended '==' 0
 else
     skip "allocator.nomad.hcl" "build/udp/allocator is not built"
 fi
