@@ -14,8 +14,8 @@
    to that port from a client's address goes back. The sockets are made at the start. When another sender gets one, it
    is given another port first (connect to AF_UNSPEC) and emptied, so that replies that come late reach nobody.
 
-   Where a network says that nobody listens at a client, it sends back the beginning of what it is about; Linux up to 520
-   bytes of a datagram. If that is all of one that was sent there of late (marks tell), it goes to another client.
+   Where a network says that nobody listens at a client, it sends back the beginning of what it is about, Linux up to
+   520 bytes of a datagram. If that is all of one that was sent there of late (marks tell), it goes to another client.
 
    What counts as in flight at a client: per datagram each of them, from the pick to its reply, or for window_s; per
    flow the sender as long as it stays. A sender that was answered (or, without replies, not refused for window_s) is
@@ -54,8 +54,8 @@
 enum {
     BATCH = 64, SLOT = 65536 + 192, ITEMS = 4096, CALL = 128, RUN = 64, RUN_BYTES = 65000,
     EVENTS = 32, SHARE = 8, PLACES = 1024, FLIGHTS = 131072, FILES_BESIDES = 128, PORTS_MOST = 28000,
-    MARK_BITS = 13, QUOTE = 520, SEND_TRIES = 4, CLIENT_TRIES = 4, FORGET_MOST = 64, SCAN_MOST = 2048, DRAIN_MOST = 4096,
-    BUFFER = 8 << 20
+    MARK_BITS = 13, QUOTE = 520, SEND_TRIES = 4, CLIENT_TRIES = 4, FORGET_MOST = 64, SCAN_MOST = 2048,
+    DRAIN_MOST = 4096, BUFFER = 8 << 20
 };
 #define AWAY_S 0.3   /* nothing is sent to a client for so long that refused something, if there is another */
 #define HOLD_S 1.0   /* besides window_s: how long a flow stays at a client that does not fit yet */
