@@ -948,8 +948,8 @@ static void step_after_a_change(float changed_s, int32_t held, double out[2])
     rllb_balancer_destroy(b);
 }
 
-/* Eight ends let half of a step count; of a server whose durations changed, 8/10 of four steps. Where hardly a request is
-   held at a server, durations tell of chance. */
+/* Eight ends let half of a step count; of a server whose durations changed, 8/10 of four steps. Where hardly a request
+   is held at a server, durations tell of chance. */
 TEST(steps_are_greater_where_durations_changed)
 {
     double step = log(1.1), as_before[2], slower[2], faster[2], of_many[2];
