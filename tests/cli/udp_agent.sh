@@ -527,7 +527,8 @@ arguments() # job file
 $agent --help >"$work/agent.help"
 check "agent.nomad.hcl" tool hcl examples/udp/nomad/agent.nomad.hcl "rllb-agent=$work/agent.help"
 # shellcheck disable=SC2046
-check "the agent as in the job file" env INFLUX_TOKEN=t1 $agent $(arguments examples/udp/nomad/agent.nomad.hcl) --for 0.5
+check "the agent as in the job file" env INFLUX_TOKEN=t1 $agent $(arguments examples/udp/nomad/agent.nomad.hcl) \
+    --for 0.5
 if [ "$(cut -d '|' -f 1,2 "$work/log" | sort -u)" = \
     "/api/v2/write?org=YourOrgName&bucket=YourBucketName&precision=ns|Token t1" ] &&
     grep -q '^mem,host=node1 ' "$work/log.lines"; then pass
