@@ -137,11 +137,10 @@ static inline void ud_seat_put(ud_board *b, int32_t client, const struct sockadd
     int32_t i;
 
     ud_store_word(&s->put, put);
-    __atomic_thread_fence(__ATOMIC_RELEASE);
     memset(&s->address, 0, sizeof s->address);
     if (address) s->address = *address;
     memcpy(words, &s->address, sizeof words);
-    for (i = 0; i < UD_ADDRESS_WORDS; i++) __atomic_store_n(&s->shown[i], words[i], __ATOMIC_RELAXED);
+    for (i = 0; i < UD_ADDRESS_WORDS; i++) ud_store_word(&s->shown[i], words[i]);
     ud_store_word(&s->put, address ? put + 1 : put + 2);
     ud_store_word(&b->turn, ud_load_word(&b->turn) + 1);
 }
@@ -152,9 +151,8 @@ static inline bool ud_seat_get(const ud_seat *s, struct sockaddr_in6 *out, uint3
     uint32_t words[UD_ADDRESS_WORDS], before = ud_load_word(&s->put);
     int32_t i;
 
-    for (i = 0; i < UD_ADDRESS_WORDS; i++) words[i] = __atomic_load_n(&s->shown[i], __ATOMIC_RELAXED);
-    __atomic_thread_fence(__ATOMIC_ACQUIRE);
-    if (before == 0 || before % 2 || __atomic_load_n(&s->put, __ATOMIC_RELAXED) != before) return false;
+    for (i = 0; i < UD_ADDRESS_WORDS; i++) words[i] = ud_load_word(&s->shown[i]); /* a new one comes with its odd put */
+    if (before == 0 || before % 2 || ud_load_word(&s->put) != before) return false;
     memcpy(out, words, sizeof words);
     *put = before;
     return true;
