@@ -1034,6 +1034,8 @@ static void close_any(uv_handle_t *handle, void *unused)
 {
     (void)unused;
     if (uv_is_closing(handle)) return;
+    /* One that is still opening hears that it is cancelled, and is not to be closed for that once more. */
+    if (handle->type == UV_TCP) ((connection *)handle)->closing = true;
     uv_close(handle, handle->type == UV_TCP ? on_closed : NULL);
 }
 

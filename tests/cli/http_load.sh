@@ -223,4 +223,27 @@ for line in 'garbage broken' 'half closed' 'nothing closed' 'close ok' 'chunks o
     fi
 done
 kill -9 $odd
+
+# A server whose queue of connections is full: those of the load are still opening when it ends.
+cat >"$work/full.py" <<'END'
+import socket, sys
+s = socket.socket()
+s.bind(("127.0.0.1", 0))
+s.listen(0)
+held = [socket.socket() for _ in range(3)]
+for h in held:
+    h.setblocking(False)
+    h.connect_ex(s.getsockname())
+print(s.getsockname()[1], flush=True)
+sys.stdin.read()
+END
+mkfifo "$work/hold"
+python3 "$work/full.py" <"$work/hold" >"$work/full.out" 2>&1 &
+exec 9>"$work/hold"
+tries=0
+while [ ! -s "$work/full.out" ] && [ $tries -lt 400 ]; do sleep 0.02; tries=$((tries + 1)); done
+$load --url "http://127.0.0.1:$(cat "$work/full.out")/" --rate 50 --duration 0.3 --timeout 0.3 --log "$work/o.csv" \
+    --out "$work/l" --quiet >"$work/full.txt" 2>&1
+if [ $? -lt 2 ]; then pass; else fail "ends while connections are opening" "$(cat "$work/full.txt")"; fi
+exec 9>&-
 finish
