@@ -1057,26 +1057,32 @@ static uint64_t make_secret(void)
     return secret ? secret : (uint64_t)(1e9 * ex_clock_s()) * 0x9e3779b97f4a7c15u + (uint64_t)getpid();
 }
 
+/* As many as wanted, or all that there may be. */
+static rlim_t raise_files(rlim_t wanted)
+{
+    struct rlimit limit, more;
+
+    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return wanted;
+    more.rlim_cur = wanted;
+    more.rlim_max = limit.rlim_max < wanted ? wanted : limit.rlim_max;
+    if (setrlimit(RLIMIT_NOFILE, &more) == 0) return wanted;
+    more.rlim_cur = more.rlim_max = limit.rlim_max;
+    return setrlimit(RLIMIT_NOFILE, &more) == 0 ? more.rlim_cur : limit.rlim_cur;
+}
+
 /* A socket for each sender: as many as files may be open, and ports there are. */
 static void fit_flows(ud_forward *f)
 {
-    rlim_t wanted = (rlim_t)f->flows_most + FILES_BESIDES;
-    struct rlimit limit, more;
+    int32_t most = f->flows_most < PORTS_MOST ? f->flows_most : PORTS_MOST;
+    rlim_t files = raise_files((rlim_t)most + FILES_BESIDES);
 
-    if (f->flows_most > PORTS_MOST) {
-        f->flows_most = PORTS_MOST;
-        ex_warn("at most %d senders at once: each takes a port of its own for its replies", PORTS_MOST);
+    if (files < (rlim_t)most + FILES_BESIDES) {
+        most = files > FILES_BESIDES ? (int32_t)(files - FILES_BESIDES) : 1;
+        ex_warn("at most %d senders at once, since %d files may be open (see `ulimit -n`)", (int)most, (int)files);
+    } else if (most < f->flows_most) {
+        ex_warn("at most %d senders at once: each takes a port of its own for its replies", (int)most);
     }
-    if (getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
-    more.rlim_cur = wanted;
-    more.rlim_max = limit.rlim_max < wanted ? wanted : limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &more) == 0) return;
-    more.rlim_cur = more.rlim_max = limit.rlim_max;
-    if (setrlimit(RLIMIT_NOFILE, &more) == 0) limit = more;
-    if (limit.rlim_cur >= wanted) return;
-    f->flows_most = limit.rlim_cur > FILES_BESIDES ? (int32_t)(limit.rlim_cur - FILES_BESIDES) : 1;
-    ex_warn("at most %d senders at once, since %d files may be open (see `ulimit -n`)", (int)f->flows_most,
-            (int)limit.rlim_cur);
+    f->flows_most = most;
 }
 
 static void widen(int fd, int size)

@@ -37,7 +37,7 @@ class Allocator:
         self.process = subprocess.Popen([PROGRAM, "--clients", who, "--status", self.status_file, *options],
                                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         line = self.process.stdout.readline()
-        found = re.match(r"listening on 127\.0\.0\.1:(\d+)\n$", line)
+        found = re.match(r"listening on [0-9.]+:(\d+)\n$", line)
         if not found:
             self.process.kill()
             raise SystemExit(f"FAILED start: says {line!r} {self.process.stderr.read()}")
@@ -146,6 +146,19 @@ def replies():
           a.counted('client_replies_total{client="c1"}') == a.counted("returned_total") == 25)
 
 
+def all_addresses():
+    """Asked at any address of the machine, it answers from that one."""
+    clients, sender = [peer()], peer("127.0.0.9")
+    a = Allocator(clients, "--listen", "0.0.0.0:0")
+    for address in ("127.0.0.5", "127.0.0.1"):
+        for i in range(2):
+            sender.sendto(b"%d" % i, (address, a.at[1]))
+        hear(clients, 2, echo=True)
+        back = hear([sender], 2)
+        check(f"all addresses: {address}", [w for _, _, w in back] == [(address, a.at[1])] * 2, back)
+    a.end()
+
+
 def client_goes():
     clients, senders = [peer() for _ in range(3)], [peer() for _ in range(20)]
     a = Allocator(clients)
@@ -208,5 +221,5 @@ def nothing_there():
     check("all clients gone: counted", a.counted("received_total") == 50)
 
 
-for test in (sticky_and_killed, per_datagram, replies, client_goes, flood, nothing_there):
+for test in (sticky_and_killed, per_datagram, replies, all_addresses, client_goes, flood, nothing_there):
     test()
