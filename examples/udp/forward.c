@@ -375,44 +375,54 @@ static void send_quoted(ud_forward *f, int32_t flow, int32_t client, unsigned ch
     }
 }
 
+/* Which client the network says it cannot reach, or -1; *error: why. */
+static int32_t client_of_error(ud_forward *f, struct msghdr *m, uint32_t *error)
+{
+    struct cmsghdr *c;
+
+    for (c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
+        struct sock_extended_err e;
+        if (!(c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR) &&
+            !(c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR)) continue;
+        memcpy(&e, CMSG_DATA(c), sizeof e);
+        *error = e.ee_errno;
+        if (e.ee_origin != SO_EE_ORIGIN_ICMP && e.ee_origin != SO_EE_ORIGIN_ICMP6) continue;
+        return e.ee_errno == EMSGSIZE ? -1 : client_at(f, m->msg_name); /* that one is about a path's MTU */
+    }
+    return -1;
+}
+
 /* What the network says of datagrams sent before (ICMP); flow -1: through the shared socket. */
 static void read_errors(ud_forward *f, int fd, int32_t flow)
 {
-    int32_t i, size = 0;
-    socklen_t room = sizeof size;
+    union { size_t align; unsigned char bytes[512]; } room;
+    unsigned char quote[QUOTE + 1];
+    struct iovec part = { quote, sizeof quote };
+    struct sockaddr_in6 name;
+    socklen_t size = sizeof(int);
+    int32_t i, quoted;
+    int error;
 
     for (i = 0; i < DRAIN_MOST; i++) {
-        union { size_t align; unsigned char bytes[512]; } room_for;
-        unsigned char quote[QUOTE + 1];
-        struct iovec part = { quote, sizeof quote };
-        struct sockaddr_in6 name;
         struct msghdr m;
-        struct cmsghdr *c;
-        int32_t quoted;
+        uint32_t why = 0;
+        int32_t client;
         memset(&m, 0, sizeof m);
         memset(&name, 0, sizeof name);
         m.msg_name = &name;
         m.msg_namelen = sizeof name;
         m.msg_iov = &part;
         m.msg_iovlen = 1;
-        m.msg_control = &room_for;
-        m.msg_controllen = sizeof room_for;
+        m.msg_control = &room;
+        m.msg_controllen = sizeof room;
         quoted = (int32_t)recvmsg(fd, &m, MSG_ERRQUEUE | MSG_DONTWAIT);
         if (quoted < 0) break;
-        for (c = CMSG_FIRSTHDR(&m); c; c = CMSG_NXTHDR(&m, c)) {
-            struct sock_extended_err e;
-            int32_t client;
-            if (!(c->cmsg_level == IPPROTO_IPV6 && c->cmsg_type == IPV6_RECVERR) &&
-                !(c->cmsg_level == IPPROTO_IP && c->cmsg_type == IP_RECVERR)) continue;
-            memcpy(&e, CMSG_DATA(c), sizeof e);
-            if (e.ee_origin != SO_EE_ORIGIN_ICMP && e.ee_origin != SO_EE_ORIGIN_ICMP6) continue;
-            client = e.ee_errno == EMSGSIZE ? -1 : client_at(f, &name);
-            if (client < 0) continue;
-            client_refuses(f, flow, client);
-            if (e.ee_errno == ECONNREFUSED) send_quoted(f, flow, client, quote, quoted);
-        }
+        client = client_of_error(f, &m, &why);
+        if (client < 0) continue;
+        client_refuses(f, flow, client);
+        if (why == ECONNREFUSED) send_quoted(f, flow, client, quote, quoted);
     }
-    getsockopt(fd, SOL_SOCKET, SO_ERROR, &size, &room); /* which clears it */
+    getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &size); /* which clears it */
 }
 
 /* ---- the outbox ------------------------------------------------------------------------------------------------- */
