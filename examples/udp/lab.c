@@ -30,9 +30,13 @@ enum { PORT = 5005, DATABASE_PORT = 8086 };
 #define TURN_S 0.05
 #define METRICS_S 0.1 /* the files that agents read are so old at most */
 #define READY_S 20.0
+#define MEMORY_AT_REST 0.4 /* of what a client has: as in the world to learn in */
 static const double share_of_cpu[UL_CLIENTS] = { 2.0 / 9, 3.0 / 9, 4.0 / 9 }; /* cores of the world to learn in */
 static const int32_t cores[UL_CLIENTS] = { 2, 3, 4 };
-static const double network_bytes_s[UL_CLIENTS] = { 100e6, 75e6, 50e6 };
+static const double share_of_network[UL_CLIENTS] = { 100.0 / 225, 75.0 / 225, 50.0 / 225 };
+/* A datagram of 80 bytes with its headers: so the same share of all bandwidth that they need of processors. Nothing
+   holds clients to it but what they report. */
+#define FRAME_BYTES (80.0 + 42)
 
 /* ---- settings ---------------------------------------------------------------------------------------------------- */
 
@@ -41,9 +45,9 @@ static double seconds;
 static int32_t episodes, loaded_number = 3;
 static ex_program program;
 
-static ul_lab all = { .program = &program, .out = "out/udp_lab", .seed = 1, .repeats = 3, .burners = 4, .senders = 8,
-                      .rate = 300, .load = 0.35, .cpus = 0.6, .interval_s = 1, .poll_s = 0.5, .life_s = 2,
-                      .memory = 64e6 };
+static ul_lab all = { .program = &program, .out = "out/udp_lab", .seed = 1, .repeats = 3, .burners = 2, .senders = 8,
+                      .rate = 300, .load = 0.35, .cpus = 0.6, .interval_s = 1, .poll_s = 0.25, .life_s = 2,
+                      .memory = 6.5e6 };
 
 static ex_option options[] = {
     EX_HEADING("What is run"),
@@ -64,7 +68,7 @@ static ex_option options[] = {
     EX_INT("senders", &all.senders, 1, 1000, "N", "who send at once"),
     EX_DOUBLE("life", &all.life_s, 0, 1000, "S", "a sender is another flow after that"),
     EX_DOUBLE("interval", &all.interval_s, 0.25, 10, "S", "between two samples of an agent; quick 0.5"),
-    EX_DOUBLE("poll", &all.poll_s, 0.25, 10, "S", "between two questions of the allocator; quick 0.25"),
+    EX_DOUBLE("poll", &all.poll_s, 0.25, 10, "S", "between two questions of the allocator"),
     EX_FLAG("loopback", &all.loopback, "no namespaces, even if they can be had"),
     EX_HEADING("How"),
     EX_STRING("bin", &all.bin, "DIR", "where allocator, agent and traffic are; default: beside this program"),
@@ -305,7 +309,8 @@ static bool write_capacity(const ul_lab *l, char path[300])
 
     snprintf(path, 300, "%s/capacity", ul_stage_folder());
     for (k = 0; k < UL_CLIENTS; k++) {
-        ex_text_printf(&t, "client%d,%g,%.0f,%.0f\n", (int)k + 1, l->quota[k], l->memory, network_bytes_s[k]);
+        ex_text_printf(&t, "client%d,%g,%.0f,%.0f\n", (int)k + 1, l->quota[k], l->memory,
+                       share_of_network[k] * l->rate * FRAME_BYTES / l->load);
     }
     ok = ex_text_write(&t, path);
     ex_text_free(&t);
@@ -527,13 +532,30 @@ static void end_run(void)
     for (k = 0; k < UL_CLIENTS; k++) ul_end(&on.sink[k]);
 }
 
-static bool run(const ul_lab *l, int32_t policy, int32_t repeat)
+/* Declared once, by what clients take that have nothing to do. */
+static void declare_memory(ul_lab *l)
+{
+    static bool declared;
+    double sum = 0;
+    int32_t k;
+
+    for (k = 0; k < UL_CLIENTS; k++) {
+        ul_use use;
+        ul_client_use(k, &use);
+        sum += use.memory;
+    }
+    if (!declared && sum > 0) l->memory = sum / UL_CLIENTS / MEMORY_AT_REST;
+    declared = true;
+}
+
+static bool run(ul_lab *l, int32_t policy, int32_t repeat)
 {
     ul_run *r = ul_run_of(l, policy, repeat);
     int32_t k;
     bool ok = true;
 
     for (k = 0; ok && k < UL_CLIENTS; k++) ok = start_sink(l, k);
+    declare_memory(l);
     ok = ok && start_allocator(l, policy, repeat) && start_generator(l, repeat) && watch(l, policy, r);
     burning(l, false);
     end_run();
@@ -642,7 +664,6 @@ static void settle(ul_lab *l)
         if (!ex_option_given(&program, "seconds")) seconds = 11;
         if (!ex_option_given(&program, "episodes")) episodes = 300;
         if (!ex_option_given(&program, "interval")) l->interval_s = 0.5;
-        if (!ex_option_given(&program, "poll")) l->poll_s = 0.25;
         if (!ex_option_given(&program, "life")) l->life_s = 1;
     }
     if (!(seconds > 0)) seconds = 60;

@@ -264,9 +264,9 @@ static void report_words(const ul_lab *l, ex_text *t)
     }
     ex_text_printf(t, "\nShares and delays are by the time a datagram was meant to go out, and not by the time a slow "
                       "client had it. Left: the client's share is below half of what it was before, and stays there "
-                      "for %.2g s; back: above that again, and in the mean of as long. Delays are those of answers, from "
-                      "the moment a datagram was meant to go out, and what was never answered is in none of them; lost "
-                      "is what reached no client, counted by sequence numbers.%s\n\n",
+                      "for %.2g s; back: above that again, and in the mean of as long. Delays are those of answers, "
+                      "from the moment a datagram was meant to go out, and what was never answered is in none of them; "
+                      "lost is what reached no client, counted by sequence numbers.%s\n\n",
                    while_of(l),
                    l->repeats > 1 ? " Intervals are 95 % over the runs."
                                   : " **One run of each: no more than a look.**");
@@ -290,11 +290,13 @@ static bool write_report(const ul_lab *l)
     report_words(l, &t);
     report_crowd(l, &t);
     ex_text_printf(&t, "What is real: the database, agents, allocator and their protocols; processor time, taken by "
-                       "processes%s; memory, that of a client's processes out of %.0f MB; %s. What is not: clients "
-                       "share one machine with everything else here, and what a client has of a processor is what its "
-                       "agent is told its processor is.\n\n",
+                       "processes%s; memory, that of a client's processes out of %.1f MB, which makes it 0.4 at rest; "
+                       "%s. What is not: clients share one machine with everything else here; what a client has of a "
+                       "processor is what its agent is told its processor is; and bandwidth is declared, as 100 : 75 : "
+                       "50, so that datagrams need as much of it as of processors, but nothing slows down who sends "
+                       "more.\n\n",
                    ul_stage_quotas() ? " under a quota" : "", l->memory / 1e6,
-                   ul_stage_spaces() ? "network counters, those of each client's interface, of declared bandwidth"
+                   ul_stage_spaces() ? "network counters, those of each client's interface"
                                      : "datagrams, through one loopback");
     ex_text_printf(&t, "![What clients report](metrics.png)\n\n![Who gets the traffic](shares.png)\n\n"
                        "![What it waits](delays.png)\n");

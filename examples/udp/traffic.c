@@ -715,13 +715,14 @@ static struct {
 
     /* Answers, of a thread of their own. */
     pthread_t thread;
+    pthread_mutex_t closing; /* of a socket that the other thread may be reading */
     bool listening;
     int epoll;
     client answers;
     books answer_books;
     int32_t stop; /* atomic */
     uint64_t answered; /* atomic, for the main thread */
-} gen;
+} gen = { .closing = PTHREAD_MUTEX_INITIALIZER };
 
 static bool socket_of(sender *s)
 {
@@ -742,13 +743,12 @@ static bool socket_of(sender *s)
             return ex_fail("epoll: %s", strerror(errno)) == EX_OK;
         }
     }
+    if (!replies) s->old_fd = s->fd;
+    pthread_mutex_lock(&gen.closing);
     if (s->old_fd >= 0) close(s->old_fd);
-    s->old_fd = s->fd;
+    pthread_mutex_unlock(&gen.closing);
+    s->old_fd = replies ? s->fd : -1;
     s->fd = fd;
-    if (!replies && s->old_fd >= 0) {
-        close(s->old_fd);
-        s->old_fd = -1;
-    }
     return true;
 }
 
@@ -953,7 +953,9 @@ static void answers_take(int fd)
         calls[i].msg_hdr.msg_iov = &parts[i];
         calls[i].msg_hdr.msg_iovlen = 1;
     }
+    pthread_mutex_lock(&gen.closing);
     count = recvmmsg(fd, calls, CALL, MSG_DONTWAIT, NULL);
+    pthread_mutex_unlock(&gen.closing);
     if (count < 0 && errno == ECONNREFUSED) __atomic_fetch_add(&gen.refused, 1, __ATOMIC_RELAXED);
     now = now_ns();
     for (i = 0; i < count; i++) {
