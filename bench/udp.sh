@@ -64,14 +64,25 @@ last=$(($(getconf _NPROCESSORS_ONLN) - 1))
 there='' here=''
 if have taskset; then there="taskset -c $last" here="taskset -c 0"; fi
 
-# Four ports that were free a moment ago: three clients, and nginx.
-build/udp/traffic --sink 0,0,0,0 --quiet >"$work/ports" 2>&1 &
-ports_pid=$!
-ready "$work/ports" '^ready'
-kill $ports_pid
-wait $ports_pid 2>/dev/null
-# shellcheck disable=SC2046
-set -- $(sed -n 's/^client [^ ]* .*:\([0-9]*\)$/\1/p' "$work/ports")
+# Four ports that are free, below those that the kernel gives out, since sinks leave theirs between measurements: three
+# clients, and nginx.
+port=$((20000 + $$ % 500 * 20)) tries=0
+while :; do
+    set -- $port $((port + 1)) $((port + 2)) $((port + 3))
+    rm -f "$work/ports"
+    build/udp/traffic --sink "$1,$2,$3,$4" --quiet >"$work/ports" 2>&1 &
+    ports_pid=$!
+    i=0
+    until grep -q '^ready' "$work/ports" 2>/dev/null || [ $i -gt 100 ] || ! kill -0 $ports_pid 2>/dev/null; do
+        i=$((i + 1))
+        sleep 0.02
+    done
+    kill $ports_pid 2>/dev/null
+    wait $ports_pid 2>/dev/null
+    if grep -q '^ready' "$work/ports"; then break; fi
+    port=$((20000 + (port + 20) % 10000)) tries=$((tries + 1))
+    if [ $tries -gt 20 ]; then echo "udp.sh: no free ports" >&2; exit 1; fi
+done
 sinks=$1,$2,$3
 clients=127.0.0.1:$1,127.0.0.1:$2,127.0.0.1:$3
 direct_at=127.0.0.1:$1
