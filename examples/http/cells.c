@@ -345,18 +345,17 @@ static void add_list(arguments *a, const char *option, const lab_scene *s, bool 
     if (any) lab_add(a, "%s=%s", option, text);
 }
 
-static void add_servers(arguments *a, const lab_scene *s, int32_t from, int32_t to)
+static void add_servers(arguments *a, const lab_scene *s, int32_t to)
 {
     char text[256];
     int32_t i;
     size_t at = 0;
 
-    for (i = from; i < to; i++) {
-        at += (size_t)snprintf(text + at, sizeof text - at, "%s%d@%g", i > from ? "," : "", (int)s->server[i].slots,
+    for (i = 0; i < to; i++) {
+        at += (size_t)snprintf(text + at, sizeof text - at, "%s%d@%g", i ? "," : "", (int)s->server[i].slots,
                                s->server[i].speed);
     }
     lab_add(a, "--servers=%s", text);
-    if (from > 0) return;
     add_list(a, "--base-delay", s, true);
     add_list(a, "--delay", s, false);
 }
@@ -377,27 +376,29 @@ static void add_faults(arguments *a, const lab_scene *s)
     lab_add(a, "--fault=%s", text);
 }
 
-/* A process for these servers; one that does not begin with the first has no delays and no faults. */
+/* A process for these servers; those before them are there as well, for the names, and nobody asks them. */
 static bool start_servers(cell *c, int32_t from, int32_t to)
 {
     const lab_scene *s = &c->l->scene[c->scene];
     arguments *a = lab_arguments_new();
     process *p;
-    int32_t i = from;
+    int32_t i = 0, port = 0;
 
     lab_add(a, "%s/backend", c->l->bin);
-    add_servers(a, s, from, to);
-    if (from == 0) add_faults(a, s);
-    else lab_add(a, "--name=last"); /* last0: of its own */
+    add_servers(a, s, to);
+    add_faults(a, s);
     p = lab_start(c, "backend", a, false);
     if (!p) return false;
     for (;;) {
         if (!lab_hear(c, p)) return false;
         if (strcmp(p->line, "ready") == 0) break;
-        if (strncmp(p->line, "server ", 7) == 0 && i < to && !lab_port_of(c, p, &c->port[i++])) return false;
+        if (strncmp(p->line, "server ", 7) != 0 || i == to) continue;
+        if (!lab_port_of(c, p, &port)) return false;
+        if (i >= from) c->port[i] = port;
+        i++;
     }
     c->backend = p;
-    return i == to || lab_no(c, "backend: %d servers of %d", (int)(i - from), (int)(to - from));
+    return i == to || lab_no(c, "backend: %d servers of %d", (int)i, (int)to);
 }
 
 /* Where a server is to be killed, it is the last, in a process of its own. */

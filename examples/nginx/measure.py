@@ -111,8 +111,8 @@ def main():
     try:
         b, ports = backends(args.servers)
         base = None
-        print("%-18s %24s   (%d servers; %d requests less %d)" % ("method", "instructions a request", args.servers, MANY,
-                                                                  FEW))
+        print("%-18s %24s   (%d servers; %d requests less %d)" % (
+            "method", "instructions a request", args.servers, MANY, FEW))
         for name, method in METHODS:
             n = (executed(method, ports, MANY) - executed(method, ports, FEW)) / (MANY - FEW)
             base = n if base is None else base

@@ -17,7 +17,8 @@ for program in experiment backend load proxy; do
 done
 
 check "--help" $experiment --help
-for word in --host --parts --policies --repeats --requests --learn --seconds --quick --resume --bin --out '[out/http]'; do
+for word in --host --parts --policies --repeats --requests --learn --seconds --quick --resume --bin --out \
+    '[out/http]'; do
     says "--help" "$word"
 done
 

@@ -1,7 +1,7 @@
 #!/bin/sh
-# `make integration`, small: the experiment over HTTP with a real nginx and a real HAProxy in the place of our proxy; the
-# weights get there, what is killed and restarted is counted, processor time is measured; killed half-way, it leaves no
-# process, not even nginx's workers; a host that is missing is one line.
+# `make integration`, small: the experiment over HTTP with a real nginx and a real HAProxy in the place of our proxy;
+# told weights get there, what is killed and restarted is counted, processor time is measured; killed half-way, it
+# leaves no process, not even nginx's workers; a host that is missing is one line.
 # shellcheck disable=SC2086 # lists of words
 
 cd "$(dirname "$0")/../.." || exit 1
