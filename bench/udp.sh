@@ -12,6 +12,8 @@
 #                         what one core does that has nothing else to do. Sent: what came to the sink, and what its
 #                         socket had no room for. Limit for ours: the goal of 500,000; the ratios of ours to the others'
 #                         are the rows udp_over_NAME, paired by round
+#     udp_NAME_core_many  the same with 500 senders: hardly two datagrams of one follow each other, and where each has a
+#                         socket of its own there is little to be put together
 #     udp_NAME_added_p50  microseconds of added delay: the median at 50,000 a second through the forwarder less that
 #                         without, in the same round. Goal: 20
 # NAME: flow, the allocator with its defaults (a sender sticks to one of three clients by a socket of its own, as with
@@ -129,32 +131,32 @@ cpu_ns() { cat /proc/"$1"/task/*/schedstat | awk '{ n += $1 } END { printf "%.0f
 # Of the sink's results, over all clients: a number, by its name.
 result() { tr -d '\n' <"$work/sink/results.json" | sed -n "s/.*\"all\": *{[^}]*\"$1\": *\([0-9.]*\).*/\1/p"; }
 
-send() # to, rate: results in $work/sink
+send() # to, rate, senders: results in $work/sink
 {
     rm -rf "$work/sink"
     $here build/udp/traffic --sink "$sinks" --gro=no --out "$work/sink" --quiet >"$work/sink.out" 2>&1 &
     sink_pid=$!
     ready "$work/sink.out" '^ready'
-    $here build/udp/traffic --to "$1" --rate "$2" --size 100-100 --senders 8 --duration "$seconds" --quiet \
+    $here build/udp/traffic --to "$1" --rate "$2" --size 100-100 --senders "$3" --duration "$seconds" --quiet \
         >"$work/traffic.out" 2>&1
     sleep 0.3
     kill $sink_pid
     wait $sink_pid 2>/dev/null
 }
 
-rate() # name, pid, address
+rate() # name, pid, address, senders, what
 {
     before=$(cpu_ns "$2")
-    send "$3" 0
+    send "$3" 0 "$4"
     after=$(cpu_ns "$2")
     awk -v name="$1" -v round="$round" -v ns="$((after - before))" -v n="$(result received)" -v s="$seconds" \
-        -v dropped="$(result dropped)" '
-        BEGIN { print round, name, "rate", n / s; print round, name, "core", (n + dropped) / (ns * 1e-9) }'
+        -v dropped="$(result dropped)" -v what="$5" '
+        BEGIN { print round, name, "rate" what, n / s; print round, name, "core" what, (n + dropped) / (ns * 1e-9) }'
 }
 
 p50() # name, address
 {
-    send "$2" 50000
+    send "$2" 50000 8
     echo "$round $1 p50 $(tr -d '\n' <"$work/sink/results.json" |
         sed -n 's/.*"all": *{.*"p50": *\([0-9.e-]*\).*/\1/p' | awk '{ print 1000 * $1 }')"
 }
@@ -168,7 +170,8 @@ round=0
 while [ $round -lt "$rounds" ]; do
     round=$((round + 1))
     for n in $(turn); do
-        eval "rate $n \$${n}_pid \$${n}_at"
+        eval "rate $n \$${n}_pid \$${n}_at 8 ''"
+        eval "rate $n \$${n}_pid \$${n}_at 500 _many"
     done
     p50 direct "$direct_at"
     for n in $(turn); do
@@ -217,12 +220,14 @@ awk -v results="${out:+$out/results.jsonl}" '
             ours = i <= 2
             row("udp_" name "_rate", middle(name, "rate"), "1/s", "")
             row("udp_" name "_core", middle(name, "core"), "1/s", ours ? 500000 : "")
+            row("udp_" name "_core_many", middle(name, "core_many"), "1/s", ours ? 500000 : "")
             row("udp_" name "_added_p50", middle(name, "p50", "direct"), "us", ours ? 20 : "", 1)
         }
         for (i = 3; i <= count; i++) {
             if (!((name = names[i]) in seen)) continue
             row("udp_flow_over_" name, middle("flow", "core", "", name), "times", 1)
             row("udp_datagram_over_" name, middle("datagram", "core", "", name), "times", 1)
+            row("udp_flow_over_" name "_many", middle("flow", "core_many", "", name), "times", 1)
         }
         row("udp_direct_p50", middle("direct", "p50"), "us", "")
     }' "$work/figures"
