@@ -206,6 +206,7 @@ bool ud_flights_create(ud_flights *t, int32_t most)
     t->flight = calloc((size_t)most, sizeof *t->flight);
     t->bucket = buckets((uint32_t)most / 8);
     t->mask = (uint32_t)most - 1;
+    memset(t->first, 0xff, sizeof t->first);
     if (t->flight && t->bucket) return true;
     ud_flights_destroy(t);
     return false;
@@ -224,6 +225,7 @@ static int32_t *first_of(ud_flights *t, uint32_t owner, int32_t client)
     uint32_t hash = (owner * 0x9e3779b1u ^ (uint32_t)client * 0x85ebca6bu) * 0xc2b2ae35u;
     int32_t *link = &t->bucket[(hash ^ hash >> 15) & t->mask >> 3];
 
+    if (owner == 0) return &t->first[client];
     while (*link >= 0 && (t->flight[*link].owner != owner || t->flight[*link].client != client)) {
         link = &t->flight[*link].chain;
     }
@@ -247,10 +249,11 @@ bool ud_flights_add(ud_flights *t, uint32_t owner, int32_t client, double now_s)
     if (*link < 0) {
         *link = at;
     } else {
-        ud_flight *first = &t->flight[*link];
-        t->flight[first->last].next = at;
-        first->last = at;
+        int32_t *last = owner ? &t->flight[*link].last : &t->last[client];
+        t->flight[*last].next = at;
+        *last = at;
     }
+    if (owner == 0) t->last[client] = at;
     return true;
 }
 
@@ -258,7 +261,9 @@ static void take_first(ud_flights *t, int32_t *link)
 {
     ud_flight *f = &t->flight[*link];
 
-    if (f->next >= 0) {
+    if (f->owner == 0) {
+        *link = f->next;
+    } else if (f->next >= 0) {
         t->flight[f->next].last = f->last;
         t->flight[f->next].chain = f->chain;
         *link = f->next;

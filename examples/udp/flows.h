@@ -82,9 +82,12 @@ typedef struct ud_flight {
     int32_t next, last, chain; /* next of the same owner and client; of the first of them: the last, the next first */
 } ud_flight;
 
+enum { UD_FLIGHTS_CLIENTS = 256 }; /* indices of clients are below */
+
 typedef struct ud_flights {
     ud_flight *flight; /* a ring in the order of time */
     int32_t *bucket;
+    int32_t first[UD_FLIGHTS_CLIENTS], last[UD_FLIGHTS_CLIENTS]; /* the queues of owner 0, for whom nothing is hashed */
     uint32_t mask, head, tail;
     int32_t count;
 } ud_flights;

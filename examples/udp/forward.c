@@ -228,7 +228,7 @@ static void read_places(ud_forward *f)
 }
 
 /* Counted as in flight there already, or -1. */
-static int32_t choose_client(ud_forward *f, uint64_t key)
+static inline int32_t choose_client(ud_forward *f, uint64_t key)
 {
     int32_t tried[CLIENT_TRIES], count = 0, spare = -1, c;
 
@@ -474,7 +474,7 @@ static int32_t box_group(outbox *o, int32_t out, int32_t to)
     return box_group_new(o, out, to);
 }
 
-static void box_put(outbox *o, int32_t out, int32_t to, unsigned char *data, int32_t size)
+static inline void box_put(outbox *o, int32_t out, int32_t to, unsigned char *data, int32_t size)
 {
     int32_t i = o->items++, g = o->last;
 
@@ -819,7 +819,6 @@ static int32_t segment_of(ud_forward *f, int32_t slot, struct in6_pktinfo *local
     struct cmsghdr *c;
     int segment = 0;
 
-    if (m->msg_controllen == 0) return 0;
     for (c = CMSG_FIRSTHDR(m); c; c = CMSG_NXTHDR(m, c)) {
         if (c->cmsg_level == IPPROTO_UDP && c->cmsg_type == UDP_GRO && c->cmsg_len >= CMSG_LEN(sizeof segment)) {
             memcpy(&segment, CMSG_DATA(c), sizeof segment);
@@ -851,7 +850,8 @@ static void take_message(ud_forward *f, int32_t slot)
 {
     int32_t flow = f->flows_most ? flow_of(f, slot) : -1, client = -1, size, at = 0;
     int32_t whole = (int32_t)f->in[slot].msg_len, out = f->replies ? flow : f->flows_most;
-    int32_t segment = segment_of(f, slot, f->any && flow >= 0 ? &f->back[flow].from : NULL);
+    struct in6_pktinfo *local = f->any && flow >= 0 ? &f->back[flow].from : NULL;
+    int32_t segment = f->in[slot].msg_hdr.msg_controllen ? segment_of(f, slot, local) : 0;
     ud_flow *w = flow >= 0 ? &f->flows.flow[flow] : NULL;
     uint64_t key = w ? w->key : f->keyed ? ud_sender_hash(&f->who[slot], f->seed) : 0;
 
