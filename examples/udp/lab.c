@@ -42,7 +42,7 @@ static const double share_of_network[UL_CLIENTS] = { 100.0 / 225, 75.0 / 225, 50
 
 static const char *policies_text = "model,awcmp,sed,round_robin";
 static double seconds;
-static int32_t episodes, loaded_number = 3;
+static int32_t episodes, loaded_number = 1;
 static ex_program program;
 
 static ul_lab all = { .program = &program, .out = "out/udp_lab", .seed = 1, .repeats = 3, .burners = 2, .senders = 8,

@@ -132,7 +132,7 @@ stopped() # signal, status
     $lab --quick --policies round_robin --seconds 6 --out "$work/s" >"$work/s.out" 2>&1 &
     pid=$!
     tries=0
-    # Database, agents, sinks, allocator, generator, four burners; on namespaces those that hold them, and the keeper.
+    # Database, agents, sinks, allocator, generator, two burners; on namespaces those that hold them, and the keeper.
     while [ "$(family $pid | wc -l)" -lt 13 ] && [ $tries -lt 400 ]; do
         sleep 0.05
         tries=$((tries + 1))
