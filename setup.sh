@@ -2,7 +2,7 @@
 # Sets up a machine for rllb and, if told, goes on to a make target:
 #
 #     sh setup.sh                install what `make` needs: a C compiler, make, stb_image_write.h
-#     sh setup.sh all            besides, what the programs of examples/http are linked with, then `make`
+#     sh setup.sh all            besides, what the programs of examples/http and /udp are linked with, then `make`
 #     sh setup.sh demo [VAR=x]   the same, then `make demo`; any other target likewise
 #     sh setup.sh test           besides, what the tests like to have, then `make test`; tests that miss a tool are
 #                                skipped and say so
@@ -23,10 +23,10 @@ have() { command -v "$1" >/dev/null 2>&1; }
 case $target in
 -h | --help | help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
 deps | install) target=deps ;;
-all | demo | experiments | http-experiment | test | bench | fuzz | analyze | golden) ;;
+all | demo | experiments | http-experiment | udp-lab | test | bench | fuzz | analyze | golden) ;;
 *)
-    echo "setup: $target: no such target; deps, all, demo, experiments, http-experiment, test, bench, fuzz, analyze," \
-        "golden" >&2
+    echo "setup: $target: no such target; deps, all, demo, experiments, http-experiment, udp-lab, test, bench, fuzz," \
+        "analyze, golden" >&2
     exit 2
     ;;
 esac
@@ -76,6 +76,16 @@ links_http()
     have "$CC" && "$CC" "$scratch/http.c" -o "$scratch/http" -luv -lhttp_parser >/dev/null 2>&1
 }
 
+links_udp()
+{
+    printf '#include <cjson/cJSON.h>\n#include <curl/curl.h>\nint main(void) { return %s; }\n' \
+        'curl_version() == cJSON_Version()' >"$scratch/udp.c"
+    have "$CC" && "$CC" "$scratch/udp.c" -o "$scratch/udp" -lcurl -lcjson >/dev/null 2>&1
+}
+
+# Daemons may lie where an ordinary user's PATH does not go.
+have_daemon() { have "$1" || [ -x "/usr/sbin/$1" ]; }
+
 there()
 {
     case $1 in
@@ -83,12 +93,18 @@ there()
     make) have make ;;
     stb) [ -f "$STB_DIR/stb_image_write.h" ] ;;
     http) links_http ;;
+    udp) links_udp ;;
     sanitizers) compiles c "$CC" -fsanitize=address,undefined ;;
     c++) compiles cc g++ ;;
     clang) compiles_fuzzer && compiles cc clang++ ;;
     python) have python3 ;;
-    haproxy) have haproxy || [ -x /usr/sbin/haproxy ] ;;
+    haproxy) have_daemon haproxy ;;
     nginx) [ -r /usr/share/nginx/src/conf_flags ] && [ -e /usr/lib/nginx/modules/ngx_stream_module.so ] ;;
+    influxdb) have_daemon influxd ;;
+    victoria) have victoria-metrics ;;
+    collectd) have_daemon collectd ;;
+    exporter) have prometheus-node-exporter || have node_exporter ;;
+    ip) have_daemon ip ;;
     aarch64) compiles c aarch64-linux-gnu-gcc -static && have qemu-aarch64 ;;
     cppcheck) have cppcheck ;;
     clang-tools) have clang-tidy && have scan-build ;;
@@ -113,6 +129,12 @@ package()
     dnf:http | zypper:http) echo libuv-devel http-parser-devel ;;
     pacman:http) echo libuv http-parser ;;
     apk:http) echo libuv-dev http-parser-dev ;;
+    apt:udp) echo libcurl4-openssl-dev libcjson-dev ;;
+    dnf:udp) echo libcurl-devel cjson-devel ;;
+    zypper:udp) echo libcurl-devel cJSON-devel ;;
+    pacman:udp) echo curl cjson ;;
+    apk:udp) echo curl-dev cjson-dev ;;
+    brew:udp) echo curl cjson ;;
     dnf:sanitizers) echo libasan libubsan libtsan ;;
     apt:c++ | apk:c++) echo g++ ;;
     dnf:c++ | zypper:c++) echo gcc-c++ ;;
@@ -125,6 +147,15 @@ package()
     pacman:aarch64) echo aarch64-linux-gnu-gcc qemu-user ;;
     *:haproxy) echo haproxy ;;
     apt:nginx) echo nginx nginx-dev libnginx-mod-stream ;;
+    apt:influxdb | pacman:influxdb | apk:influxdb) echo influxdb ;;
+    apt:victoria) echo victoria-metrics ;;
+    pacman:victoria | brew:victoria) echo victoriametrics ;;
+    apt:collectd) echo collectd-core ;;
+    *:collectd) echo collectd ;;
+    apt:exporter | pacman:exporter | apk:exporter) echo prometheus-node-exporter ;;
+    brew:exporter) echo node_exporter ;;
+    dnf:ip) echo iproute ;;
+    apt:ip | zypper:ip | pacman:ip | apk:ip) echo iproute2 ;;
     *:cppcheck) echo cppcheck ;;
     apt:clang-tools) echo clang-tidy clang-tools ;;
     dnf:clang-tools) echo clang-tools-extra clang-analyzer ;;
@@ -136,9 +167,10 @@ package()
 
 needed="cc make stb" wanted=
 case $target in
-all) wanted=http ;;
+all) wanted="http udp" ;;
 http-experiment) needed="$needed http" ;;
-test) wanted="http sanitizers c++ clang python aarch64 haproxy nginx" ;;
+udp-lab) needed="$needed udp influxdb ip" ;;
+test) wanted="http udp sanitizers c++ clang python aarch64 haproxy nginx influxdb victoria collectd exporter ip" ;;
 fuzz) needed="$needed c++ clang" ;;
 analyze) wanted="clang clang-tools cppcheck" ;;
 golden) needed="$needed python torch" ;;
@@ -239,6 +271,7 @@ for tool in $missing_needed; do
         say "stb_image_write.h is not in $STB_DIR; it is one file of the stb collection: put it into a folder and" \
             "run this again with STB_DIR=folder" ;;
     http) say "libuv and http-parser (with their headers) are missing and could not be installed" ;;
+    udp) say "libcurl and cJSON (with their headers) are missing and could not be installed" ;;
     *) say "$tool is missing and could not be installed; please install it by hand" ;;
     esac
 done 3>&2

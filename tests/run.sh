@@ -1,5 +1,7 @@
 #!/bin/sh
 # Runs all tests, JOBS at a time, and adds up their last lines. `make test` calls it; a part: make test ONLY=words.
+# Those that mostly wait for a clock or a peer run beside them, and first when both want the processor. Each line ends
+# in the seconds that passed, and those of the processor.
 #
 # A job is a program or script whose last line is "N passed, N failed[, N skipped]":
 #     test_NAME          a unit test, tests/test_NAME.c, optimised
@@ -20,9 +22,22 @@ now()
 
 seconds_since() { awk -v a="$1" -v b="$(now)" 'BEGIN { printf "%.1f", b - a }'; }
 
+# The sum of what `times` says of a shell and those that it has waited for: 1m2.34s four times.
+cpu_of() # file
+{
+    awk '{ for (i = 1; i <= NF; i++) { split($i, t, /[ms]/); s += 60 * t[1] + t[2] } } END { printf "%.1f", s }' "$1"
+}
+
+line() # name, passed, failed, skipped, when it began, file of times
+{
+    printf '%-28s %5d passed %3d failed %11s %6s s %6s cpu' "$1" "$2" "$3" \
+        "$(if [ "$4" -gt 0 ]; then echo "$4 skipped"; fi)" "$(seconds_since "$5")" "$(cpu_of "$6")"
+}
+
 run_one()
 {
-    job=$1 log=$logs/$(echo "$1" | tr / _).log start=$(now) limit=
+    job=$1 file=$logs/$(echo "$1" | tr / _) start=$(now) limit=
+    log=$file.log
     if command -v timeout >/dev/null 2>&1; then limit="timeout -k 5 $TIMEOUT"; fi
     case $job in
     */*) $limit sh "tests/$job.sh" ;;
@@ -31,6 +46,7 @@ run_one()
     *) $limit "$dir/$job" -v ;;
     esac >"$log" 2>&1 </dev/null
     status=$?
+    times >"$file.times"
     # shellcheck disable=SC2046
     set -- $(tail -n 1 "$log" |
         sed -n 's/^\([0-9]*\) passed, \([0-9]*\) failed\(, \([0-9]*\) skipped\)\{0,1\}$/\1 \2 \4/p')
@@ -42,9 +58,7 @@ run_one()
     elif [ $status -ne 0 ] && [ "$failed" -eq 0 ]; then
         failed=1 words="exit status $status"
     fi
-    text=$(printf '%-28s %5d passed %3d failed %s %6s s' "$job" "$passed" "$failed" \
-        "$(if [ "$skipped" -gt 0 ]; then printf '%3d skipped' "$skipped"; else printf '           '; fi)" \
-        "$(seconds_since "$start")")
+    text=$(line "$job" "$passed" "$failed" "$skipped" "$start" "$file.times")
     if [ "$failed" -gt 0 ]; then
         text="$text  <--${words:+ $words}
 $(grep -v -E '^[A-Za-z0-9_]+ (ok: .*|\.\.\.)$' "$log" | tail -n 40 | sed 's/^/    /')"
@@ -53,7 +67,7 @@ $(grep -v -E '^[A-Za-z0-9_]+ (ok: .*|\.\.\.)$' "$log" | tail -n 40 | sed 's/^/  
         fi
     fi
     printf '%s\n' "$text"
-    echo "$passed $failed $skipped" >"$logs/$(echo "$job" | tr / _).count"
+    echo "$passed $failed $skipped" >"$file.count"
 }
 
 if [ "$1" = --one ]; then
@@ -78,6 +92,7 @@ wanted()
 {
     while read -r job; do
         case $job in test_http* | fuzz_http*) case $without in *HTTP*) continue ;; esac ;; esac
+        case $without in *UDP*) case $udp_tests in *" ${job%.*} "*) continue ;; esac ;; esac
         case $job in
         *\**) continue ;; # a pattern that matched no file
         test_nn_cartpole.asan | test_balancer_guard.asan) continue ;; # run for long; others instrument the same code
@@ -140,6 +155,14 @@ if ! ${CC:-cc} "$logs/try.c" -o "$logs/try" -luv -lhttp_parser >"$logs/try.out" 
     without="$without NO_HTTP=1"
     skip_kind http "libuv and http-parser are not installed here (libuv1-dev, libhttp-parser-dev)"
 fi
+printf '#include <cjson/cJSON.h>\n#include <curl/curl.h>\nint main(void) { return curl_version() == %s; }\n' \
+    'cJSON_Version()' >"$logs/try.c"
+if ! ${CC:-cc} "$logs/try.c" -o "$logs/try" -lcurl -lcjson >"$logs/try.out" 2>&1; then
+    without="$without NO_UDP=1"
+    udp_tests=" $(grep -l -E '^#include ".*examples/udp/.*[.]c' tests/*.c tests/fuzz/*.c |
+        sed 's|.*/||; s|[.]c$||' | tr '\n' ' ')"
+    skip_kind udp "libcurl and cJSON are not installed here (libcurl4-openssl-dev, libcjson-dev)"
+fi
 rm -f "$logs"/try*
 
 jobs=$(jobs_all | wanted | longest_first)
@@ -154,24 +177,31 @@ if [ -n "$ONLY" ]; then
 fi
 echo "building the tests (log: $logs/build.log)"
 # shellcheck disable=SC2086
-if ${MAKE:-make} -k -j "$JOBS" $without STRICT=-Werror ${targets:-all} >"$logs/build.log" 2>&1; then
-    printf '%-28s %5d passed %3d failed %11s %6s s\n' build 1 0 '' "$(seconds_since "$begin")"
+if ${MAKE:-make} -k -j "$JOBS" $without STRICT=-Werror ${targets:-all} >"$logs/build.log" 2>&1 &&
+    ! grep -q 'warning:' "$logs/build.log"; then
+    times >"$logs/build.times"
+    echo "$(line build 1 0 0 "$begin" "$logs/build.times")"
     echo "1 0 0" >"$logs/build.count"
 else
-    printf '%-28s %5d passed %3d failed %11s %6s s  <--\n' build 0 1 '' "$(seconds_since "$begin")"
+    times >"$logs/build.times"
+    echo "$(line build 0 1 0 "$begin" "$logs/build.times")  <--"
     grep -E 'error:|warning:|undefined|No rule|is not in|\*\*\*' "$logs/build.log" | head -n 40 | sed 's/^/    /'
     echo "0 1 0" >"$logs/build.count"
 fi
 
 export JOBS FUZZ_SMOKE TSAN_RUN
-echo "$jobs" | xargs -P "$JOBS" -I '{}' sh tests/run.sh --one '{}'
+waiting='^(cli/(http_|haproxy|nginx|integration|embedding|udp_[^t]|udp_traffic)|test_http_proxy)'
+echo "$jobs" | grep -E "$waiting" | xargs -P $((2 * JOBS)) -I '{}' sh tests/run.sh --one '{}' &
+echo "$jobs" | grep -v -E "$waiting" | xargs -P "$JOBS" -I '{}' nice -n 5 sh tests/run.sh --one '{}'
+wait
 
 if grep -h ': skipped: ' "$logs"/*.log >/dev/null 2>&1; then
     echo
     echo "skipped:"
     grep -h ': skipped: ' "$logs"/*.log | sort | uniq -c | sed 's/^ *1 //; s/^ *\([0-9]\)/\1 times /; s/^/    /'
 fi
-echo "all tests: $(seconds_since "$begin") s"
+times >"$logs/all.times"
+echo "all tests: $(seconds_since "$begin") s, $(cpu_of "$logs/all.times") s of processors"
 cat "$logs"/*.count | awk '
     { passed += $1; failed += $2; skipped += $3 }
     END {

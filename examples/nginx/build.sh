@@ -24,7 +24,7 @@ configure()
     . $source/conf_flags
     cd $source || return 1
     ./configure "${NGX_CONF_FLAGS[@]}" --add-dynamic-module="$root/examples/nginx" --builddir="$out/objects" \
-        --with-stream --with-cc-opt='-g -O2 -fPIC -fno-semantic-interposition -ffunction-sections -fdata-sections' \
+        --with-stream --with-cc-opt='-g1 -O2 -fPIC -fno-semantic-interposition -ffunction-sections -fdata-sections' \
         --with-ld-opt='-Wl,-z,relro -Wl,-z,now -fPIC'
 }
 

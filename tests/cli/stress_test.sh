@@ -114,8 +114,9 @@ if [ -z "$(find "$work/full" -name '*.part')" ]; then pass; else fail "full disk
 
 # ---- damaged files under AddressSanitizer ------------------------------------------------------------------------
 
-if [ -f build/common-asan/lib.a ] && ${CC:-cc} -std=c99 -D_POSIX_C_SOURCE=200809L -I. -Iexamples/common -O1 -g \
-    -fsanitize=address,undefined -fno-sanitize-recover=all examples/stress_test.c build/common-asan/lib.a \
+if [ -f build/common-asan/lib.a ] && ${CC:-cc} -std=c99 -D_POSIX_C_SOURCE=200809L -I. -Iexamples/common -O1 -g1 \
+    -fsanitize=address,undefined -fno-sanitize-recover=all -DRLLB_I_ASAN=1 -DRLLB_I_DONE -DRLLB_NN_I_DONE \
+    -DRLLB_ENV_I_DONE examples/stress_test.c build/common-asan/lib.a \
     -o "$work/stress_asan" -lm -pthread >"$work/asan.log" 2>&1; then
     check "under AddressSanitizer" "$work/stress_asan" --quiet --model "$model" --episodes 2 --out "$work/asan"
     size=$(wc -c <"$model")

@@ -158,8 +158,9 @@ check "a trace with BOM, CRLF and no last newline" $train $small $honest --trace
 
 # ---- damaged checkpoints under AddressSanitizer --------------------------------------------------------------------
 
-if [ -f build/common-asan/lib.a ] && ${CC:-cc} -std=c99 -D_POSIX_C_SOURCE=200809L -I. -Iexamples/common -O1 -g \
-    -fsanitize=address,undefined -fno-sanitize-recover=all examples/train.c build/common-asan/lib.a \
+if [ -f build/common-asan/lib.a ] && ${CC:-cc} -std=c99 -D_POSIX_C_SOURCE=200809L -I. -Iexamples/common -O1 -g1 \
+    -fsanitize=address,undefined -fno-sanitize-recover=all -DRLLB_I_ASAN=1 -DRLLB_I_DONE -DRLLB_NN_I_DONE \
+    -DRLLB_ENV_I_DONE examples/train.c build/common-asan/lib.a \
     -o "$work/train_asan" -lm -pthread >"$work/asan.log" 2>&1; then
     "$work/train_asan" --quiet --episodes 3 --batch 8 --replay 64 --per --n-step 2 --out "$work/asan" >/dev/null 2>&1
     whole=$work/asan/checkpoint.safetensors

@@ -17,10 +17,14 @@ for h in rllb.h rllb_nn.h rllb_env.h; do
     if [ -f $h ]; then headers="$headers $h"; else skip "$h" "not there"; fi
 done
 
-# A job is a line: what it checks, a tab, a shell command.
-plan=$work/plan
+# A job is a line: its number, what it checks, a shell command, between tabs.
+plan=$work/plan jobs=0
 : >"$plan"
-job() { printf '%s\t%s\n' "$1" "$2" >>"$plan"; }
+job()
+{
+    jobs=$((jobs + 1))
+    printf '%s\t%s\t%s\n' $jobs "$1" "$2" >>"$plan"
+}
 
 # Sources. main() is there so that linking works; it calls into the header to prove that something was emitted.
 includes() { for i in "$@"; do printf '#include "%s"\n' "$i"; done; }
@@ -56,7 +60,7 @@ for a in $headers; do
     done
 done
 
-# What compiles the unit tests translates all kernels there and optimises every header, and warnings are errors; here
+# What compiles the unit tests translates each header there with all kernels, optimised, and warnings are errors; here
 # the other one does: the template of the kernels is the same for all of them, so one set is optimised.
 case ${CC:-cc} in *clang*) optimised=gcc builds_tests=clang ;; *) optimised=clang builds_tests=gcc ;; esac
 lean='-DRLLB_NO_SIMD -DRLLB_NN_NO_SIMD'
@@ -75,7 +79,7 @@ compiler() # name of the compiler, its command, standards
         for h in $headers; do
             n=$(basename "$h" .h)
             job "$h declarations, $name $std" "$base -std=$std -fsyntax-only $work/$n.declared.c"
-            if [ "$std" = "$first" ]; then
+            if [ "$std" = "$first" ] && [ "$name" != $builds_tests ]; then
                 job "$h implementation, $name $std" "$base -std=$std -fsyntax-only $work/$n.alone.c"
             fi
         done
@@ -110,20 +114,21 @@ compiler clang clang c99 c11 gnu17
 compiler g++ "g++ -x c++" c++11 c++20
 compiler clang++ "clang++ -x c++" c++11 c++20
 
-# Programs: C99 with POSIX, both compilers. Tests: the one that did not build them. The headers' implementation is the
-# business of what is above, so that only a file that looks inside has it here.
+# Programs and tests: C99 with POSIX, by the compiler that did not build them (tests/run.sh looks for warnings of the
+# one that did); benchmarks, which `make test` does not build, by both. The headers' implementation is the business of
+# what is above, so that only a file that looks inside has it here.
 linked='-DRLLB_I_DONE -DRLLB_NN_I_DONE -DRLLB_ENV_I_DONE'
 stb=${STB_DIR:-/usr/include/stb}
-if printf '#include <uv.h>\n#include <http_parser.h>\n' | ${CC:-cc} -E - >/dev/null 2>&1; then http=yes
-else
-    http=
-    skip "examples/http" "libuv and http-parser are not installed"
-fi
+has() { printf '#include <%s>\n#include <%s>\n' "$@" | ${CC:-cc} -E - >/dev/null 2>&1; }
+http=yes udp=yes
+has uv.h http_parser.h || { http=''; skip "examples/http" "libuv and http-parser are not installed"; }
+has curl/curl.h cjson/cJSON.h || { udp=''; skip "examples/udp" "libcurl and cJSON are not installed"; }
 for name in gcc clang; do
     have $name || continue
-    for f in examples/*.c examples/common/*.c examples/http/*.c bench/*.c tests/*.c tests/fuzz/*.c; do
-        case $name:$f in *\** | */stb* | $builds_tests:tests/*) continue ;; esac
-        case $f in *http*) if [ -z "$http" ]; then continue; fi ;; esac
+    for f in examples/*.c examples/*/*.c bench/*.c tests/*.c tests/fuzz/*.c; do
+        case $name:$f in *\** | */stb* | */nginx/* | $builds_tests:tests/* | $builds_tests:examples/*) continue ;; esac
+        case $http:$f in :*http*) continue ;; esac
+        if [ -z "$udp" ] && grep -q -E '^#include (<c(url|json)/|".*examples/udp/.*[.]c)' "$f"; then continue; fi
         if grep -q -E 'RLLB_(NN_)?(I_X86|NO_SIMD)' "$f"; then kernels=''; else kernels=$lean; fi
         if ! grep -q '^#define RLLB_STATIC' "$f"; then kernels=$linked; fi
         job "$f, $name" "$name -std=c99 -D_POSIX_C_SOURCE=200809L -I. -Iexamples/common -Itests -Itests/fuzz \
@@ -138,11 +143,10 @@ fi
 
 # Runs the plan, JOBS at a time; each leaves a file when it fails.
 cat >"$work/run_job.sh" <<'JOB'
-line=$1 dir=$2
-what=$(printf '%s\n' "$line" | cut -f 1)
-command=$(printf '%s\n' "$line" | cut -f 2)
-out=$(mktemp "$dir/out.XXXXXX")
-if sh -c "$command" >"$out" 2>&1 </dev/null; then
+tab=$(printf '\t')
+out=$2/out.${1%%"$tab"*} line=${1#*"$tab"}
+what=${line%%"$tab"*} command=${line#*"$tab"}
+if (eval "$command") >"$out" 2>&1 </dev/null; then
     echo ok >"$out.ok"
 else
     { echo "FAILED $what"; echo "    $command"; head -n 12 "$out" | sed 's/^/    /'; } >"$out.failed"

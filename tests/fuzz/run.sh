@@ -22,6 +22,7 @@ for f in tests/fuzz/fuzz_*.c; do
     name=$(basename "$f" .c)
     corpus=out/fuzz/corpus-$name libs=-lm
     if grep -q '^#include ".*examples/http/' "$f"; then libs='-luv -lhttp_parser -lm'; fi
+    if grep -q '^#include ".*examples/udp/.*[.]c' "$f"; then libs='-lcurl -lcjson -lm'; fi
     mkdir -p "$corpus"
     # shellcheck disable=SC2086
     ${MAKE:-make} -s "build/test/$name" && "build/test/$name" --write-seeds "$corpus" &&
