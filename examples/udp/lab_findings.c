@@ -263,7 +263,8 @@ static void report_words(const ul_lab *l, ex_text *t)
         ex_text_printf(t, ".\n");
     }
     ex_text_printf(t, "\nShares and delays are by the time a datagram was meant to go out, and not by the time a slow "
-                      "client had it. Left: the client's share is below half of what it was before, and stays there "
+                      "client had it; shares are of datagrams that were served, so that what a client loses counts at "
+                      "nobody. Left: the client's share is below half of what it was before, and stays there "
                       "for %.2g s; back: above that again, and in the mean of as long. Delays are those of answers, "
                       "from the moment a datagram was meant to go out, and what was never answered is in none of them; "
                       "lost is what reached no client, counted by sequence numbers.%s\n\n",
