@@ -185,7 +185,8 @@ if ${MAKE:-make} -k -j "$JOBS" $without STRICT=-Werror ${targets:-all} >"$logs/b
 else
     times >"$logs/build.times"
     echo "$(line build 0 1 0 "$begin" "$logs/build.times")  <--"
-    grep -E 'error:|warning:|undefined reference|No rule|is not in|\*\*\*' "$logs/build.log" | head -n 40 | sed 's/^/    /'
+    grep -E 'error:|warning:|undefined reference|No rule|is not in|\*\*\*' "$logs/build.log" | head -n 40 |
+        sed 's/^/    /'
     echo "0 1 0" >"$logs/build.count"
 fi
 

@@ -182,7 +182,7 @@ static bool set_quota(const char *group, double cpus)
 /* Everything in a group. True: there was something. */
 static bool group_kill(const char *group)
 {
-    char path[300];
+    char path[640];
     long pid;
     bool any = false;
     FILE *f;

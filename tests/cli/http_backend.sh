@@ -144,11 +144,12 @@ fi
 one_line 1 "address already in use" $backend --port "$(echo "$ports" | tail -n 1)"
 stop_backends
 
-# Requests that go on at another pace: 200 ms of work, slow after 100 ms of it, take 100 + 100 * 4.
+# Requests that go on at another pace: 200 ms of work, slow after 100 ms of it, take 100 + 100 * 4; less by three times
+# what the script is late on a busy machine, more by what the request is.
 printf 't=0.1 kind=slow factor=4 seconds=30\n' >"$work/script"
 start_backend --servers 2x1 --script "$work/script" --fault "t=0.05 server=s0 kind=hang,t=0.05 kind=none"
 check "a script" $load --url "http://127.0.0.1:$port/" --sequential --requests 1 --work 200:fixed --log "$work/log" \
     --out "$work/l" --quiet
-if awk -F, 'NR == 2 && $2 > 499 && $2 < 750 { fine = 1 } END { exit !fine }' "$work/log"; then pass
+if awk -F, 'NR == 2 && $2 > 440 && $2 < 750 { fine = 1 } END { exit !fine }' "$work/log"; then pass
 else fail "a script" "$(cat "$work/log")"; fi
 finish

@@ -146,9 +146,11 @@ if [ -x $traffic ]; then
     holds "flow: nothing is lost" "${lost:--1}" '==' 0
     holds "flow: in order" "${reordered:--1}" '==' 0
     forward goes_flow 0.7
-    holds "goes_flow: few of $sent are lost" "${lost:-99999}" '<=' 60
+    # What lay in its queue, and what was sent until word of that came: on a busy machine a tenth of a second or two.
+    # Without rerouting it would be a third of the second half, a thousand.
+    holds "goes_flow: few of $sent are lost" "${lost:-99999}" '<=' 400
     forward goes_datagram 0.7 --sticky datagram --replies=no --window 0.05
-    holds "goes_datagram: few of $sent are lost" "${lost:-99999}" '<=' 60
+    holds "goes_datagram: few of $sent are lost" "${lost:-99999}" '<=' 400
 else
     skip "udp_allocator: under traffic" "$traffic is not built"
 fi
