@@ -90,6 +90,7 @@ fi
 
 start_allocator() # options
 {
+    rm -f "$work/allocator.out" # else the line of the run before might be read
     $allocator --status "$work/status" "$@" >"$work/allocator.out" 2>"$work/allocator.err" &
     pid=$!
     started="$started $pid"
