@@ -257,6 +257,17 @@ static bool orphaned(const char *name)
     return kill((pid_t)pid, 0) != 0 && errno == ESRCH;
 }
 
+/* A process that is dying may still write. */
+static void folder_remove(const char *path)
+{
+    int32_t tries;
+
+    for (tries = 0; tries < 300 && access(path, F_OK) == 0; tries++) {
+        remove_all(path);
+        if (access(path, F_OK) == 0) nap_ms(10);
+    }
+}
+
 static void sweep_in(const char *folder, bool groups)
 {
     DIR *d = opendir(folder);
@@ -267,7 +278,7 @@ static void sweep_in(const char *folder, bool groups)
         if (!orphaned(e->d_name)) continue;
         snprintf(path, sizeof path, "%.300s/%.255s", folder, e->d_name);
         if (groups) group_remove(path);
-        else remove_all(path);
+        else folder_remove(path);
     }
     if (d) closedir(d);
 }
@@ -284,7 +295,6 @@ static void sweep(void)
 
 static void keep(int wait_for)
 {
-    int32_t tries;
     int fd;
     char byte;
 
@@ -297,10 +307,7 @@ static void keep(int wait_for)
     }
     while (read(wait_for, &byte, 1) < 0 && errno == EINTR) {}
     groups_remove();
-    for (tries = 0; tries < 300 && access(stage.folder, F_OK) == 0; tries++) {
-        remove_all(stage.folder); /* a process that is dying may still write */
-        if (access(stage.folder, F_OK) == 0) nap_ms(10);
-    }
+    folder_remove(stage.folder);
     _exit(0);
 }
 

@@ -61,12 +61,12 @@ alive() # pids
         if [ -r "/proc/$one/stat" ] && ! grep -q ') Z ' "/proc/$one/stat" 2>/dev/null; then echo "$one"; fi
     done
 }
-clean() # name, pids: within five seconds
+clean() # name, pids: within twenty seconds
 {
     name=$1
     shift
     tries=0
-    while { [ -n "$(alive "$@")" ] || [ -n "$(groups)" ] || [ -n "$(ls "$work/tmp")" ]; } && [ $tries -lt 100 ]; do
+    while { [ -n "$(alive "$@")" ] || [ -n "$(groups)" ] || [ -n "$(ls "$work/tmp")" ]; } && [ $tries -lt 400 ]; do
         sleep 0.05
         tries=$((tries + 1))
     done
@@ -163,6 +163,11 @@ all=$(family $pid)
 kill -KILL $pid $all
 wait $pid 2>/dev/null
 if [ -n "$(ls "$work/tmp")" ]; then pass; else fail "lab and keeper killed" "no folder is left to be cleaned up"; fi
+tries=0 # under a quota it takes time to die
+while [ -n "$(alive $all)" ] && [ $tries -lt 400 ]; do
+    sleep 0.05
+    tries=$((tries + 1))
+done
 check_status 1 "the next start" $lab --quick --policies sed --database "$work/none" --quiet --out "$work/s"
 clean "lab and keeper killed" $all
 finish
