@@ -136,16 +136,40 @@ bool ex_file_read(const char *path, size_t limit_bytes, ex_text *out)
     return true;
 }
 
-static bool write_all(int fd, const char *bytes, size_t size)
+/* 0, or errno. */
+static int write_all(int fd, const char *bytes, size_t size)
 {
     while (size > 0) {
         ssize_t wrote = write(fd, bytes, size < (1u << 30) ? size : (1u << 30));
         if (wrote < 0 && errno == EINTR) continue;
-        if (wrote <= 0) return false;
+        if (wrote <= 0) return wrote ? errno : ENOSPC;
         bytes += wrote;
         size -= (size_t)wrote;
     }
-    return true;
+    return 0;
+}
+
+static int put_whole(const char *path, const void *bytes, size_t size, mode_t mode, bool synced)
+{
+    ex_path part;
+    int fd, error, length = snprintf(part.text, sizeof part.text, "%s.%ld.part", path, (long)getpid());
+
+    if (!*path) return ENOENT;
+    if (length < 0 || (size_t)length >= sizeof part.text) return ENAMETOOLONG;
+    unlink(part.text); /* of one that died with the same number */
+    fd = open(part.text, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, mode);
+    if (fd < 0) return errno;
+    error = write_all(fd, bytes, size);
+    if (!error && synced && fsync(fd) != 0) error = errno;
+    if (close(fd) != 0 && !error) error = errno;
+    if (!error && rename(part.text, path) != 0) error = errno;
+    if (error) unlink(part.text);
+    return error;
+}
+
+int ex_file_replace(const char *path, const void *bytes, size_t size, mode_t mode)
+{
+    return put_whole(path, bytes, size, mode, false);
 }
 
 /* The folder that path is in, "." if it names none. */
@@ -173,11 +197,10 @@ static bool sync_folder(const char *folder)
 
 bool ex_file_write(const char *path, const void *bytes, size_t size)
 {
-    ex_path folder = folder_of(path), temporary;
     struct stat about;
-    int fd, error = 0;
+    int error;
 
-    if (!*path || strlen(path) + 32 > sizeof temporary.text) {
+    if (!*path || strlen(path) + 32 > sizeof(ex_path)) {
         ex_fail("cannot write %.80s: the path is %s", path, *path ? "too long" : "empty or too long");
         return false;
     }
@@ -185,18 +208,9 @@ bool ex_file_write(const char *path, const void *bytes, size_t size)
         ex_fail("cannot write %s: it is a folder", path);
         return false;
     }
-    snprintf(temporary.text, sizeof temporary.text, "%s.%ld.part", path, (long)getpid());
     ex_signals_hold();
-    fd = open(temporary.text, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0666);
-    if (fd < 0) {
-        error = errno;
-    } else {
-        if (!write_all(fd, bytes, size) || fsync(fd) != 0) error = errno;
-        if (close(fd) != 0 && !error) error = errno;
-        if (!error && rename(temporary.text, path) != 0) error = errno;
-        if (error) unlink(temporary.text);
-        else if (!sync_folder(folder.text)) error = errno;
-    }
+    error = put_whole(path, bytes, size, 0666, true);
+    if (!error && !sync_folder(folder_of(path).text)) error = errno;
     ex_signals_release();
     if (error) ex_fail("cannot write %s: %s", path, strerror(error));
     return error == 0;

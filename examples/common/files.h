@@ -9,6 +9,7 @@
 
 #include <stdbool.h>
 #include <stddef.h>
+#include <sys/types.h>
 
 #include "options.h"
 
@@ -28,6 +29,9 @@ void ex_text_free(ex_text *t);
 bool ex_file_read(const char *path, size_t limit_bytes, ex_text *out);
 bool ex_file_write(const char *path, const void *bytes, size_t size);
 bool ex_text_write(const ex_text *t, const char *path);
+/* For what is written again and again, like a status: whole or not at all for whoever reads it now, but the disk is not
+   waited for, and after a power cut it may be anything. Prints nothing. 0, or errno. */
+int ex_file_replace(const char *path, const void *bytes, size_t size, mode_t mode);
 
 typedef struct ex_path {
     char text[1024]; /* empty if it would not fit: every function here refuses that */

@@ -10,7 +10,6 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <math.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -123,32 +122,9 @@ void *ex_state_pack(const ex_state *s, size_t *size)
     return bytes;
 }
 
-static int bytes_write(int fd, const char *bytes, size_t size)
-{
-    while (size > 0) {
-        ssize_t wrote = write(fd, bytes, size);
-        if (wrote < 0 && errno == EINTR) continue;
-        if (wrote <= 0) return wrote ? errno : ENOSPC;
-        bytes += wrote;
-        size -= (size_t)wrote;
-    }
-    return 0;
-}
-
 int ex_state_write(const char *path, const void *bytes, size_t size)
 {
-    ex_path part;
-    int fd, error, length = snprintf(part.text, sizeof part.text, "%s.%ld.part", path, (long)getpid());
-
-    if (length < 0 || (size_t)length >= sizeof part.text) return ENAMETOOLONG;
-    unlink(part.text); /* of one that died with the same number */
-    fd = open(part.text, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    if (fd < 0) return errno;
-    error = bytes_write(fd, bytes, size);
-    if (close(fd) != 0 && !error) error = errno;
-    if (!error && rename(part.text, path) != 0) error = errno;
-    if (error) unlink(part.text);
-    return error;
+    return ex_file_replace(path, bytes, size, 0600);
 }
 
 /* ---- to read --------------------------------------------------------------------------------------------------- */

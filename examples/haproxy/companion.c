@@ -472,23 +472,6 @@ static void agent_on(companion *c, agent *a, short events, double now_s)
 
 /* ---- the loop --------------------------------------------------------------------------------------------------- */
 
-/* Whole or not at all, as ex_file_write does, but without waiting for the disk: what is a second old may be lost. */
-static void write_status(const char *path, const char *text, size_t size)
-{
-    char part[1024];
-    FILE *f;
-    bool ok;
-
-    if (snprintf(part, sizeof part, "%s.part", path) >= (int)sizeof part) return;
-    f = fopen(part, "w");
-    ok = f && fwrite(text, 1, size, f) == size;
-    if (f && fclose(f) != 0) ok = false;
-    if (!ok || rename(part, path) != 0) {
-        ex_warn("cannot write %s: %s", path, strerror(errno));
-        if (f) remove(part);
-    }
-}
-
 static void keep(companion *c, double now_s)
 {
     if (now_s >= c->save_s) {
@@ -498,7 +481,8 @@ static void keep(companion *c, double now_s)
     if (c->set.status && (now_s >= c->status_s || tell_now)) {
         size_t size;
         char *text = hx_mind_status(c->mind, now_s, &size);
-        if (text) write_status(c->set.status, text, size);
+        int error = text ? ex_file_replace(c->set.status, text, size, 0666) : 0;
+        if (error) ex_warn("cannot write %s: %s", c->set.status, strerror(error));
         free(text);
         tell_now = 0;
         c->status_s = now_s + STATUS_S;

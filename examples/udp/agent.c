@@ -387,26 +387,15 @@ static void status_text(const agent *a, double now_s, ex_text *t)
         s->written_s < 0 ? -1 : now_s - s->written_s);
 }
 
-/* Whole or not at all, as ex_file_write does, but without waiting for the disk: what is a second old may be lost. */
 static void write_status(agent *a, double now_s)
 {
-    char part[1024];
     ex_text t = { 0 };
-    FILE *f = NULL;
-    bool ok = false;
+    int error;
 
     status_text(a, now_s, &t);
-    if (!t.failed && snprintf(part, sizeof part, "%s.part", a->set.status) < (int)sizeof part) f = fopen(part, "w");
-    if (f) {
-        ok = fwrite(t.data, 1, t.size, f) == t.size;
-        if (fclose(f) != 0) ok = false;
-        if (!ok || rename(part, a->set.status) != 0) {
-            remove(part);
-            ok = false;
-        }
-    }
-    if (!ok && !a->status_bad) ex_warn("cannot write %s: %s", a->set.status, strerror(errno));
-    a->status_bad = !ok;
+    error = t.failed ? ENOMEM : ex_file_replace(a->set.status, t.data, t.size, 0666);
+    if (error && !a->status_bad) ex_warn("cannot write %s: %s", a->set.status, strerror(error));
+    a->status_bad = error != 0;
     ex_text_free(&t);
 }
 

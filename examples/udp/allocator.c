@@ -133,31 +133,11 @@ static void say_balancer(ex_text *t, const allocator *a, double now_s)
     free(page);
 }
 
-static bool put_status(const char *path, const ex_text *t)
-{
-    char part[UD_TEXT_MOST + 8];
-    FILE *file;
-    bool ok;
-
-    snprintf(part, sizeof part, "%s.part", path);
-    file = fopen(part, "w");
-    ok = file && fwrite(t->data, 1, t->size, file) == t->size;
-    if (file && fclose(file) != 0) ok = false;
-    if (ok && rename(part, path) == 0) return true;
-    if (file) {
-        int error = errno;
-        remove(part);
-        errno = error;
-    }
-    return false;
-}
-
-/* Whole or not at all, and not synced: the next one comes in a second. */
 static void write_status(allocator *a, double now_s)
 {
     ex_text t = { NULL, 0, 0, false };
     size_t i;
-    bool ok;
+    int error;
 
     if (!a->set.status[0]) return;
     for (i = 0; i < sizeof of_all / sizeof *of_all; i++) {
@@ -169,10 +149,9 @@ static void write_status(allocator *a, double now_s)
                        "# TYPE rllb_udp_blind gauge\nrllb_udp_blind %d\n", ud_mind_blind(a->mind));
     for (i = 0; i < sizeof of_each / sizeof *of_each; i++) say_clients(&t, a, &of_each[i]);
     say_balancer(&t, a, now_s);
-    errno = ENOMEM;
-    ok = !t.failed && put_status(a->set.status, &t);
-    if (!ok && !a->mute) ex_warn("status: %s: %s", a->set.status, strerror(errno));
-    a->mute = !ok;
+    error = t.failed ? ENOMEM : ex_file_replace(a->set.status, t.data, t.size, 0666);
+    if (error && !a->mute) ex_warn("status: %s: %s", a->set.status, strerror(error));
+    a->mute = error != 0;
     ex_text_free(&t);
 }
 

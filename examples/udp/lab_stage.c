@@ -112,19 +112,9 @@ static bool put(const char *folder, const char *name, const char *text)
     return close(fd) == 0 && ok;
 }
 
-/* Whole or not at all for whoever reads it now; it need not outlive the machine. */
 static bool replace(const char *folder, const char *name, const char *text, size_t size)
 {
-    char path[300], half[310];
-    int fd;
-    bool ok;
-
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    snprintf(half, sizeof half, "%s.half", path);
-    fd = open(half, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    if (fd < 0) return false;
-    ok = write(fd, text, size) == (ssize_t)size;
-    return close(fd) == 0 && ok && rename(half, path) == 0;
+    return ex_file_replace(ex_path_join(folder, name).text, text, size, 0644) == 0;
 }
 
 static void remove_all(const char *path)
