@@ -68,6 +68,16 @@ void ex_text_free(ex_text *t)
     memset(t, 0, sizeof *t);
 }
 
+void ex_text_escape(ex_text *to, const char *text)
+{
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
+
+    for (; *text; text++) {
+        if (strchr(plain, *text)) ex_text_add(to, text, 1);
+        else ex_text_printf(to, "%%%02X", (unsigned)(unsigned char)*text);
+    }
+}
+
 /* ---- signals ----------------------------------------------------------------------------------------------- */
 
 static int holds;

@@ -24,6 +24,8 @@ typedef struct ex_text {
 void ex_text_printf(ex_text *t, const char *format, ...) EX_PRINTF(2, 3);
 void ex_text_add(ex_text *t, const void *bytes, size_t size);
 void ex_text_free(ex_text *t);
+/* As a part of an address of the web: %20 and the like. */
+void ex_text_escape(ex_text *to, const char *text);
 
 /* The whole file into *out (which must be empty), refused if larger than limit_bytes. */
 bool ex_file_read(const char *path, size_t limit_bytes, ex_text *out);

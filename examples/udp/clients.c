@@ -747,39 +747,24 @@ static void nomad_guests(ud_clients *l)
     }
 }
 
-/* Percent-encodes what has a meaning in addresses. */
-static bool encode(const char *text, char *out, size_t room)
-{
-    size_t n = 0;
-
-    for (; *text; text++) {
-        char one[2] = { *text, '\0' };
-        if (n + 4 > room) return false;
-        if (plain(one, "._-~")) out[n++] = *text;
-        else n += (size_t)snprintf(out + n, room - n, "%%%02X", (unsigned)(unsigned char)*text);
-    }
-    out[n] = '\0';
-    return true;
-}
-
-static bool url_of(const ud_clients *l, const watch *w, char *out, size_t room)
+static void url_of(const ud_clients *l, const watch *w, ex_text *to)
 {
     const nomad *n = l->nomad;
-    const char *space = n->space[0] ? n->space : n->job_space;
-    char path[512], encoded[400], more[400] = "", region[400] = "";
-    int used;
+    const char *space = n->space[0] || w == &n->services ? n->space : n->job_space;
 
+    ex_text_printf(to, "%s/v1/", n->base);
     if (w == &n->services) {
-        space = n->space;
-        snprintf(path, sizeof path, "service/%s", n->service);
+        ex_text_printf(to, "service/%s", n->service);
     } else {
-        if (!encode(n->job, encoded, sizeof encoded)) return false;
-        snprintf(path, sizeof path, "job/%s/allocations", encoded);
+        ex_text_printf(to, "job/");
+        ex_text_escape(to, n->job);
+        ex_text_printf(to, "/allocations");
     }
-    if (!encode(space, more, sizeof more) || !encode(n->region, region, sizeof region)) return false;
-    used = snprintf(out, room, "%s/v1/%s?index=%llu&wait=%ds%s%s%s%s", n->base, path, (unsigned long long)w->index,
-                    WAIT_S, more[0] ? "&namespace=" : "", more, region[0] ? "&region=" : "", region);
-    return used > 0 && (size_t)used < room;
+    ex_text_printf(to, "?index=%llu&wait=%ds", (unsigned long long)w->index, WAIT_S);
+    if (space[0]) ex_text_printf(to, "&namespace=");
+    ex_text_escape(to, space);
+    if (n->region[0]) ex_text_printf(to, "&region=");
+    ex_text_escape(to, n->region);
 }
 
 /* The index to wait for next: what ran backwards begins anew. */
@@ -849,12 +834,14 @@ static double backoff(int32_t failures)
 static void ask(ud_clients *l, watch *w, double now_s)
 {
     const char *headers[2] = { NULL, NULL };
-    char url[1600];
+    ex_text url = { NULL, 0, 0, false };
 
     if (w->asked || now_s < w->due_s) return;
     if (l->nomad->token[0]) headers[0] = l->nomad->token;
-    w->asked = url_of(l, w, url, sizeof url) &&
-               ud_web_ask(l->web, url, headers, NULL, "X-Nomad-Index", WAIT_S + WAIT_S / 16 + 10, on_answer, w);
+    url_of(l, w, &url);
+    w->asked = !url.failed && ud_web_ask(l->web, url.data, headers, NULL, "X-Nomad-Index", WAIT_S + WAIT_S / 16 + 10,
+                                         on_answer, w);
+    ex_text_free(&url);
     if (!w->asked) w->due_s = now_s + backoff(++w->failures);
 }
 

@@ -68,17 +68,17 @@ void ud_influx1_url(const char *base, const char *database, bool collectd, doubl
 
     with_range(&query, collectd ? collectd_query : telegraf_query, range_s);
     ex_text_printf(to, "%s/query?db=", base);
-    ud_web_escape(to, database);
+    ex_text_escape(to, database);
     ex_text_printf(to, "&epoch=ns&q=");
     if (query.failed) to->failed = true;
-    else ud_web_escape(to, query.data);
+    else ex_text_escape(to, query.data);
     ex_text_free(&query);
 }
 
 void ud_influx2_url(const char *base, const char *org, ex_text *to)
 {
     ex_text_printf(to, "%s/api/v2/query?org=", base);
-    ud_web_escape(to, org);
+    ex_text_escape(to, org);
 }
 
 /* A string of Flux. All that could mean anything there is written by its number: quotes, backslashes, ${...}. */

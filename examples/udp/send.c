@@ -101,7 +101,7 @@ static bool read_create(const char *url, const char *database, ua_target *out)
 
     for (; *database; database++) ex_text_printf(&name, strchr("\"\\", *database) ? "\\%c" : "%c", *database);
     ex_text_printf(&t, "q=CREATE%%20DATABASE%%20%%22");
-    ud_web_escape(&t, name.failed || !name.data ? "" : name.data);
+    ex_text_escape(&t, name.failed || !name.data ? "" : name.data);
     ex_text_printf(&t, "%%22");
     ok = !name.failed && fits(&t, out->create, sizeof out->create);
     ex_text_free(&name);
@@ -125,7 +125,7 @@ static int read_influx1(const char *url, ua_target *out)
         return ex_usage("to", "is too long");
     }
     ex_text_printf(&t, "%s/write?db=", out->url);
-    ud_web_escape(&t, database + 1);
+    ex_text_escape(&t, database + 1);
     ex_text_printf(&t, "&precision=ns");
     return fits(&t, out->url, sizeof out->url) ? EX_GO_ON : ex_usage("to", "is too long");
 }
@@ -142,9 +142,9 @@ static int read_influx2(const char *url, const char *org, const char *bucket, ua
     while (n > 0 && url[n - 1] == '/') n--;
     ex_text_add(&t, url, n);
     ex_text_printf(&t, "/api/v2/write?org=");
-    ud_web_escape(&t, org);
+    ex_text_escape(&t, org);
     ex_text_printf(&t, "&bucket=");
-    ud_web_escape(&t, bucket);
+    ex_text_escape(&t, bucket);
     ex_text_printf(&t, "&precision=ns");
     return fits(&t, out->url, sizeof out->url) ? EX_GO_ON : ex_usage("to", "is too long");
 }

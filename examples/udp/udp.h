@@ -385,8 +385,6 @@ bool ud_web_ask(ud_web *w, const char *url, const char *const *headers, const ch
 void ud_web_turn(ud_web *w, double wait_s);
 /* Only waits. */
 void ud_web_wait(ud_web *w, double wait_s);
-/* As a part of an address: %20 and the like. */
-void ud_web_escape(ex_text *to, const char *text);
 
 /* ---- clients.c --------------------------------------------------------------------------------------------------- */
 

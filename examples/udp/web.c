@@ -224,16 +224,6 @@ void ud_web_turn(ud_web *w, double wait_s)
     hand_out(w);
 }
 
-void ud_web_escape(ex_text *to, const char *text)
-{
-    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~";
-
-    for (; *text; text++) {
-        if (strchr(plain, *text)) ex_text_add(to, text, 1);
-        else ex_text_printf(to, "%%%02X", (unsigned)(unsigned char)*text);
-    }
-}
-
 /* ---- life -------------------------------------------------------------------------------------------------------- */
 
 bool ud_web_create(ud_web **out)
