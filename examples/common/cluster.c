@@ -341,18 +341,36 @@ static void meta_text(const ex_text *file, const char *key, char *out, size_t si
     if (rllb_nn_file_meta(file->data, file->size, key, out, size) != RLLB_OK) out[0] = '\0';
 }
 
-static bool model_load(const char *path, const ex_text *file, rllb_nn_isa isa, bool portable, ex_network *out)
+bool ex_net_fill(rllb_nn_net *net, const ex_text *file, char why[EX_NET_WHY])
 {
     rllb_nn_entry entries[RLLB_NN_NET_ENTRIES_MAX];
-    rllb_nn_archive archive;
-    rllb_nn_net_desc desc;
-    rllb_logger logger;
+    rllb_nn_archive archive = { entries, 0, RLLB_NN_NET_ENTRIES_MAX, 0 };
+    rllb_logger logger = { ex_detail_log, NULL };
+    const float *data = rllb_nn_net_data(net);
+    size_t i, n = rllb_nn_net_floats(net);
     ex_detail detail = { "" };
     rllb_status status;
-    const float *data;
-    size_t i, n;
 
-    logger.fn = ex_detail_log;
+    logger.user = &detail;
+    rllb_nn_net_entries(net, "", &archive);
+    status = rllb_nn_archive_load(&archive, file->data, file->size, &logger);
+    if (status != RLLB_OK) {
+        snprintf(why, EX_NET_WHY, "%s%s%s", detail.text, detail.text[0] ? ": " : "", rllb_status_words(status));
+        return false;
+    }
+    for (i = 0; i < n && isfinite(data[i]); i++) {}
+    if (i < n) snprintf(why, EX_NET_WHY, "it has weights that are not finite");
+    return i == n;
+}
+
+static bool model_load(const char *path, const ex_text *file, rllb_nn_isa isa, bool portable, ex_network *out)
+{
+    rllb_logger logger = { ex_detail_log, NULL };
+    char why[EX_NET_WHY];
+    ex_detail detail = { "" };
+    rllb_nn_net_desc desc;
+    rllb_status status;
+
     logger.user = &detail;
     status = rllb_nn_file_check(file->data, file->size, &logger);
     if (status == RLLB_OK) status = rllb_nn_net_desc_load(file->data, file->size, "", &desc);
@@ -362,24 +380,11 @@ static bool model_load(const char *path, const ex_text *file, rllb_nn_isa isa, b
         out->net = rllb_nn_net_create(&desc);
         if (!out->net) status = RLLB_ERROR_OUT_OF_MEMORY;
     }
-    if (status == RLLB_OK) {
-        memset(&archive, 0, sizeof archive);
-        archive.entries = entries;
-        archive.capacity = RLLB_NN_NET_ENTRIES_MAX;
-        rllb_nn_net_entries(out->net, "", &archive);
-        status = rllb_nn_archive_load(&archive, file->data, file->size, &logger);
-    }
     if (status != RLLB_OK) {
         ex_fail("%s: not a model: %s%s%s", path, detail.text, detail.text[0] ? ": " : "", rllb_status_words(status));
         return false;
     }
-    data = rllb_nn_net_data(out->net);
-    n = rllb_nn_net_floats(out->net);
-    for (i = 0; i < n; i++) {
-        if (isfinite(data[i])) continue;
-        ex_fail("%s: not a usable model: it has weights that are not finite", path);
-        return false;
-    }
+    if (!ex_net_fill(out->net, file, why)) return ex_fail("%s: not a model: %s", path, why) == EX_OK;
     if (desc.inputs != desc.outputs && desc.inputs != desc.outputs + 1) {
         ex_fail("%s: not a balancer: it sees %d numbers and picks one of %d; %d would fit, or %d with the last arrival",
                 path, (int)desc.inputs, (int)desc.outputs, (int)desc.outputs, (int)desc.outputs + 1);

@@ -92,6 +92,9 @@ typedef struct ex_network {
 /* Reads a network whose inputs are as ex_observe makes them. False: said on stderr, naming the file. */
 bool ex_network_read(const char *path, rllb_nn_isa isa, bool portable, ex_network *out);
 void ex_network_free(ex_network *m);
+/* The numbers of a network out of the file it was made for. False: why says what is wrong with them. */
+enum { EX_NET_WHY = 300 };
+bool ex_net_fill(rllb_nn_net *net, const ex_text *file, char why[EX_NET_WHY]);
 /* A safetensors file: complete or not at all. False: said on stderr. */
 bool ex_archive_write(const rllb_nn_archive *archive, const rllb_nn_meta *meta, int32_t metas, const char *path);
 

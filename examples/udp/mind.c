@@ -148,26 +148,13 @@ static bool metadata_of(const ex_text *file, const char *path, model *out)
     return meta_of(file, path, "inputs", text) && inputs_of(path, text, out);
 }
 
-static bool numbers_finite(rllb_nn_net *net)
-{
-    const float *data = rllb_nn_net_data(net);
-    size_t i, n = rllb_nn_net_floats(net);
-
-    for (i = 0; i < n && isfinite(data[i]); i++) {}
-    return i == n;
-}
-
 static bool network_of(const ex_text *file, const char *path, model *out)
 {
-    rllb_nn_entry entries[RLLB_NN_NET_ENTRIES_MAX];
-    rllb_nn_archive archive = { entries, 0, RLLB_NN_NET_ENTRIES_MAX, 0 };
-    rllb_logger logger = { ex_detail_log, NULL };
     int32_t inputs = out->clients * out->columns;
-    ex_detail detail = { "" };
+    char why[EX_NET_WHY];
     rllb_nn_net_desc d;
     rllb_status status = rllb_nn_net_desc_load(file->data, file->size, "", &d);
 
-    logger.user = &detail;
     if (status != RLLB_OK) return ex_fail("%s: holds no network: %s", path, rllb_status_words(status)) == EX_OK;
     if (d.gru > 0 || d.item_inputs > 0 || d.inputs != inputs || d.outputs != out->clients) {
         return ex_fail("%s: its network, of %d inputs and %d outputs, is not one for %d clients with %d inputs each",
@@ -176,12 +163,7 @@ static bool network_of(const ex_text *file, const char *path, model *out)
     out->net = rllb_nn_net_create(&d);
     out->work = out->net ? rllb_nn_work_create(out->net, 1, false) : NULL;
     if (!out->work) return ex_fail("%s: not enough memory for its network", path) == EX_OK;
-    rllb_nn_net_entries(out->net, "", &archive);
-    status = rllb_nn_archive_load(&archive, file->data, file->size, &logger);
-    if (status != RLLB_OK) {
-        return ex_fail("%s: %s%s%s", path, detail.text, detail.text[0] ? ": " : "", rllb_status_words(status)) == EX_OK;
-    }
-    return numbers_finite(out->net) || ex_fail("%s: has a number that is not finite", path) == EX_OK;
+    return ex_net_fill(out->net, file, why) || ex_fail("%s: %s", path, why) == EX_OK;
 }
 
 static bool model_open(const char *path, model *out)
