@@ -2,6 +2,7 @@
    of a world is steered by a policy of its own. */
 
 #include "flows.h"
+#include "said.h"
 #include "test.h"
 
 #include <math.h>
@@ -27,43 +28,6 @@ static void folder_gone(void)
 {
     unlink(path);
     rmdir(folder);
-}
-
-/* What is said on stderr while it is caught. */
-static char said[1024];
-static FILE *caught;
-static int stderr_before;
-
-static void catch_stderr(void)
-{
-    fflush(stderr);
-    caught = tmpfile();
-    stderr_before = dup(STDERR_FILENO);
-    if (caught) dup2(fileno(caught), STDERR_FILENO);
-}
-
-static void release_stderr(void)
-{
-    size_t n = 0;
-
-    fflush(stderr);
-    dup2(stderr_before, STDERR_FILENO);
-    close(stderr_before);
-    if (caught) {
-        rewind(caught);
-        n = fread(said, 1, sizeof said - 1, caught);
-        fclose(caught);
-    }
-    said[n] = '\0';
-}
-
-static int32_t lines_said(void)
-{
-    int32_t count = 0;
-    const char *s;
-
-    for (s = said; *s; s++) count += *s == '\n';
-    return count;
 }
 
 /* A plain recurrent policy for 4 servers and the features of CIKM'22; a set of any size and RELATIVE features, which

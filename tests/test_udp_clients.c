@@ -12,6 +12,7 @@ static void double_freeaddrinfo(struct addrinfo *all);
 #include "../examples/udp/clients.c"
 #include "../examples/udp/health.c"
 
+#include "said.h"
 #include "test.h"
 
 /* ---- doubles ----------------------------------------------------------------------------------------------------- */
@@ -143,38 +144,6 @@ static void double_freeaddrinfo(struct addrinfo *all)
         free(all);
         all = next;
     }
-}
-
-/* ---- what is said on stderr -------------------------------------------------------------------------------------- */
-
-static char said[4096];
-static FILE *caught;
-static int stderr_before;
-
-static void catch_stderr(void)
-{
-    fflush(stderr);
-    caught = tmpfile();
-    stderr_before = dup(STDERR_FILENO);
-    if (caught) dup2(fileno(caught), STDERR_FILENO);
-}
-
-static int32_t release_stderr(void) /* how many lines */
-{
-    int32_t lines = 0;
-    size_t n = 0, i;
-
-    fflush(stderr);
-    dup2(stderr_before, STDERR_FILENO);
-    close(stderr_before);
-    if (caught) {
-        rewind(caught);
-        n = fread(said, 1, sizeof said - 1, caught);
-        fclose(caught);
-    }
-    said[n] = '\0';
-    for (i = 0; i < n; i++) lines += said[i] == '\n';
-    return lines;
 }
 
 /* ---- a world of them --------------------------------------------------------------------------------------------- */

@@ -2,6 +2,7 @@
 
 #include "../examples/udp/mind.c"
 
+#include "said.h"
 #include "test.h"
 
 #include <unistd.h>
@@ -36,44 +37,6 @@ static void say(ud_metrics *m, int32_t client, double cpu, double memory, double
     s->network = network;
     s->at_s = at_s;
     m->turn++;
-}
-
-/* ---- what is said on stderr -------------------------------------------------------------------------------------- */
-
-static char said[2048];
-static FILE *caught;
-static int stderr_before;
-
-static void catch_stderr(void)
-{
-    fflush(stderr);
-    caught = tmpfile();
-    stderr_before = dup(STDERR_FILENO);
-    if (caught) dup2(fileno(caught), STDERR_FILENO);
-}
-
-static void release_stderr(void)
-{
-    size_t n = 0;
-
-    fflush(stderr);
-    dup2(stderr_before, STDERR_FILENO);
-    close(stderr_before);
-    if (caught) {
-        rewind(caught);
-        n = fread(said, 1, sizeof said - 1, caught);
-        fclose(caught);
-    }
-    said[n] = '\0';
-}
-
-static int32_t lines_said(void)
-{
-    int32_t n = 0;
-    size_t i;
-
-    for (i = 0; said[i]; i++) n += said[i] == '\n';
-    return n;
 }
 
 /* ---- models ------------------------------------------------------------------------------------------------------ */
