@@ -8,6 +8,8 @@
 
 #include "experiment.h"
 
+#include "cgroups.h"
+
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
@@ -35,7 +37,6 @@ static const char modules[] = "/usr/lib/apache2/modules", binary[] = "/usr/sbin/
 static struct {
     char folder[64], group[SERVERS][128], target[64];
     int32_t port[SERVERS];
-    bool v2;
     int pipe; /* the end whose closing ends the keeper; -1: there is none */
     pid_t keeper;
 } it = { .pipe = -1 };
@@ -64,71 +65,31 @@ static void nap_ms(long ms)
 
 /* ---- cgroups ----------------------------------------------------------------------------------------------------- */
 
-/* Kernel files take one write; nothing of it is kept, so that no temporary file is needed. */
-static bool put(const char *folder, const char *name, const char *text)
-{
-    char path[256];
-    int fd;
-    bool ok;
-
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-    ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-    return close(fd) == 0 && ok;
-}
-
-static bool set_quota(int32_t k, double share)
-{
-    char text[64];
-
-    if (it.v2) {
-        if (share > 0) snprintf(text, sizeof text, "%d %d", (int)(share * PERIOD_US), PERIOD_US);
-        else snprintf(text, sizeof text, "max %d", PERIOD_US);
-        return put(it.group[k], "cpu.max", text);
-    }
-    snprintf(text, sizeof text, "%d", PERIOD_US);
-    if (!put(it.group[k], "cpu.cfs_period_us", text)) return false;
-    snprintf(text, sizeof text, "%d", share > 0 ? (int)(share * PERIOD_US) : -1);
-    return put(it.group[k], "cpu.cfs_quota_us", text);
-}
-
 static void groups_remove(void)
 {
     int32_t k;
 
     for (k = 0; k < SERVERS; k++) {
-        if (*it.group[k]) rmdir(it.group[k]);
+        if (*it.group[k]) ex_cgroup_remove(it.group[k]);
         it.group[k][0] = '\0';
     }
 }
 
-/* Version 1 or 2, where this process may limit the CPU. */
 static bool groups_make(lab_scene *s)
 {
-    static const char *const roots[] = { "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup" };
-    const char *root = NULL;
-    char path[128];
+    const char *root = ex_cgroup_root();
     int32_t k;
 
-    for (k = 0; k < EX_COUNT(roots) && !root; k++) {
-        snprintf(path, sizeof path, "%s/%s", roots[k], k < 2 ? "cpu.cfs_quota_us" : "cgroup.controllers");
-        if (access(path, F_OK) == 0) root = roots[k];
-    }
-    /* The root group of version 1 has no quota of its own on some kernels: the folder of the controller will do. */
-    if (!root && access("/sys/fs/cgroup/cpu/cgroup.procs", W_OK) == 0) root = roots[0];
     if (!root) return skip(s, "no cgroups with a CPU controller here", "");
-    it.v2 = root == roots[2];
-    if (it.v2) put(root, "cgroup.subtree_control", "+cpu");
     for (k = 0; k < SERVERS; k++) {
         snprintf(it.group[k], sizeof it.group[k], "%s/rllb-%ld-%d", root, (long)getpid(), (int)k);
-        if (mkdir(it.group[k], 0755) != 0) {
+        if (!ex_cgroup_make(it.group[k])) {
             skip(s, "no cgroup can be made", strerror(errno));
             it.group[k][0] = '\0';
             groups_remove();
             return false;
         }
-        if (!set_quota(k, 0.5) || !set_quota(k, 0)) {
+        if (!ex_cgroup_quota(it.group[k], 0.5, PERIOD_US) || !ex_cgroup_quota(it.group[k], 0, PERIOD_US)) {
             skip(s, "cgroups here take no CPU quota", strerror(errno));
             groups_remove();
             return false;
@@ -268,11 +229,10 @@ static void files_remove(void)
 /* In a process of its own, which becomes Apache. */
 static void serve(int32_t k)
 {
-    char settings[96], pid[32];
+    char settings[96];
     int nothing = open("/dev/null", O_RDWR);
 
-    snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
-    if (!put(it.group[k], "cgroup.procs", pid)) _exit(126);
+    if (!ex_cgroup_enter(it.group[k])) _exit(126);
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     signal(SIGHUP, SIG_DFL);
@@ -284,27 +244,9 @@ static void serve(int32_t k)
     _exit(127);
 }
 
-/* Everything in a cgroup. True: there was something. */
-static bool kill_group(int32_t k)
-{
-    char path[160];
-    long pid;
-    bool any = false;
-    FILE *f;
-
-    snprintf(path, sizeof path, "%s/cgroup.procs", it.group[k]);
-    f = fopen(path, "r");
-    while (f && fscanf(f, "%ld", &pid) == 1) {
-        any = true;
-        kill((pid_t)pid, SIGKILL);
-    }
-    if (f) fclose(f);
-    return any;
-}
-
 static void keep(int wait_for)
 {
-    int32_t k, tries, left = SERVERS;
+    int32_t k;
     int fd;
     char byte;
 
@@ -319,13 +261,6 @@ static void keep(int wait_for)
         if (fork() == 0) serve(k);
     }
     while (read(wait_for, &byte, 1) < 0 && errno == EINTR) {}
-    for (tries = 0; tries < 500 && left > 0; tries++) {
-        left = 0;
-        for (k = 0; k < SERVERS; k++) left += kill_group(k);
-        while (waitpid(-1, NULL, WNOHANG) > 0) {}
-        if (left > 0) nap_ms(10);
-    }
-    nap_ms(20);
     groups_remove();
     files_remove();
     _exit(0);
@@ -502,7 +437,7 @@ bool lab_apache_start(lab *l, lab_scene *s)
         return false;
     }
     for (k = 0; k < SERVERS; k++) {
-        if (!set_quota(k, quota[k])) {
+        if (!ex_cgroup_quota(it.group[k], quota[k], PERIOD_US)) {
             lab_apache_stop();
             return skip(s, "a quota is not taken", strerror(errno));
         }

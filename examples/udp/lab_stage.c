@@ -12,6 +12,8 @@
 
 #include "lab_parts.h"
 
+#include "cgroups.h"
+
 #include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
@@ -40,7 +42,7 @@ static const char *const addresses[UL_HOSTS] = { "192.168.56.4", "192.168.56.5",
                                                  "192.168.56.1", "" };
 
 static struct {
-    bool spaces, quotas, v2;
+    bool spaces, quotas;
     char why[UL_WHY], folder[200], group[UL_CLIENTS][200];
     pid_t holder[UL_HOSTS];
     int space[UL_HOSTS], own_space, keeper_pipe;
@@ -98,20 +100,6 @@ static void nap_ms(long ms)
 
 /* ---- files that are not kept ------------------------------------------------------------------------------------- */
 
-/* Kernel files take one write. */
-static bool put(const char *folder, const char *name, const char *text)
-{
-    char path[300];
-    int fd;
-    bool ok;
-
-    snprintf(path, sizeof path, "%s/%s", folder, name);
-    fd = open(path, O_WRONLY | O_CLOEXEC);
-    if (fd < 0) return false;
-    ok = write(fd, text, strlen(text)) == (ssize_t)strlen(text);
-    return close(fd) == 0 && ok;
-}
-
 static bool replace(const char *folder, const char *name, const char *text, size_t size)
 {
     return ex_file_replace(ex_path_join(folder, name).text, text, size, 0644) == 0;
@@ -136,86 +124,30 @@ static void remove_all(const char *path)
 
 /* ---- groups that hold quotas ------------------------------------------------------------------------------------- */
 
-static const char *group_root(void)
-{
-    static const char *const roots[] = { "/sys/fs/cgroup/cpu", "/sys/fs/cgroup/cpu,cpuacct", "/sys/fs/cgroup" };
-    char path[100];
-    int32_t k;
-
-    for (k = 0; k < EX_COUNT(roots); k++) {
-        snprintf(path, sizeof path, "%s/%s", roots[k], k < 2 ? "cgroup.procs" : "cgroup.controllers");
-        if (access(path, F_OK) == 0) {
-            stage.v2 = k == 2;
-            return roots[k];
-        }
-    }
-    return NULL;
-}
-
 /* In periods as short as the smallest quota allows: whoever has used his waits for the next. */
-static bool set_quota(const char *group, double cpus)
+static bool set_quota(int32_t client)
 {
-    char text[64];
     double least = fmin(stage.cpus[0], fmin(stage.cpus[1], stage.cpus[2]));
-    int period_us = (int)fmin(1e6, fmax(PERIOD_US, ceil(QUOTA_LEAST_US / least))), quota_us = (int)(cpus * period_us);
+    int32_t period_us = (int32_t)fmin(1e6, fmax(PERIOD_US, ceil(QUOTA_LEAST_US / least)));
 
-    if (stage.v2) {
-        snprintf(text, sizeof text, "%d %d", quota_us, period_us);
-        return put(group, "cpu.max", text);
-    }
-    snprintf(text, sizeof text, "%d", period_us);
-    if (!put(group, "cpu.cfs_period_us", text)) return false;
-    snprintf(text, sizeof text, "%d", quota_us);
-    return put(group, "cpu.cfs_quota_us", text);
-}
-
-/* Everything in a group. True: there was something. */
-static bool group_kill(const char *group)
-{
-    char path[640];
-    long pid;
-    bool any = false;
-    FILE *f;
-
-    snprintf(path, sizeof path, "%s/cgroup.procs", group);
-    f = fopen(path, "r");
-    while (f && fscanf(f, "%ld", &pid) == 1) {
-        any = true;
-        kill((pid_t)pid, SIGKILL);
-    }
-    if (f) fclose(f);
-    return any;
-}
-
-static void group_remove(const char *group)
-{
-    int32_t tries;
-
-    for (tries = 0; tries < 300 && access(group, F_OK) == 0; tries++) {
-        group_kill(group);
-        if (rmdir(group) == 0) return;
-        nap_ms(10);
-    }
+    return ex_cgroup_quota(stage.group[client], stage.cpus[client], period_us);
 }
 
 static bool groups_make(void)
 {
-    const char *root = group_root();
+    const char *root = ex_cgroup_root();
     int32_t k;
 
     if (geteuid() != 0) return because("CPU quotas need root", "");
     if (!root) return because("no cgroups with a CPU controller here", "");
-    if (stage.v2) put(root, "cgroup.subtree_control", "+cpu");
     for (k = 0; k < UL_CLIENTS; k++) {
         snprintf(stage.group[k], sizeof stage.group[k], "%s/rllb-udp-%ld-%d", root, (long)getpid(), (int)k);
-        if (mkdir(stage.group[k], 0755) != 0) {
+        if (!ex_cgroup_make(stage.group[k])) {
             because("no cgroup can be made", strerror(errno));
             stage.group[k][0] = '\0';
             return false;
         }
-        if (!set_quota(stage.group[k], stage.cpus[k])) {
-            return because("cgroups here take no CPU quota", strerror(errno));
-        }
+        if (!set_quota(k)) return because("cgroups here take no CPU quota", strerror(errno));
     }
     return true;
 }
@@ -225,7 +157,7 @@ static void groups_remove(void)
     int32_t k;
 
     for (k = 0; k < UL_CLIENTS; k++) {
-        if (*stage.group[k]) group_remove(stage.group[k]);
+        if (*stage.group[k]) ex_cgroup_remove(stage.group[k]);
         stage.group[k][0] = '\0';
     }
 }
@@ -267,7 +199,7 @@ static void sweep_in(const char *folder, bool groups)
         char path[600];
         if (!orphaned(e->d_name)) continue;
         snprintf(path, sizeof path, "%.300s/%.255s", folder, e->d_name);
-        if (groups) group_remove(path);
+        if (groups) ex_cgroup_remove(path);
         else folder_remove(path);
     }
     if (d) closedir(d);
@@ -275,7 +207,7 @@ static void sweep_in(const char *folder, bool groups)
 
 static void sweep(void)
 {
-    const char *root = group_root();
+    const char *root = ex_cgroup_root();
 
     if (root && geteuid() == 0) sweep_in(root, true);
     sweep_in(folder_base(), false);
@@ -491,7 +423,6 @@ static void settle(const ul_process *p, ul_host host, int to, pid_t parent)
 {
     int said = open(p->said.text, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
     int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
-    char pid[32];
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     setpgid(0, 0); /* Ctrl-C is the parent's business */
@@ -503,8 +434,7 @@ static void settle(const ul_process *p, ul_host host, int to, pid_t parent)
     dup2(to, STDOUT_FILENO);
     dup2(said, STDERR_FILENO);
     if (stage.spaces && setns(stage.space[host], CLONE_NEWNET) != 0) _exit(126);
-    snprintf(pid, sizeof pid, "%ld\n", (long)getpid());
-    if (stage.quotas && p->client >= 0 && !put(stage.group[p->client], "cgroup.procs", pid)) _exit(126);
+    if (stage.quotas && p->client >= 0 && !ex_cgroup_enter(stage.group[p->client])) _exit(126);
 }
 
 static bool process_begin(ul_process *p, const char *name, int32_t client, int ends[2])
