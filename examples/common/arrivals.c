@@ -8,6 +8,26 @@
 #include "files.h"
 #include "options.h"
 
+#define TRACE_BYTES_MOST ((size_t)1 << 30)
+
+rllb_env_trace *ex_trace_read(const char *path)
+{
+    rllb_env_trace_error error;
+    rllb_env_trace *trace;
+    ex_text text = { 0 };
+
+    if (!ex_file_read(path, TRACE_BYTES_MOST, &text)) return NULL;
+    memset(&error, 0, sizeof error);
+    trace = rllb_env_trace_create(NULL, text.data ? text.data : "", text.size, &error);
+    if (!trace) {
+        const char *words = error.detail[0] ? error.detail : rllb_status_words(error.status);
+        if (error.line > 0) ex_fail("%s:%lld: %s", path, (long long)error.line, words);
+        else ex_fail("%s: %s", path, words);
+    }
+    ex_text_free(&text);
+    return trace;
+}
+
 /* How long a row of the trace lasts, in seconds of the file; the last one as long as is usual. */
 static double row_s(const rllb_env_trace *t, int64_t row)
 {
@@ -18,18 +38,10 @@ static double row_s(const rllb_env_trace *t, int64_t row)
 
 int ex_arrivals_open(ex_arrivals *a, const char *path, uint64_t seed, uint64_t stream)
 {
-    rllb_env_trace_error error;
-    ex_text text = { 0 };
-
     rllb_rng_init(&a->rng, seed, stream);
-    a->trace = NULL;
     a->last_s = a->own_s = 0;
     a->row = a->turn = 0;
     if (a->law != EX_ARRIVALS_TRACE) return EX_GO_ON;
-    if (!ex_file_read(path, (size_t)1 << 30, &text)) return EX_FAILED;
-    a->trace = rllb_env_trace_create(NULL, text.data ? text.data : "", text.size, &error);
-    ex_text_free(&text);
-    if (!a->trace) return ex_fail("%s:%lld: %s", path, (long long)error.line, error.detail);
     a->length_s = a->trace->time_s[a->trace->count - 1] + row_s(a->trace, a->trace->count - 1);
     if (!(a->length_s > 0)) return ex_fail("%s: all of it is at one time", path);
     if (a->trace->kind == RLLB_ENV_TRACE_AMOUNTS) {

@@ -3,6 +3,8 @@
 #define RLLB_IMPLEMENTATION
 #include "cluster.h"
 
+#include "arrivals.h"
+
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -13,26 +15,6 @@ const char *const ex_traffic_names[] = { "low", "high", "bursty", "trace", NULL 
 const char *const ex_isa_names[] = { "default", "generic", "sse2", "avx2", "avx512", "neon", NULL };
 
 /* ---- the world --------------------------------------------------------------------------------------------- */
-
-#define TRACE_BYTES_MAX ((size_t)1 << 30)
-
-static rllb_env_trace *read_trace(const char *path)
-{
-    rllb_env_trace_error error;
-    rllb_env_trace *trace;
-    ex_text text = { 0 };
-
-    if (!ex_file_read(path, TRACE_BYTES_MAX, &text)) return NULL;
-    memset(&error, 0, sizeof error);
-    trace = rllb_env_trace_create(NULL, text.data ? text.data : "", text.size, &error);
-    if (!trace) {
-        const char *words = error.detail[0] ? error.detail : rllb_status_words(error.status);
-        if (error.line > 0) ex_fail("%s:%lld: %s", path, (long long)error.line, words);
-        else ex_fail("%s: %s", path, words);
-    }
-    ex_text_free(&text);
-    return trace;
-}
 
 bool ex_world_open(ex_world *w)
 {
@@ -54,7 +36,7 @@ bool ex_world_open(ex_world *w)
     for (i = 0; i < w->servers; i++) w->rate[i] = resolved.rates[i];
     rllb_env_cluster_destroy(c);
     if (!w->trace_path) return true;
-    w->trace = read_trace(w->trace_path);
+    w->trace = ex_trace_read(w->trace_path);
     return w->trace != NULL;
 }
 

@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "arrivals.h"
 #include "pool.h"
 
 
@@ -177,7 +178,6 @@ bool ex_events_parse(const char *text, int32_t servers, rllb_env_event **out, in
 
 /* ---- the world ----------------------------------------------------------------------------------------------- */
 
-#define TRACE_BYTES_MAX ((size_t)1 << 30)
 #define EVENTS_BYTES_MAX ((size_t)1 << 26)
 
 static bool read_events(ex_flows *f, const char *path)
@@ -205,20 +205,9 @@ static double round_of(const rllb_env_trace *t)
 
 static bool read_trace(ex_flows *f, const ex_flows_how *how)
 {
-    const char *path = how->trace_path;
-    rllb_env_trace_error error;
-    ex_text text = { 0 };
     int32_t i;
 
-    if (!ex_file_read(path, TRACE_BYTES_MAX, &text)) return false;
-    memset(&error, 0, sizeof error);
-    f->trace = rllb_env_trace_create(NULL, text.data ? text.data : "", text.size, &error);
-    if (!f->trace) {
-        const char *words = error.detail[0] ? error.detail : rllb_status_words(error.status);
-        if (error.line > 0) ex_fail("%s:%lld: %s", path, (long long)error.line, words);
-        else ex_fail("%s: %s", path, words);
-    }
-    ex_text_free(&text);
+    f->trace = ex_trace_read(how->trace_path);
     if (!f->trace) return false;
     if (f->trace->kind == RLLB_ENV_TRACE_AMOUNTS && how->round_s > 0) {
         double factor = how->round_s / round_of(f->trace);

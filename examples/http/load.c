@@ -22,7 +22,7 @@
 #include <string.h>
 
 #include "../../rllb.h"
-#include "../../rllb_env.h"
+#include "arrivals.h"
 #include "data.h"
 #include "options.h"
 #include "terminal.h"
@@ -30,7 +30,6 @@
 /* ---- settings ---------------------------------------------------------------------------------------------- */
 
 enum { TARGETS_MOST = 64, SERVERS_MOST = 4096, TEXT_MOST = 512, WINDOWS_MOST = 100000 };
-enum { POISSON, UNIFORM, TRACE };
 enum { OPEN, CLOSED, SEQUENTIAL };
 enum { LAW_NONE, LAW_EXPONENTIAL, LAW_FIXED, LAW_LOGNORMAL, LAW_TRACE };
 
@@ -143,11 +142,9 @@ static struct {
     char servers[SERVERS_MOST][48];
     int32_t server_count;
 
-    rllb_rng when, what, where;
-    rllb_env_trace *trace;
-    double trace_scale, trace_s, trace_mean; /* seconds of the run to one of the file; length of the file; work */
-    int64_t row, turn;
-    double next_s, own_s; /* the next arrival; amounts: where in the file */
+    ex_arrivals when;
+    rllb_rng what, where;
+    double next_s; /* the next arrival */
 
     uint64_t start_ns;
     double ended_s;
@@ -160,69 +157,18 @@ static double now_s(void)
     return (double)(uv_hrtime() - all.start_ns) * 1e-9;
 }
 
-/* ---- arrivals and demands ---------------------------------------------------------------------------------- */
-
-/* How long a row of the trace lasts, in seconds of the file; the last one as long as is usual. */
-static double row_s(int64_t row)
-{
-    const rllb_env_trace *t = all.trace;
-
-    if (row + 1 < t->count) return t->time_s[row + 1] - t->time_s[row];
-    if (t->kind == RLLB_ENV_TRACE_AMOUNTS) return rllb_env_trace_step_s(t);
-    return t->count > 1 ? t->time_s[row] / (t->count - 1) : 1;
-}
-
-/* Amounts are rates: a Poisson process whose expected count grows by `gap`, row by row. */
-static double amounts_next(double gap)
-{
-    const rllb_env_trace *t = all.trace;
-
-    for (;;) {
-        double length = row_s(all.row), begin = t->time_s[all.row], per_s, left;
-        per_s = length > 0 ? rate * all.trace_scale * t->work[all.row] / length * all.trace_s / t->total : 0;
-        left = (begin + length - all.own_s) * per_s;
-        if (per_s > 0 && gap < left) {
-            all.own_s += gap / per_s;
-            return all.own_s * all.trace_scale;
-        }
-        gap -= left > 0 ? left : 0;
-        if (all.row + 1 == t->count) return HUGE_VAL;
-        all.own_s = t->time_s[++all.row];
-    }
-}
-
-static double rows_next(void)
-{
-    double at_s = (all.trace->time_s[all.row] + (double)all.turn * all.trace_s) * all.trace_scale;
-
-    if (++all.row == all.trace->count) {
-        all.row = 0;
-        all.turn++;
-    }
-    return at_s;
-}
-
-/* When the next request is due, seconds from the start; HUGE_VAL: none. */
-static double arrival_next(void)
-{
-    double at_s;
-
-    if (arrivals == UNIFORM) at_s = (double)all.turn++ / rate;
-    else if (arrivals == POISSON) at_s = all.next_s + rllb_rng_exponential(&all.when, 1 / rate);
-    else if (all.trace->kind == RLLB_ENV_TRACE_REQUESTS) at_s = rows_next();
-    else at_s = amounts_next(rllb_rng_exponential(&all.when, 1));
-    return at_s < duration_s ? at_s : HUGE_VAL;
-}
+/* ---- demands ----------------------------------------------------------------------------------------------- */
 
 static double work_next(void)
 {
+    const rllb_env_trace *t = all.when.trace;
     double wide = log(2.0);
 
     switch (law) {
     case LAW_EXPONENTIAL: return rllb_rng_exponential(&all.what, work_ms);
     case LAW_FIXED: return work_ms;
     case LAW_LOGNORMAL: return work_ms * exp(sqrt(wide) * rllb_rng_normal(&all.what) - wide / 2);
-    case LAW_TRACE: return work_ms * all.trace->work[all.sent % all.trace->count] / all.trace_mean;
+    case LAW_TRACE: return work_ms * t->work[all.sent % t->count] / (t->total / t->count);
     default: return 0;
     }
 }
@@ -598,7 +544,7 @@ static void arrivals_run(double at_s)
         all.late_sum_ns += late_ns;
         if (late_ns > all.late_most_ns) all.late_most_ns = late_ns;
         issue(all.next_s);
-        all.next_s = arrival_next();
+        all.next_s = ex_arrivals_next(&all.when);
     }
     if (more_to_come()) px_alarm_set(&all.alarm, all.start_ns + (uint64_t)(all.next_s * 1e9));
 }
@@ -953,32 +899,32 @@ static int work_parse(void)
     return EX_GO_ON;
 }
 
-static int trace_read(void)
+static int arrivals_open(void)
 {
-    rllb_env_trace_error error;
-    ex_text text = { 0 };
+    ex_arrivals *a = &all.when;
+    int status;
 
-    if (arrivals != TRACE && trace_path) return ex_usage("trace", "has no use without --arrivals trace");
-    if (law == LAW_TRACE && arrivals != TRACE) return ex_usage("work", "trace needs --arrivals trace");
-    if (arrivals != TRACE) return EX_GO_ON;
-    if (!trace_path) return ex_usage("trace", "is missing");
-    if (!ex_file_read(trace_path, (size_t)1 << 30, &text)) return EX_FAILED;
-    all.trace = rllb_env_trace_create(NULL, text.data ? text.data : "", text.size, &error);
-    ex_text_free(&text);
-    if (!all.trace) return ex_fail("%s:%lld: %s", trace_path, (long long)error.line, error.detail);
-    all.trace_mean = all.trace->total / all.trace->count;
-    all.trace_s = all.trace->time_s[all.trace->count - 1] + row_s(all.trace->count - 1);
-    if (!(all.trace_s > 0)) return ex_fail("%s: all of it is at one time", trace_path);
-    if (all.trace->kind == RLLB_ENV_TRACE_AMOUNTS) {
-        if (law == LAW_TRACE) return ex_usage("work", "the trace has amounts, not the work of each request");
-        if (duration_s > 1e8) return ex_usage("duration", "is how long a trace of amounts takes");
-        all.trace_scale = duration_s / all.trace_s;
-        return EX_GO_ON;
+    if (arrivals != EX_ARRIVALS_TRACE && trace_path) return ex_usage("trace", "has no use without --arrivals trace");
+    if (law == LAW_TRACE && arrivals != EX_ARRIVALS_TRACE) return ex_usage("work", "trace needs --arrivals trace");
+    if (arrivals == EX_ARRIVALS_TRACE && !trace_path) return ex_usage("trace", "is missing");
+    a->law = arrivals;
+    a->rate = rate;
+    a->duration_s = duration_s;
+    if (arrivals == EX_ARRIVALS_TRACE) {
+        a->trace = ex_trace_read(trace_path);
+        if (!a->trace) return EX_FAILED;
+        if (a->trace->kind == RLLB_ENV_TRACE_AMOUNTS) {
+            if (law == LAW_TRACE) return ex_usage("work", "the trace has amounts, not the work of each request");
+            if (duration_s > 1e8) return ex_usage("duration", "is how long a trace of amounts takes");
+        } else {
+            if (!ex_option_given(&program, "rate")) a->rate = 0;
+            if (!ex_option_given(&program, "duration")) a->duration_s = 0;
+        }
     }
-    if (!ex_option_given(&program, "rate")) rate = all.trace->count / all.trace_s;
-    all.trace_scale = all.trace->count / all.trace_s / rate;
-    if (!ex_option_given(&program, "duration")) duration_s = all.trace_s * all.trace_scale;
-    return EX_GO_ON;
+    status = ex_arrivals_open(a, trace_path, seed, 0);
+    rate = a->rate;
+    duration_s = a->duration_s;
+    return status;
 }
 
 static int settings_check(void)
@@ -999,7 +945,7 @@ static int settings_check(void)
     if (requests_most == 0) requests_most = INT64_MAX;
     else if (!ex_option_given(&program, "duration")) duration_s = 1e9;
     if (concurrency > connections_most) connections_most = concurrency;
-    return trace_read();
+    return arrivals_open();
 }
 
 static int run(void)
@@ -1014,13 +960,12 @@ static int run(void)
     }
     uv_timer_init(all.loop, &all.ticker);
     if (!px_alarm_open(&all.alarm, all.loop, on_alarm, NULL)) return EX_FAILED;
-    rllb_rng_init(&all.when, seed, 0);
     rllb_rng_init(&all.what, seed, 1);
     rllb_rng_init(&all.where, seed, 2);
     all.server_count = 1;
     ex_progress_start(&all.bar, "load", requests_most < INT64_MAX ? requests_most : (int64_t)(duration_s * 10), quiet);
     uv_timer_start(&all.ticker, on_tick, 100, 100);
-    if (mode == OPEN) all.next_s = arrival_next();
+    if (mode == OPEN) all.next_s = ex_arrivals_next(&all.when);
     all.owed = mode == CLOSED ? concurrency : 0;
     all.start_ns = uv_hrtime();
     px_alarm_set(&all.alarm, all.start_ns);
@@ -1050,7 +995,7 @@ static void close_all(void)
         free(all.spare);
         all.spare = next;
     }
-    rllb_env_trace_destroy(all.trace);
+    ex_arrivals_close(&all.when);
     free(all.records);
 }
 

@@ -1841,16 +1841,16 @@ static int generator_check(void)
     gen.when.law = arrivals_law;
     gen.when.rate = arrivals_law == EX_ARRIVALS_TRACE && !ex_option_given(&program, "rate") ? 0 : rate;
     gen.when.duration_s = duration_s;
-    if (arrivals_law == EX_ARRIVALS_TRACE) status = ex_arrivals_open(&gen.when, trace_path, seed, 0);
-    if (status != EX_GO_ON) return status;
-    if (arrivals_law != EX_ARRIVALS_TRACE) {
-        if (!(duration_s > 0)) duration_s = count_most > 0 ? 1e9 : 10;
-        gen.when.duration_s = duration_s;
-        return ex_arrivals_open(&gen.when, NULL, seed, 0);
+    if (arrivals_law == EX_ARRIVALS_TRACE) {
+        gen.when.trace = ex_trace_read(trace_path);
+        if (!gen.when.trace) return EX_FAILED;
+    } else if (!(duration_s > 0)) {
+        gen.when.duration_s = count_most > 0 ? 1e9 : 10;
     }
+    status = ex_arrivals_open(&gen.when, trace_path, seed, 0);
     duration_s = gen.when.duration_s;
     rate = gen.when.rate;
-    return EX_GO_ON;
+    return status;
 }
 
 /* "4x2.5": four at a time, 2.5 ms each. */
