@@ -86,6 +86,7 @@ udp_found := $(if $(NO_UDP),,$(shell printf '$(udp_probe)' | $(CC) $(CPPFLAGS) -
 allocator_parts := allocator forward flows mind metrics source influx prometheus table clients health web
 lab_parts := lab lab_findings lab_stage
 agent_parts := agent proc line queue send web
+traffic_parts := traffic traffic_count traffic_send traffic_sink
 udp_curl := $(call programs_of,udp,allocator agent)
 udp_programs := $(udp_curl) $(call programs_of,udp,traffic lab)
 udp_all := $(if $(udp_found),$(udp_programs),$(filter-out $(udp_curl),$(udp_programs)) $(if $(udp_curl),udp-missing))
