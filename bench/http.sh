@@ -16,45 +16,10 @@
 # What is missing is left out with a line that says so. Needs Linux for the processor's time.
 
 cd "$(dirname "$0")/.." || exit 1
-out='' rounds=5 seconds=2
-while [ $# -gt 0 ]; do
-    case $1 in
-    --help) sed -n '2,/^$/s/^# \{0,1\}//p' "$0"; exit 0 ;;
-    --out | --rounds | --seconds)
-        if [ $# -lt 2 ]; then echo "http.sh: $1: needs a value" >&2; exit 2; fi
-        case $1 in --out) out=$2 ;; --rounds) rounds=$2 ;; --seconds) seconds=$2 ;; esac
-        shift 2 ;;
-    *) echo "http.sh: $1: no such option (see --help)" >&2; exit 2 ;;
-    esac
-done
-case $rounds$seconds in *[!0-9]* | '') echo "http.sh: --rounds and --seconds take whole numbers" >&2; exit 2 ;; esac
-have() { command -v "$1" >/dev/null 2>&1; }
-for p in proxy backend load; do
-    if [ ! -x "build/http/$p" ]; then echo "http.sh: build/http/$p is missing: make build/http/$p" >&2; exit 1; fi
-done
+me=http.sh rounds=5 seconds=2
+. bench/common.inc
+needs http/proxy http/backend http/load
 if ! have wrk; then echo "http.sh: skipped: wrk is not installed"; exit 0; fi
-
-work=$(mktemp -d) || exit 1
-pids=
-end_all()
-{
-    for pid in $pids; do kill "$pid" 2>/dev/null; done
-    wait 2>/dev/null
-    rm -rf "$work"
-}
-trap end_all EXIT
-trap 'exit 1' HUP INT TERM
-
-# Waits until the file has a line that begins so.
-ready()
-{
-    i=0
-    until grep -q "$2" "$1" 2>/dev/null; do
-        i=$((i + 1))
-        if [ $i -gt 100 ]; then echo "http.sh: $1: does not begin" >&2; cat "$1" >&2; exit 1; fi
-        sleep 0.1
-    done
-}
 
 last=$(($(getconf _NPROCESSORS_ONLN) - 1))
 bind=
@@ -165,11 +130,6 @@ p50()
         awk -v name="$1" -v round="$round" '{ print round, name, "p50", 1000 * $1 }'
 }
 
-turn() # the names, begun elsewhere in each round
-{
-    echo "$names" | awk -v r="$round" '{ for (i = 0; i < NF; i++) print $(1 + (i + r) % NF) }'
-}
-
 round=0
 while [ $round -lt "$rounds" ]; do
     round=$((round + 1))
@@ -182,41 +142,8 @@ while [ $round -lt "$rounds" ]; do
     done
 done >"$work/figures"
 
-if [ -n "$out" ]; then mkdir -p "$out" || exit 1; fi
-grep -m 1 'model name' /proc/cpuinfo | sed 's/.*: /processor: /'
-echo "$rounds rounds of $seconds s, medians"
-awk -v results="${out:+$out/results.jsonl}" '
-    function median(list, n,    i, j, t) {
-        for (i = 2; i <= n; i++) for (j = i; j > 1 && list[j] < list[j - 1]; j--) {
-            t = list[j]; list[j] = list[j - 1]; list[j - 1] = t
-        }
-        return n % 2 ? list[(n + 1) / 2] : (list[n / 2] + list[n / 2 + 1]) / 2
-    }
-    function row(job, value, unit, limit, less,    share) {
-        share = limit == "" ? "null" : sprintf("%.6g", less ? limit / value : value / limit)
-        printf "%-28s %12.5g %-12s %12s %8s\n", job, value, unit, limit == "" ? "-" : limit,
-            limit == "" ? "-" : sprintf("%.1f %%", 100 * share)
-        if (results == "") return
-        printf "{\"job\":\"%s\",\"value\":%.6g,\"unit\":\"%s\",\"limit\":%s,\"share_of_limit\":%s}\n",
-            job, value, unit, limit == "" ? "null" : limit, share >> results
-    }
-    # Of a figure, or its difference from or ratio to that of another, round by round.
-    function middle(name, what, less_name, over_name,    r, x, n) {
-        for (r = 1; r <= rounds; r++) {
-            x = v[r, name, what]
-            if (less_name != "") x -= v[r, less_name, what]
-            if (over_name != "") x /= v[r, over_name, what]
-            list[++n] = x
-        }
-        return median(list, n)
-    }
-    {
-        v[$1, $2, $3] = $4
-        rounds = $1
-        seen[$2] = 1
-    }
+report "$work/figures" '
     END {
-        printf "%-28s %12s %-12s %12s %8s\n", "job", "value", "unit", "limit", "share"
         count = split("ours nginx haproxy", names, " ")
         for (i = 1; i <= count; i++) {
             if (!((name = names[i]) in seen)) continue
@@ -226,4 +153,4 @@ awk -v results="${out:+$out/results.jsonl}" '
             if (i > 1) row("http_over_" name, middle("ours", "core", "", name), "times", 1)
         }
         row("http_direct_p50", middle("direct", "p50"), "us", "")
-    }' "$work/figures"
+    }'
