@@ -801,18 +801,6 @@ static bool loaded_ok(const run *r)
            c[C_BEST] <= r->done && (r->done == 0 || c[C_BEST] > 0) && c[C_STEPS] >= (int64_t)r->done * r->every;
 }
 
-/* The first word in which two setups differ, as "lr=0.001, not lr=0.01". */
-static void setup_differ(const char *was, const char *is, char words[200])
-{
-    while (*was && *is && strcspn(was, " ") == strcspn(is, " ") && strncmp(was, is, strcspn(was, " ")) == 0) {
-        was += strcspn(was, " ");
-        is += strcspn(is, " ");
-        was += *was == ' ';
-        is += *is == ' ';
-    }
-    snprintf(words, 200, "%.*s, not %.*s", (int)strcspn(was, " "), was, (int)strcspn(is, " "), is);
-}
-
 static int checkpoint_read(run *r, const ex_text *file, const char *path)
 {
     static rllb_nn_entry entries[ENTRIES];
@@ -833,7 +821,7 @@ static int checkpoint_read(run *r, const ex_text *file, const char *path)
         return ex_fail("%s: not a checkpoint of learners", path);
     }
     if (strcmp(was, setup_text(r, is)) != 0) {
-        setup_differ(was, is, words);
+        ex_setup_differ(was, is, words);
         return ex_usage("resume", "%s began with %s; a run goes on with the settings it began with", path, words);
     }
     if (rllb_nn_file_query(file->data, file->size, "run.history", &dtype, &rows, &columns, &offset) != RLLB_OK) {

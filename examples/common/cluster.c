@@ -311,6 +311,17 @@ void ex_detail_log(void *user, rllb_status status, const char *detail)
     snprintf(d->text, sizeof d->text, "%s", detail);
 }
 
+void ex_setup_differ(const char *was, const char *is, char words[200])
+{
+    while (*was && *is && strcspn(was, " ") == strcspn(is, " ") && strncmp(was, is, strcspn(was, " ")) == 0) {
+        was += strcspn(was, " ");
+        is += strcspn(is, " ");
+        was += *was == ' ';
+        is += *is == ' ';
+    }
+    snprintf(words, 200, "%.*s, not %.*s", (int)strcspn(was, " "), was, (int)strcspn(is, " "), is);
+}
+
 bool ex_isa_there(int32_t isa, bool portable)
 {
     if (rllb_nn_kernels_query((rllb_nn_isa)isa, portable)) return true;

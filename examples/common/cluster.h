@@ -105,6 +105,9 @@ typedef struct ex_detail {
 
 void ex_detail_log(void *user, rllb_status status, const char *detail);
 
+/* The first word in which two texts of settings differ, for who goes on with a checkpoint: "lr=0.02, not lr=0.01". */
+void ex_setup_differ(const char *was, const char *is, char words[200]);
+
 /* Kernels by name: "default", "generic", "sse2", ... in the order of rllb_nn_isa. */
 extern const char *const ex_isa_names[];
 /* Does this machine have them? If not, says so; option is "isa". */

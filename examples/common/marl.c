@@ -1165,17 +1165,6 @@ bool ex_marl_save(ex_marl *m, const char *path)
     return ok;
 }
 
-void ex_setup_differ(const char *was, const char *is, char words[200])
-{
-    while (*was && *is && strcspn(was, " ") == strcspn(is, " ") && strncmp(was, is, strcspn(was, " ")) == 0) {
-        was += strcspn(was, " ");
-        is += strcspn(is, " ");
-        was += *was == ' ';
-        is += *is == ' ';
-    }
-    snprintf(words, 200, "%.*s, not %.*s", (int)strcspn(was, " "), was, (int)strcspn(is, " "), is);
-}
-
 /* Numbers out of a damaged file must not lead anywhere. */
 static bool loaded_ok(const ex_marl *m)
 {

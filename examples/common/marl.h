@@ -177,7 +177,4 @@ int ex_marl_load(ex_marl *m, const char *path);
    and ex_model_make. False: no memory, or ssac with several balancers, whose one network is no balancer's own; said. */
 bool ex_marl_model(ex_marl *m, int32_t agent, rllb_nn_policy **policy, ex_model_info *info);
 
-/* The first word in which two texts of settings differ, for who goes on with a checkpoint: "lr=0.02, not lr=0.01". */
-void ex_setup_differ(const char *was, const char *is, char words[200]);
-
 #endif
