@@ -447,6 +447,24 @@ TEST(failing_one_is_left)
     site_close(&s);
 }
 
+/* HAProxy took the weight 0, only its answer did not get here: nobody drains that server, and it comes back. */
+TEST(lost_answer)
+{
+    static const int32_t ms[N] = { 20, 20, 20, 20 };
+    static site s;
+    int32_t i;
+
+    REQUIRE(site_open(&s, "learned", NULL));
+    serve(&s, 3, ms);
+    for (i = 0; i < 5; i++) ends_after(&s, 3, 1, 500, '-');
+    hx_mind_commands(s.mind, false, s.line, &s.count);
+    CHECK_STR(s.line, "set weight be/s3 0\n");
+    s.report.server[3].weight = 0;
+    for (i = 0; i < 40 && weight(&s, 3) == 0; i++) interval(&s);
+    CHECK_EQ_I(weight(&s, 3), 1);
+    site_close(&s);
+}
+
 /* When all fail, not more than half are taken out. */
 TEST(half_stay)
 {

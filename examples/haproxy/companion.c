@@ -36,6 +36,7 @@ enum { LINES_MOST = 512, AGENTS_MOST = 64, LINE_MOST = 65536, BUFFER = 4 << 20 }
 #define ANSWER_S 2.0
 #define SAVE_S 10.0
 #define STATUS_S 1.0
+#define RESET_S 20.0
 #define ANSWER_BYTES_MOST ((size_t)4 << 20)
 
 typedef enum errand { NOTHING, ASK, SET } errand;
@@ -480,19 +481,21 @@ static void keep(companion *c, double now_s)
     }
     if (c->set.status && (now_s >= c->status_s || tell_now)) {
         size_t size;
-        char *text = hx_mind_status(c->mind, now_s, &size);
-        int error = text ? ex_file_replace(c->set.status, text, size, 0666) : 0;
+        char *text;
+        int error;
+        tell_now = 0; /* first: who asks from here on gets a page of his own */
+        text = hx_mind_status(c->mind, now_s, &size);
+        error = text ? ex_file_replace(c->set.status, text, size, 0666) : 0;
         if (error) ex_warn("cannot write %s: %s", c->set.status, strerror(error));
         free(text);
-        tell_now = 0;
         c->status_s = now_s + STATUS_S;
     }
 }
 
-/* What is due by the clock. */
+/* What is due by the clock. Whoever ends sets no more weights: somebody may have taken over already. */
 static void due(companion *c, double now_s)
 {
-    bool idle = c->talk.what == NOTHING;
+    bool idle = c->talk.what == NOTHING && !ending;
 
     if (idle && now_s >= c->ask_s) {
         c->ask_s += c->set.interval_s;
@@ -556,7 +559,7 @@ static int run(companion *c)
     while (!ending && !c->failed && !c->reset_done) {
         turn(c);
         if (c->set.for_s > 0 && clock_s() - begin_s > c->set.for_s) ending = 1;
-        if (c->set.reset && clock_s() - begin_s > 5) {
+        if (c->set.reset && clock_s() - begin_s > RESET_S) {
             return ex_fail("%s: the configured weights could not be set", c->set.socket);
         }
     }

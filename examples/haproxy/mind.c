@@ -308,6 +308,7 @@ static void settle(hx_mind *m, int32_t j, const hx_server *s, double t)
     seat *k = &m->seat[j];
     rllb_server_state now = info_of(m, j).state, state = RLLB_SERVER_UP;
 
+    if (s->weight == 0 && k->asked == 0) k->set = 0; /* it was taken, only the answer did not get here */
     if (s->weight == 0 && k->set > 0 && k->has > 0) k->drained = true;
     if (s->weight > 0) k->drained = false;
     if (!s->running || s->backup) state = RLLB_SERVER_DOWN;
