@@ -9,13 +9,17 @@
 
 #include "experiment.h"
 
+#include <arpa/inet.h>
 #include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <math.h>
+#include <netinet/in.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -193,7 +197,39 @@ static lab_arguments *companion_arguments(const lab_cell *c, int32_t k)
     return a;
 }
 
-/* It chooses a port for the log when it has none yet. */
+static bool takes_datagrams(int32_t port)
+{
+    struct sockaddr_in a;
+    int fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    bool ok;
+
+    memset(&a, 0, sizeof a);
+    a.sin_family = AF_INET;
+    a.sin_port = htons((uint16_t)port);
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    ok = fd >= 0 && bind(fd, (struct sockaddr *)&a, sizeof a) == 0;
+    if (fd >= 0) close(fd);
+    return ok;
+}
+
+/* A port for log lines. The companion that is killed comes back to the same one, so it is none of those that the kernel
+   deals out to whoever asks for any, and each cell begins to look elsewhere. 0: there are no others; it chooses. */
+static int32_t log_port_find(int32_t k)
+{
+    enum { BELOW = 8192, PORTS = 8192, STEP = 509, TRIES = 64 };
+    FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "r");
+    int32_t first = 0, port, i;
+
+    if (f && fscanf(f, "%" SCNd32, &first) != 1) first = 0;
+    if (f) fclose(f);
+    for (i = 0; i < TRIES && first > BELOW + PORTS + 1024; i++) {
+        port = first - BELOW - 1 - (int32_t)(((long)getpid() * LAB_PROXIES + k + i * STEP) % PORTS);
+        if (takes_datagrams(port)) return port;
+    }
+    return 0;
+}
+
+/* With the port for the log that it got. */
 static bool companion_ready(lab_cell *c, int32_t k)
 {
     lab_process *p = c->companion[k];
@@ -240,6 +276,7 @@ bool lab_host_start(lab_cell *c, int32_t k)
     if (!ex_folder_make(folder.text)) return lab_no(c, "%s cannot be made", folder.text);
     if (!find_program(name, &program)) return lab_no(c, "%s is not installed", name);
     if (s->host == LAB_HAPROXY && has_companion(c)) {
+        c->log_port[k] = log_port_find(k);
         c->companion[k] = lab_start(c, "companion", companion_arguments(c, k), false);
         if (!c->companion[k] || !companion_ready(c, k)) return false;
     }
