@@ -20,5 +20,5 @@ if [ ! -x build/http/backend ] || [ ! -x build/http/load ]; then
     skip nginx "build/http/backend is not built: libuv and http-parser are not installed"
     finish
 fi
-python3 -S -E tests/cli/nginx.py "$work"
+python3 -B -S -E tests/cli/nginx.py "$work"
 exit
