@@ -10,5 +10,5 @@ if ! have python3; then
     skip embedding "python3 is not installed"
     finish
 fi
-python3 -S -E tests/cli/embedding.py "$work"
+python3 -B -S -E tests/cli/embedding.py "$work"
 exit
