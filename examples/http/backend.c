@@ -698,7 +698,7 @@ static void lose(server *s, job *j)
     job_free(j);
 }
 
-/* Nothing of it is left but the port. The connection that asked for it is told so first. */
+/* Nothing of it is left but the port, and the connection that asked for it, which is told so yet. */
 static void server_stop(server *s, connection *asked)
 {
     connection *c, *next;
@@ -759,8 +759,8 @@ static void serve_fault(connection *c, const char *query)
         answer_line(c, 400, "%s", why);
     } else {
         if (e.kind == FAULT_STOP && c->at && (e.server < 0 || e.server == c->at->number)) c->keep = false;
+        fault_apply(&e, c); /* before it is told: who is told may come back at once */
         answer_line(c, 200, "%s: %s", e.server < 0 ? "all" : all.servers[e.server].name, fault_names[e.kind]);
-        fault_apply(&e, c);
     }
 }
 

@@ -95,16 +95,18 @@ static void nap(double seconds)
     nanosleep(&t, NULL);
 }
 
-/* In the new process. */
+/* In the new process. One that comes late, to a parent that is gone, makes no file that nobody would remove. */
 static void become(const process *p, const arguments *a, int to, pid_t parent)
 {
-    int said = open(p->said.text, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int said, nothing;
 
 #ifdef __linux__
     prctl(PR_SET_PDEATHSIG, SIGKILL);
 #endif
-    if (getppid() != parent || said < 0 || nothing < 0) _exit(126);
+    if (getppid() != parent) _exit(126);
+    said = open(p->said.text, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (said < 0 || nothing < 0) _exit(126);
     signal(SIGINT, SIG_DFL);
     dup2(nothing, STDIN_FILENO);
     dup2(to, STDOUT_FILENO);

@@ -164,16 +164,19 @@ void px_due_set(px_relay *r, px_due *d, px_wait wait)
     ring->before = d;
 }
 
+/* What is due had to be so the last time too: between the two the loop has read what was there. So what came in time
+   counts, even if this process did not run for a while. */
 static void sweep(uv_timer_t *timer)
 {
     px_relay *r = timer->data;
-    uint64_t now_ms = uv_now(r->proxy->loop);
+    uint64_t due_ms = r->swept_ms;
     int32_t i;
 
+    r->swept_ms = uv_now(r->proxy->loop);
     r->now_s = px_now_s();
     for (i = 0; i < PX_WAITS; i++) {
         px_due *ring = &r->waiting[i];
-        while (ring->next != ring && ring->next->at_ms <= now_ms) {
+        while (ring->next != ring && ring->next->at_ms <= due_ms) {
             px_due *d = ring->next;
             px_due_none(d);
             d->late(d->self);

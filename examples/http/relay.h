@@ -64,6 +64,7 @@ typedef struct px_due {
 typedef struct px_relay {
     px_proxy *proxy;
     uv_timer_t sweep;
+    uint64_t swept_ms;        /* when that last rang */
     px_due waiting[PX_WAITS]; /* heads of rings */
     px_store exchanges, clients, links, blocks;
     double now_s;             /* when the event that is being handled was seen */
