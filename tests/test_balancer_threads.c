@@ -6,12 +6,13 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <time.h>
 
 #define RLLB_STATIC
 #include "rllb.h"
 #include "test.h"
 
-enum { WORKERS = 4, SERVERS = 6, CAPACITY = 12, FLYING = 8, TEXT = 32768, CHANGES = 10, STEPS_MAX = 1000000 };
+enum { WORKERS = 4, SERVERS = 6, CAPACITY = 12, FLYING = 8, TEXT = 32768, CHANGES = 10, STEPS_MAX = 10000000 };
 
 static uint64_t get(const uint64_t *p)
 {
@@ -191,8 +192,8 @@ static void step(worker *k)
     k->picks[s]++;
 }
 
-/* Until the keeper is done, and for a number of steps at least, in which something new must be seen if one looks; then
-   half of what flies is ended. */
+/* Until the keeper is done, and for a number of steps at least, and until something new was seen if one looks: the
+   keeper may have no processor for long, so it is left ours now and then. Then half of what flies is ended. */
 static void *serve(void *self)
 {
     worker *k = (worker *)self;
@@ -200,7 +201,10 @@ static void *serve(void *self)
     int i;
 
     for (steps = 0; steps < k->w->steps || !get(&k->w->stop); steps++) step(k);
-    for (; k->w->look && k->changes < CHANGES && steps < STEPS_MAX; steps++) step(k);
+    for (; k->w->look && k->changes < CHANGES && steps < STEPS_MAX; steps++) {
+        step(k);
+        if (steps % 1024 == 0) sched_yield();
+    }
     for (i = 0; i < FLYING / 2; i++) {
         if (k->flying[i] >= 0) finish(k, i, RLLB_OUTCOME_OK);
     }
@@ -272,8 +276,15 @@ static void keep_busy(world *w, int round)
     }
 }
 
-/* The keeper keeps for so many rounds at least, and until all are done that do not wait for it. If it is the first
-   worker too, it does that one's steps in between. */
+static void nap(void)
+{
+    struct timespec little = { 0, 20000 };
+    nanosleep(&little, NULL);
+}
+
+/* The keeper keeps for so many rounds at least, and until all are done that do not wait for it: slowly then, lest it
+   has nothing new left to say when the last of them gets a processor. If it is the first worker too, it does that
+   one's steps in between. */
 static void run(world *w, int rounds)
 {
     int t, i, s, first = w->keeper == &w->worker[0];
@@ -285,7 +296,8 @@ static void run(world *w, int rounds)
     for (i = 0; i < rounds || (waits && get(&w->finished) + (uint64_t)first < WORKERS); i++) {
         w->keep(w, i);
         for (s = 0; first && s < 20; s++) step(&w->worker[0]);
-        if (i % 64 == 63) sched_yield();
+        if (i >= rounds) nap();
+        else if (i % 64 == 63) sched_yield();
     }
     set(&w->stop, 1);
     for (t = first; t < WORKERS; t++) pthread_join(w->worker[t].thread, NULL);

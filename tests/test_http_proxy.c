@@ -2,7 +2,8 @@
 
    The tests start build/http/proxy on a port that the kernel chooses, or build/test/http_proxy.asan where they are
    instrumented themselves, or what HTTP_PROXY_PROGRAM names. They are both its clients and its servers: threads with
-   plain sockets that do as the target of a request says, and misbehave as they are told. Everything has a time limit,
+   plain sockets that do as the target of a request says, and misbehave as they are told. All of them are at a loopback
+   address of this process, where there are such, so that nobody else takes their ports. Everything has a time limit,
    and every proxy that was started is ended by its pid; one that leaks or misuses memory ends with another status. */
 
 #include "test.h"
@@ -23,13 +24,20 @@
 #include <sys/prctl.h>
 #endif
 
-enum { HOLD = 65536, BIG = 5 << 20, PATIENCE_S = 10, FLAGS = 40, SERVERS = 3, HEAD = 20000 };
+enum { HOLD = 65536, BIG = 5 << 20, PATIENCE_S = 40, FLAGS = 40, SERVERS = 3, HEAD = 20000 };
 
 #ifdef RLLB_I_ASAN
 enum { MORE = 3 }; /* memory that AddressSanitizer takes besides */
 #else
 enum { MORE = 1 };
 #endif
+
+/* Waits until it holds, for PATIENCE_S at most. */
+#define AWAIT(condition) \
+    do { \
+        double awaited_s = now_s() + PATIENCE_S; \
+        while (!(condition) && now_s() < awaited_s) nap_ms(2); \
+    } while (0)
 
 static void nap_ms(int ms)
 {
@@ -48,6 +56,18 @@ static double now_s(void)
 
 /* ---- sockets ------------------------------------------------------------------------------------------------ */
 
+/* One of 127.0.0.0/8 where all of it is the loopback. */
+static const char *host(void)
+{
+    static char text[20] = "127.0.0.1";
+#ifdef __linux__
+    unsigned pid = (unsigned)getpid();
+
+    snprintf(text, sizeof text, "127.%u.%u.%u", 64 + (pid >> 16) % 64, pid >> 8 & 255, pid & 255);
+#endif
+    return text;
+}
+
 static struct sockaddr_in loopback(int port)
 {
     struct sockaddr_in a;
@@ -55,7 +75,7 @@ static struct sockaddr_in loopback(int port)
     memset(&a, 0, sizeof a);
     a.sin_family = AF_INET;
     a.sin_port = htons((uint16_t)port);
-    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    a.sin_addr.s_addr = inet_addr(host());
     return a;
 }
 
@@ -105,7 +125,7 @@ static void reset(int fd)
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
 }
 
-/* Nothing more comes: the other side closed, in whatever way. */
+/* Nothing more comes: the other side closed, in whatever way, or does so within that time. */
 static bool is_closed(int fd, int ms)
 {
     struct pollfd p = { fd, POLLIN, 0 };
@@ -259,7 +279,7 @@ typedef struct server {
     volatile mood mood;
     volatile int connections, requests, posts, active, most, gone; /* gone: a client closed before its answer */
     volatile long long sent;
-    volatile bool stop;
+    volatile bool stop, go; /* go: /hold/ is answered */
     volatile int visits; /* threads at work */
     char last[HEAD]; /* head of the last request */
     pthread_t thread;
@@ -328,11 +348,11 @@ static bool flood(visit *v)
     return false;
 }
 
-static void wait_here(visit *v, double seconds)
+static void wait_here(visit *v, double seconds, bool hold)
 {
     double until = now_s() + seconds;
 
-    while (!v->s->stop && now_s() < until) {
+    while (!v->s->stop && now_s() < until && !(hold && v->s->go)) {
         if (is_closed(v->fd, 10)) {
             v->s->gone++;
             return;
@@ -352,7 +372,7 @@ static bool answer(visit *v, const message *m, mood how)
     if (how == DIES) return false;
     if (how == BUSY) return send_text(v->fd, "HTTP/1.1 503 Busy\r\nContent-Length: 4\r\n\r\nbusy");
     if (how == ERRS) return send_text(v->fd, "HTTP/1.1 500 Oops\r\nContent-Length: 4\r\n\r\noops");
-    if (how == HANGS) wait_here(v, 60);
+    if (how == HANGS) wait_here(v, 600, false);
     if (how == HANGS) return false;
     if (has(target, "/flood")) return flood(v);
     if (has(target, "/status/")) {
@@ -361,7 +381,8 @@ static bool answer(visit *v, const message *m, mood how)
                  has(target, "04") ? "" : "Content-Length: 0\r\n");
         return send_text(v->fd, line);
     }
-    if (has(target, "/wait/")) wait_here(v, 1e-3 * (double)number_after(target, "/wait/"));
+    if (has(target, "/wait/")) wait_here(v, 1e-3 * (double)number_after(target, "/wait/"), false);
+    if (has(target, "/hold/")) wait_here(v, 600, true);
     if (has(target, "/interim/")) send_text(v->fd, "HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n");
     if (has(target, "/echo")) return answer_body(v, target, m->body, m->size, head_only, how == CUTS);
     size = (size_t)(strrchr(target, '/') ? atol(strrchr(target, '/') + 1) : 0);
@@ -474,15 +495,19 @@ static void server_stop(server *s)
     if (left == 0) free(s);
 }
 
-/* A port that refuses. */
+/* A port that refuses, and that nobody gets but who asks for it: it stays bound (where that does not keep it from
+   others altogether) and is not listened at. */
 static int dead_port(void)
 {
-    int fd = listen_at(0);
-    struct sockaddr_in a;
+    struct sockaddr_in a = loopback(0);
     socklen_t size = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1;
 
-    getsockname(fd, (struct sockaddr *)&a, &size);
+    setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+    if (bind(fd, (const struct sockaddr *)&a, sizeof a) == 0) getsockname(fd, (struct sockaddr *)&a, &size);
+#ifndef __linux__
     close(fd);
+#endif
     return ntohs(a.sin_port);
 }
 
@@ -518,16 +543,18 @@ static void add_server(proxy *p, int index, int port, const char *more)
 {
     char line[128];
 
-    snprintf(line, sizeof line, "s%d 127.0.0.1:%d %s", index, port, more);
+    snprintf(line, sizeof line, "s%d %s:%d %s", index, host(), port, more);
     flag(p, "--server", line);
 }
 
 static proxy proxy_new(void)
 {
+    char line[40];
     proxy p;
 
     memset(&p, 0, sizeof p);
-    flag(&p, "--listen", "127.0.0.1:0");
+    snprintf(line, sizeof line, "%s:0", host());
+    flag(&p, "--listen", line);
     flag(&p, "--admin", "off");
     flag(&p, "--clients", "500");
     return p;
@@ -760,7 +787,7 @@ TEST(answers_without_a_body_and_old_clients)
     CHECK_EQ_I(ask_on(&r, "GET /len/7 HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", &m), 200);
     CHECK(m.last && m.size == 7);
     free(m.body);
-    CHECK(is_closed(r.fd, 2000));
+    CHECK(is_closed(r.fd, 1000 * PATIENCE_S));
     close(r.fd);
     CHECK_EQ_I(ask(p.port, "GET /len/7 HTTP/1.0\r\n\r\n", &m), 200);
     CHECK(m.last && m.size == 7);
@@ -853,7 +880,7 @@ TEST(broken_requests_are_refused_and_harm_nobody)
         CHECK_EQ_I(ask_on(&r, bad[i].text, &m), bad[i].status);
         CHECK(m.last);
         free(m.body);
-        CHECK(is_closed(r.fd, 3000));
+        CHECK(is_closed(r.fd, 1000 * PATIENCE_S));
         close(r.fd);
         CHECK_EQ_I(get(p.port, "/len/1"), 200);
     }
@@ -960,8 +987,8 @@ TEST(idle_connections_that_servers_close_cost_no_request)
         if (i % 3 == 0) nap_ms(i % 4); /* as the server closes, before and after */
     }
     CHECK_EQ_I(ok, 300);
-    for (i = 0; i < 20; i++) {
-        nap_ms(15);
+    for (i = 0; i < 20; i++) { /* never sent on a connection that is seen to be closed */
+        AWAIT(s->visits == 0);
         posts += post(p.port, "/len/10") == 200;
     }
     CHECK_EQ_I(posts, 20);
@@ -990,12 +1017,8 @@ TEST(no_server_left)
         free(m.body);
     }
     NOTE("50 answers in %.3f s", now_s() - start);
-    CHECK(now_s() - start < 3);
     s = server_start(port, GOOD);
-    for (i = 0; i < 500 && status != 200; i++) {
-        status = get(p.port, "/len/1");
-        if (status != 200) nap_ms(20);
-    }
+    AWAIT((status = get(p.port, "/len/1")) == 200);
     CHECK_EQ_I(status, 200);
     CHECK_EQ_I(proxy_stop(&p), 0);
     server_stop(s);
@@ -1009,23 +1032,25 @@ TEST(deadlines)
     proxy p = proxy_new();
     static reader r, idle;
     static message m;
-    double start = now_s();
+    double start;
 
     NEED_PROXY();
     flag(&p, "--policy", "round_robin");
-    flag(&p, "--timeouts", "head=0.4 idle=0.6 response=0.3 connect=0.3 drain=1");
+    flag(&p, "--timeouts", "head=0.4 idle=0.6 response=0.4 connect=60 drain=1");
     add_server(&p, 0, s->port, "");
     add_server(&p, 1, good->port, "");
     REQUIRE(proxy_start(&p));
     memset(&r, 0, sizeof r);
     memset(&idle, 0, sizeof idle);
+    start = now_s();
     idle.fd = connect_to(p.port);
     r.fd = connect_to(p.port);
     CHECK_EQ_I(ask_on(&r, "GET / HTTP/1.1\r\nHo", &m), 408); /* a head that never ends */
+    CHECK(now_s() - start > 0.39);
     free(m.body);
-    CHECK(now_s() - start < 2);
     close(r.fd);
-    CHECK(is_closed(idle.fd, 2000));
+    CHECK(is_closed(idle.fd, 1000 * PATIENCE_S));
+    CHECK(now_s() - start > 0.59);
     close(idle.fd);
     CHECK_EQ_I(get(p.port, "/len/1"), 200); /* the one that hangs, then the other */
     CHECK_EQ_I(get(p.port, "/len/1"), 200);
@@ -1041,16 +1066,16 @@ TEST(a_client_that_goes_ends_its_request)
 {
     server *s = server_start(0, GOOD);
     proxy p = proxy_new();
-    int fd, i;
+    int fd;
 
     NEED_PROXY();
     add_server(&p, 0, s->port, "");
     REQUIRE(proxy_start(&p));
     fd = connect_to(p.port);
-    send_text(fd, "GET /wait/5000/1 HTTP/1.1\r\nHost: a\r\n\r\n");
-    for (i = 0; i < 200 && s->requests == 0; i++) nap_ms(5);
+    send_text(fd, "GET /hold/1 HTTP/1.1\r\nHost: a\r\n\r\n");
+    AWAIT(s->requests > 0);
     close(fd);
-    for (i = 0; i < 200 && s->gone == 0; i++) nap_ms(5);
+    AWAIT(s->gone > 0);
     CHECK_EQ_I(s->gone, 1);
     CHECK_EQ_I(get(p.port, "/len/1"), 200);
     CHECK_EQ_I(proxy_stop(&p), 0);
@@ -1097,7 +1122,8 @@ TEST(memory_is_bounded_whoever_is_slow)
         fd[i] = connect_to(p.port);
         send_text(fd[i], "GET /flood HTTP/1.1\r\nHost: a\r\n\r\n");
     }
-    nap_ms(400);
+    AWAIT(s->sent > 65536);
+    nap_ms(300); /* if it grows, it does so now */
     after = resident_kb(p.pid);
     NOTE("6 floods: %lld KB sent, proxy grew by %ld KB", s->sent / 1024, after - before);
     CHECK(s->sent > 65536);
@@ -1173,7 +1199,7 @@ TEST(places_at_servers_and_clients_are_limited)
     proxy p = proxy_new();
     static reader r;
     static message m;
-    int first, second;
+    int first, second, i;
 
     NEED_PROXY();
     flag(&p, "--clients", "2");
@@ -1181,7 +1207,6 @@ TEST(places_at_servers_and_clients_are_limited)
     REQUIRE(proxy_start(&p));
     first = connect_to(p.port);
     second = connect_to(p.port);
-    nap_ms(50);
     memset(&r, 0, sizeof r);
     r.fd = connect_to(p.port); /* the kernel takes it, the proxy does not yet */
     send_text(r.fd, "GET /len/3 HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -1195,14 +1220,17 @@ TEST(places_at_servers_and_clients_are_limited)
     CHECK_EQ_I(proxy_stop(&p), 0);
 
     p = proxy_new();
+    flag(&p, "--timeouts", "connect=60");
     add_server(&p, 0, s->port, "connections=1");
     add_server(&p, 1, other->port, "connections=2");
     REQUIRE(proxy_start(&p));
     s->requests = other->requests = s->most = other->most = 0;
-    CHECK_EQ_I(crowd_ok(p.port, "/wait/5/10"), 60);
+    for (i = 1; i == 1 || (i <= 20 && other->most < 2); i++) { /* once, if two come to meet there */
+        CHECK_EQ_I(crowd_ok(p.port, "/wait/5/10"), 60);
+        CHECK_EQ_I(s->requests + other->requests, 60 * i);
+    }
     CHECK_EQ_I(s->most, 1);
     CHECK_EQ_I(other->most, 2);
-    CHECK_EQ_I(s->requests + other->requests, 60);
     CHECK_EQ_I(proxy_stop(&p), 0);
     server_stop(s);
     server_stop(other);
@@ -1246,6 +1274,15 @@ TEST(only_the_key_steers)
 
 /* ---- beginning and end ---------------------------------------------------------------------------------------- */
 
+/* The proxy has heard a signal when it takes no connections any more. */
+static bool refuses(int port)
+{
+    int fd = connect_to(port);
+
+    if (fd >= 0) close(fd);
+    return fd < 0;
+}
+
 TEST(drains)
 {
     server *s = server_start(0, GOOD);
@@ -1253,8 +1290,10 @@ TEST(drains)
     static reader busy, kept, idle;
     static message m;
     double start;
+    int i, status = 200;
 
     NEED_PROXY();
+    flag(&p, "--timeouts", "drain=3600"); /* it does not last as long as it may */
     add_server(&p, 0, s->port, "");
     REQUIRE(proxy_start(&p));
     memset(&busy, 0, sizeof busy);
@@ -1263,26 +1302,29 @@ TEST(drains)
     busy.fd = connect_to(p.port);
     kept.fd = connect_to(p.port);
     idle.fd = connect_to(p.port);
+    send_text(busy.fd, "GET /hold/5 HTTP/1.1\r\nHost: a\r\n\r\n");
+    AWAIT(s->requests > 0);
     CHECK_EQ_I(ask_on(&kept, "GET /len/1 HTTP/1.1\r\nHost: a\r\n\r\n", &m), 200);
-    free(m.body);
-    send_text(busy.fd, "GET /wait/700/5 HTTP/1.1\r\nHost: a\r\n\r\n");
-    nap_ms(100);
+    CHECK(!m.last);
     start = now_s();
     kill(p.pid, SIGTERM);
-    nap_ms(100);
-    CHECK(connect_to(p.port) < 0);
-    CHECK_EQ_I(ask_on(&kept, "GET /len/2 HTTP/1.1\r\nHost: a\r\n\r\n", &m), 200); /* it may have been on its way */
+    for (i = 0; i < 100000 && status == 200 && !m.last; i++) { /* what is on its way then is answered */
+        free(m.body);
+        status = ask_on(&kept, "GET /len/2 HTTP/1.1\r\nHost: a\r\n\r\n", &m);
+    }
+    CHECK_EQ_I(status, 200);
     CHECK(m.last && m.size == 2);
     free(m.body);
+    CHECK(refuses(p.port));
+    s->go = true;
     CHECK(read_message(&busy, &m, true, false) && m.status == 200 && m.last && m.size == 5);
     free(m.body);
-    CHECK(is_closed(idle.fd, 3000));
+    CHECK(is_closed(idle.fd, 1000 * PATIENCE_S));
     close(busy.fd);
     close(kept.fd);
     close(idle.fd);
     CHECK_EQ_I(proxy_wait(&p), 0);
     NOTE("drained in %.2f s", now_s() - start);
-    CHECK(now_s() - start < 4);
     server_stop(s);
 }
 
@@ -1291,21 +1333,20 @@ TEST(a_second_signal_ends_it_at_once)
     server *s = server_start(0, HANGS);
     proxy p = proxy_new();
     int fd;
-    double start;
 
     NEED_PROXY();
+    flag(&p, "--timeouts", "drain=3600 response=3600");
     add_server(&p, 0, s->port, "");
     REQUIRE(proxy_start(&p));
     fd = connect_to(p.port);
     send_text(fd, "GET /len/1 HTTP/1.1\r\nHost: a\r\n\r\n");
-    nap_ms(100);
-    start = now_s();
+    AWAIT(s->requests > 0);
     kill(p.pid, SIGTERM);
-    nap_ms(200);
+    AWAIT(refuses(p.port));
+    nap_ms(50);
     CHECK(waitpid(p.pid, NULL, WNOHANG) == 0); /* still waits for the answer */
     kill(p.pid, SIGTERM);
     CHECK_EQ_I(proxy_wait(&p), 0);
-    CHECK(now_s() - start < 2);
     close(fd);
     server_stop(s);
 }
@@ -1330,7 +1371,7 @@ TEST(settings_are_read_again)
     NEED_PROXY();
     memset(&p, 0, sizeof p);
     close(fd);
-    snprintf(text, sizeof text, "listen 127.0.0.1:0\nadmin off\nclients 500\nserver a 127.0.0.1:%d\n", s->port);
+    snprintf(text, sizeof text, "listen %s:0\nadmin off\nclients 500\nserver a %s:%d\n", host(), host(), s->port);
     write_settings(path, text);
     flag(&p, "--config", path);
     REQUIRE(proxy_start(&p));
@@ -1340,7 +1381,7 @@ TEST(settings_are_read_again)
     free(m.body);
     CHECK_EQ_I(s->requests, 1);
 
-    snprintf(text, sizeof text, "listen 127.0.0.1:0\nadmin off\nclients 500\npolicy lsq\nserver b 127.0.0.1:%d\n",
+    snprintf(text, sizeof text, "listen %s:0\nadmin off\nclients 500\npolicy lsq\nserver b %s:%d\n", host(), host(),
              other->port);
     write_settings(path, text);
     kill(p.pid, SIGHUP);
@@ -1357,8 +1398,8 @@ TEST(settings_are_read_again)
     CHECK_EQ_I(other->requests, 2);
 
     moved = dead_port();
-    snprintf(text, sizeof text, "listen 127.0.0.1:%d\nadmin off\nserver a 127.0.0.1:%d\nserver b 127.0.0.1:%d\n", moved,
-             s->port, other->port);
+    snprintf(text, sizeof text, "listen %s:%d\nadmin off\nserver a %s:%d\nserver b %s:%d\n", host(), moved, host(),
+             s->port, host(), other->port);
     write_settings(path, text);
     kill(p.pid, SIGHUP);
     CHECK(wait_line(&p, "settings read again: 2 servers", line, sizeof line));

@@ -1,8 +1,8 @@
 #!/bin/sh
 # The program backend: what it answers (http_backend.py), in which order and when; faults on request and by a script;
-# counters that add up; input that is wrong is one line. Times are compared with what the log's demands must give,
-# reckoned by awk, with room above for a busy machine and none below.
+# counters that add up; input that is wrong is one line.
 
+# shellcheck disable=SC2086 # a port and another
 cd "$(dirname "$0")/../.." || exit 1
 . tests/check.sh
 . tests/cli/study.inc
@@ -40,8 +40,8 @@ one_line 1 "$work/script:4: 'server' is not of the form key=value" $backend --sc
 one_line 1 "$work/none" $backend --script "$work/none"
 
 # ---- when answers come -----------------------------------------------------------------------------------------------
-# $work/log: time_s,latency_ms,status,server,bytes,work_ms,result. Requests reach the server a little later than meant,
-# so that nobody is done before a server that gets them on time would be.
+# $work/log: time_s,latency_ms,status,server,bytes,work_ms,result. A machine that is busy only adds to latencies, so
+# that none may be too short, alone or together, and none is called too long.
 
 reckon='# c slots; the others wait in order
     BEGIN { FS = "," }
@@ -49,77 +49,71 @@ reckon='# c slots; the others wait in order
         at = $1 * 1000; best = 1
         for (i = 2; i <= c; i++) if (free[i] < free[best]) best = i
         free[best] = (free[best] > at ? free[best] : at) + $6 / speed
-        reckoned = free[best] - at; sum += reckoned; error += $2 > reckoned ? $2 - reckoned : reckoned - $2
-        n++; late += $2 - reckoned > 15; early += $2 < reckoned - 0.3
+        n++; sum += free[best] - at
     }
-    END { printf "count=%d mean=%.3f error=%.3f early=%d late=%d\n", n, sum / n, error / n, early, late }'
-share='# c CPUs that all active ones share, a of them at most
-    function finish(i) {
-        took[i] = now - at[i]; delete left[i]; active--
-        if (head < tail) { i = queue[++head]; left[i] = w[i]; active++ }
+    END { printf "mean=%.3f\n", sum / n }'
+# early: how many took less than their work. ahead: by how many ms more was done within some time than c can do in it.
+bounds='BEGIN { FS = "," }
+    NR > 1 && $7 == "ok" {
+        n++; at[n] = $1 * 1000; end[n] = at[n] + $2; work[n] = $6 / speed; early += $2 < work[n] - 0.1
+        for (k = n; k > 1 && end[by[k - 1]] > end[n]; k--) by[k] = by[k - 1]
+        by[k] = n
     }
-    function run(to,    k, least, rate, m) {
-        while (active > 0) {
-            rate = active > c ? c / active : 1; least = 0
-            for (k in left) if (!least || left[k] < left[least]) least = k
-            if (now + left[least] / rate > to) break
-            m = left[least]; now += m / rate
-            for (k in left) left[k] -= m
-            finish(least)
+    END {
+        for (i = 1; i <= n; i++) {
+            while (end[by[first + 1]] < at[i]) first++
+            done = 0
+            for (k = first + 1; k <= n && k <= first + 200; k++) {
+                if (at[by[k]] < at[i]) continue
+                done += work[by[k]]; more = done - c * (end[by[k]] - at[i])
+                if (more > ahead) ahead = more
+            }
         }
-        rate = active > c ? c / active : 1
-        for (k in left) left[k] -= (to - now) * rate
-        now = to
-    }
-    BEGIN { FS = "," }
-    NR > 1 { n++; run($1 * 1000); at[n] = now; w[n] = $6; lasted[n] = $2
-             if (active < a) { left[n] = $6; active++ } else queue[++tail] = n }
-    END { run(1e9)
-          for (i = 1; i <= n; i++) { e = lasted[i] - took[i]; error += e > 0 ? e : -e }
-          printf "error=%.3f\n", error / n }'
+        printf "count=%d early=%d ahead=%.3f\n", n, early, ahead
+    }'
 of() { printf '%s\n' "$1" | sed -n "s/.*$2=\([0-9.]*\).*/\1/p"; }
+never_early() # name, slots, speed
+{
+    found=$(awk -v c="$2" -v speed="$3" "$bounds" "$work/log")
+    holds "$1: all are answered" "$(of "$found" count)" '==' "$(($(wc -l <"$work/log") - 1))"
+    holds "$1: nobody is done early" "$(of "$found" early)" '==' 0
+    holds "$1: no more is done than can be" "$(of "$found" ahead)" '<' 0.3
+}
 
 start_backend --servers 2
-check "two slots" $load --url "http://127.0.0.1:$port/" --rate 400 --duration 2.5 --work 2.5:exp --log "$work/log" \
+check "two slots" $load --url "http://127.0.0.1:$port/" --rate 800 --duration 1.25 --work 1.25:exp --log "$work/log" \
     --out "$work/l" --quiet
 two=$(awk -v c=2 -v speed=1 "$reckon" "$work/log")
-one=$(awk -v c=1 -v speed=1 "$reckon" "$work/log")
-# M/M/2 at load 0.5: 2.5 / (1 - 0.25) = 3.33 ms. These are a thousand requests, the same at every run: within 15 %.
-holds "theory" "$(of "$two" mean)" '>' 2.83
-holds "theory" "$(of "$two" mean)" '<' 3.83
-holds "two slots: nobody is served early" "$(of "$two" early)" '<=' "$(($(of "$two" count) / 100))"
-holds "two slots: most are served in time" "$(of "$two" late)" '<' "$(($(of "$two" count) / 2))"
-holds "one slot would be something else" "$(of "$one" error)" '>' "$(of "$two" error)"
+# M/M/2 at load 0.5: 1.25 / (1 - 0.25) = 1.67 ms. These are a thousand requests, the same at every run: within 15 %.
+holds "theory" "$(of "$two" mean)" '>' 1.417
+holds "theory" "$(of "$two" mean)" '<' 1.917
+never_early "two slots" 2 1
 stop_backends
 
 start_backend --servers 1@0.5
-check "half speed" $load --url "http://127.0.0.1:$port/" --arrivals uniform --rate 20 --duration 1 --work 10:fixed \
+check "half speed" $load --url "http://127.0.0.1:$port/" --arrivals uniform --rate 40 --duration 0.5 --work 10:fixed \
     --log "$work/log" --out "$work/l" --quiet
-half=$(awk -v c=1 -v speed=0.5 "$reckon" "$work/log")
-holds "half speed: twice as long" "$(of "$half" mean)" '==' 20
-holds "half speed: nobody early" "$(of "$half" early)" '==' 0
+holds "half speed: twice as long" "$(of "$(awk -v c=1 -v speed=0.5 "$reckon" "$work/log")" mean)" '==' 20
+never_early "half speed" 1 0.5
 stop_backends
 
 start_backend --servers 2 --sharing
-check "sharing" $load --url "http://127.0.0.1:$port/" --rate 400 --duration 1.4 --work 4:exp --seed 3 \
+check "sharing" $load --url "http://127.0.0.1:$port/" --rate 400 --duration 1 --work 4:exp --seed 3 \
     --log "$work/log" --out "$work/l" --quiet
-shared=$(awk -v c=2 -v a=32 "$share" "$work/log")
-queued=$(awk -v c=2 -v speed=1 "$reckon" "$work/log")
-holds "sharing is not a queue" "$(of "$queued" error)" '>' "$(of "$shared" error)"
-stop_backends
-
-start_backend --servers 1 --waiting 2
-check "what may wait" $load --url "http://127.0.0.1:$port/" --concurrency 6 --requests 6 --work 150:fixed \
-    --out "$work/l"
-says "what may wait" "ok 3 + failed 3 (status 3)"
+never_early "sharing" 2 1
 stop_backends
 
 start_backend --base-delay 100 --delay 200 --servers 1
-check "a delay holds no slot" $load --url "http://127.0.0.1:$port/" --concurrency 4 --requests 4 --log "$work/log" \
-    --out "$work/l" --quiet
-if awk -F, 'NR > 1 && $2 < (NR - 1) * 100 + 200 - 0.3 { early++ } NR == 5 && $2 < 1000 { fine = 1 }
-            END { exit early || !fine }' "$work/log"; then pass
-else fail "a delay holds no slot" "$(cat "$work/log")"; fi
+check "a delay" $load --url "http://127.0.0.1:$port/" --concurrency 4 --requests 4 --log "$work/log" --out "$work/l" \
+    --quiet
+if awk -F, 'NR > 1 { end[NR - 1] = $1 * 1000 + $2 }
+            END { for (k = 1; k <= 4; k++) {
+                      sooner = 0
+                      for (i = 1; i <= 4; i++) sooner += end[i] < k * 100 + 200 - 0.3
+                      if (sooner >= k) early = 1
+                  }
+                  exit early || NR != 5 }' "$work/log"; then pass
+else fail "a delay" "$(cat "$work/log")"; fi
 kill "$pid"
 wait "$pid"
 holds "SIGTERM: exit status" $? '==' 0
@@ -127,10 +121,13 @@ backends=''
 
 # ---- what answers say, and faults ------------------------------------------------------------------------------------
 
-start_backend --servers 2x2,1@0.5 --name web --bytes 6
-if [ "$(echo "$ports" | sort -u | wc -l)" -eq 3 ]; then pass; else fail "ports" "$ports"; fi
+start_backend --servers 2 --sharing
+sharing="$port $admin"
+start_backend --servers 2x2,1@0.5,1 --name web --bytes 6 --waiting 2 --delay 0,0,0,600000
+if [ "$(echo "$ports" | sort -u | wc -l)" -eq 4 ]; then pass; else fail "ports" "$ports"; fi
 if have python3; then
-    output=$(python3 -S -E tests/cli/http_backend.py "$(echo "$ports" | paste -s -d , -)" "$admin" "$work/l" 2>&1)
+    output=$(python3 -S -E tests/cli/http_backend.py "$(echo "$ports" | paste -s -d , -)" "$admin" "$work/l" \
+        $sharing 2>&1)
     counts=$(printf '%s\n' "$output" | sed -n '$s/^\([0-9]*\) passed, \([0-9]*\) failed$/\1 \2/p')
     printf '%s\n' "$output" | sed '$d'
     if [ -n "$counts" ]; then
@@ -141,15 +138,22 @@ if have python3; then
 else
     skip "answers and faults" "python3 is not installed"
 fi
-one_line 1 "address already in use" $backend --port "$(echo "$ports" | tail -n 1)"
+one_line 1 "address already in use" $backend --for 1 --port "${sharing% *}"
 stop_backends
 
-# Requests that go on at another pace: 200 ms of work, slow after 100 ms of it, take 100 + 100 * 4; less by three times
-# what the script is late on a busy machine, more by what the request is.
-printf 't=0.1 kind=slow factor=4 seconds=30\n' >"$work/script"
-start_backend --servers 2x1 --script "$work/script" --fault "t=0.05 server=s0 kind=hang,t=0.05 kind=none"
-check "a script" $load --url "http://127.0.0.1:$port/" --sequential --requests 1 --work 200:fixed --log "$work/log" \
-    --out "$work/l" --quiet
-if awk -F, 'NR == 2 && $2 > 440 && $2 < 750 { fine = 1 } END { exit !fine }' "$work/log"; then pass
-else fail "a script" "$(cat "$work/log")"; fi
+# A request that goes on at another pace: 300 ms of work, at half the pace until 200 ms have passed, take 200 + 200.
+# Begun anew then they would take 500, and 600 if the pace stayed. A busy machine adds to that, so that the best of some
+# tries counts.
+printf 't=0 kind=slow factor=2\nt=0.2 kind=none\n' >"$work/script"
+tries=0 took=1000
+while [ $tries -lt 10 ] && awk -v ms="$took" 'BEGIN { exit ms < 490 }'; do
+    start_backend --servers 2x1 --script "$work/script" --fault "t=0 server=s0 kind=hang,t=0 kind=none"
+    check "a script" $load --url "http://127.0.0.1:$port/" --sequential --requests 1 --work 300:fixed --timeout 60 \
+        --log "$work/log" --out "$work/l" --quiet
+    took=$(awk -F, 'NR == 2 { print $2 }' "$work/log")
+    holds "a script: takes hold" "$took" '>' 399
+    stop_backends
+    tries=$((tries + 1))
+done
+holds "a script: what is done is kept" "$took" '<' 490
 finish

@@ -49,7 +49,7 @@ small="--quick --parts three --requests 10 --learn 5 --rate 50 --policies round_
 fake load 'echo "load: it does not want to" >&2; exit 3'
 one_line 1 "load ended with status 3; load: it does not want to" $experiment $small --quiet --bin "$work/bin" \
     --out "$work/f"
-fake proxy 'echo "listening on nothing"; sleep 5'
+fake proxy 'echo "listening on nothing"; exec sleep 5'
 one_line 1 "proxy: no port in 'listening on nothing'" $experiment $small --quiet --bin "$work/bin" --out "$work/f"
 left=$(find "$work/f" -type f ! -name settings.json)
 if [ -z "$left" ]; then pass; else fail "a part that fails" "left behind: $left"; fi
@@ -75,19 +75,28 @@ if awk -F, 'NR == 1 { for (i = 1; i <= NF; i++) if ($i == "status") s = i; next 
             END { exit !(n == 180 && ok == 180) }' "$work/a/request_logs.csv"
 then pass; else fail "request_logs.csv" "not 180 requests that were answered well"; fi
 
-# Delays are waited for: round robin's client has 75 ms, SED told all of it 50, and never less.
+columns() { # file, names: when requests were due, and what they asked
+    awk -F, -v names="$2" 'NR == 1 { n = split(names, want, " "); for (i = 1; i <= NF; i++) at[$i] = i; next }
+                           { line = ""; for (i = 1; i <= n; i++) line = line " " $at[want[i]]; print line }' "$1" | sort
+}
+
+# Delays are waited for: round robin's client has 75 ms, and SED's 50, since told all of it SED asks the fastest alone.
+# Never less, and more on a busy machine.
 mean_of() # scene, policy
 {
     sed -n "s/.*\"scene\": \"$1\", \"policy\": \"$2\".*\"mean_ms\": \([0-9.]*\).*/\1/p" "$work/a/results.json"
 }
 if awk -v rr="$(mean_of three_closed round_robin)" -v sed="$(mean_of three_closed sed)" \
-    'BEGIN { exit !(rr >= 70 && sed >= 50 && sed < 0.9 * rr) }'
+    'BEGIN { exit !(rr >= 70 && sed >= 50) }'
 then pass; else fail "means" "$(mean_of three_closed round_robin), SED $(mean_of three_closed sed)"; fi
-
-columns() { # file, names: when requests were due, and what they asked
-    awk -F, -v names="$2" 'NR == 1 { n = split(names, want, " "); for (i = 1; i <= NF; i++) at[$i] = i; next }
-                           { line = ""; for (i = 1; i <= n; i++) line = line " " $at[want[i]]; print line }' "$1" | sort
+asked() # policy: how many of its requests in three_closed each server got
+{
+    columns "$work/a/runs/three_closed/$1-1.csv" server |
+        awk 'NF { n[$1]++ } END { print n["s0"] + 0, n["s1"] + 0, n["s2"] + 0 }'
 }
+if [ "$(asked round_robin)" = "5 5 5" ]; then pass; else fail "round robin" "asks $(asked round_robin)"; fi
+if [ "$(asked sed | cut -d ' ' -f 1)" -ge 12 ]; then pass; else fail "SED" "asks $(asked sed)"; fi
+
 same_requests() # folder of a scene
 {
     a=$(columns "$1/sed-1.csv" 'time_s work_ms')
@@ -110,7 +119,7 @@ stopped() # signal, status
     $experiment --quick --parts three --policies round_robin,lsq --out "$work/s" >"$work/s.out" 2>&1 &
     pid=$!
     tries=0
-    while [ "$(family $pid | wc -l)" -lt 36 ] && [ $tries -lt 200 ]; do
+    while [ "$(family $pid | wc -l)" -lt 36 ] && [ $tries -lt 600 ]; do
         sleep 0.05
         tries=$((tries + 1))
     done
@@ -122,7 +131,7 @@ stopped() # signal, status
     got=$?
     if [ $got -eq "$2" ]; then pass; else fail "stopped by $1" "exit status $got: $(cat "$work/s.out")"; fi
     tries=0
-    while [ -n "$(alive $all)" ] && [ $tries -lt 60 ]; do
+    while [ -n "$(alive $all)" ] && [ $tries -lt 400 ]; do
         sleep 0.05
         tries=$((tries + 1))
     done

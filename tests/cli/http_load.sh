@@ -109,7 +109,8 @@ if awk -F, 'NR > 1 { n[int($1 / 0.3)]++ } END { exit !(n[0] > 100 && n[0] < 200 
     n[2] > 365 && n[2] < 535) }' "$work/t.csv"; then pass; else fail "amounts" "$(wc -l <"$work/t.csv") rows"; fi
 check "sequential" $one --sequential --rate 50 --requests 10 --work 25:fixed --log "$work/s.csv"
 says "sequential" "sent 10 = ok 10"
-if awk -F, 'NR > 2 && $1 < end { bad = 1 } NR > 1 { end = $1 + $2 / 1000 } END { exit bad }' "$work/s.csv"; then pass
+if awk -F, 'NR > 2 && $1 < end - 2e-6 { bad = 1 } NR > 1 { end = $1 + $2 / 1000 } END { exit bad }' "$work/s.csv"
+then pass
 else fail "sequential" "does not wait for the answer"; fi
 check "closed loop" $one --concurrency 8 --requests 500
 says "closed loop" "sent 500 = ok 500 + failed 0"
@@ -120,6 +121,7 @@ stop_backends
 
 # ---- a stall ---------------------------------------------------------------------------------------------------------
 
+# From 0.3 s after the first request for 0.6 s. Whatever else stops meanwhile shows in the open loop too.
 stall="t=0.3 kind=hang seconds=0.6"
 start_backend --fault "$stall"
 one="$load --url http://127.0.0.1:$port/ --out $work/l"
@@ -128,12 +130,13 @@ open=$(latency p90)
 stop_backends
 start_backend --fault "$stall"
 one="$load --url http://127.0.0.1:$port/ --out $work/l"
-check "a stall, closed loop" $one --concurrency 1 --duration 1.2 --work 1:fixed
+check "a stall, closed loop" $one --concurrency 1 --requests 400 --work 1:fixed
 closed=$(latency p90)
-# Half of the open loop's requests meet the stall, and one in five waits for 360 ms or more; of the closed loop's, one.
+# Half of the open loop's requests meet the stall, and one in five waits for 360 ms or more; of the closed loop's 400,
+# which take 0.4 s at least and so last into it, one: or two, if the load itself had no processor as it began.
 holds "a stall shows" "$open" '>' 360
-holds "a closed loop hides it" "$closed" '<' 120
-holds "but for one" "$(latency max)" '>' 550
+holds "a closed loop hides it" "$closed" '<' 300
+holds "but for one" "$(latency max)" '>' 290
 stop_backends
 
 # ---- failures --------------------------------------------------------------------------------------------------------
@@ -145,29 +148,42 @@ adds_up "timeout"
 holds "timeout" "$(count timeout)" '==' "$(count sent)"
 check "few connections" $one --rate 50 --duration 0.4 --timeout 0.2 --connections 2
 holds "few connections" "$(count timeout)" '==' "$(count sent)"
-gone=$port
-stop_backends
-check "refused" $load --url "http://127.0.0.1:$gone/" --rate 50 --duration 0.2 --out "$work/l"
-adds_up "refused"
-holds "refused" "$(count refused)" '==' "$(count sent)"
-check "refused, closed loop" $load --url "http://127.0.0.1:$gone/" --concurrency 2 --requests 20 --out "$work/l"
-holds "refused, closed loop" "$(count refused)" '==' 20
-start_backend --fault "t=0 kind=reset seconds=0.3,t=0.6 kind=fail seconds=0.3"
-check "status and reset" $load --url "http://127.0.0.1:$port/" --rate 200 --duration 1.2 --out "$work/l"
-adds_up "status and reset"
-for kind in closed status ok; do holds "status and reset: $kind" "$(count $kind)" '>' 10; done
-holds "status and reset" "$(count sent)" '==' "$(($(count closed) + $(count status) + $(count ok)))"
 
-$load --url "http://127.0.0.1:$port/" --rate 100 --duration 60 --work 300:fixed --out "$work/i" --log "$work/i.csv" \
+# Stopped by Ctrl-C. Its handler is there before its first connection is; where that cannot be seen, a moment must do.
+# Nothing is answered, so that there is something to abandon.
+connects() { find "/proc/$loading/fd" -lname 'socket:*' 2>/dev/null | grep -q .; }
+$load --url "http://127.0.0.1:$port/" --rate 100 --duration 60 --timeout 60 --out "$work/i" --log "$work/i.csv" \
     >"$work/i.out" 2>&1 &
-pid=$!
-sleep 0.7
-kill -INT "$pid"
-wait "$pid"
+loading=$!
+if [ -r /proc/self/fd ]; then await connects; else sleep 2; fi
+kill -INT "$loading"
+wait "$loading"
 holds "Ctrl-C: exit status" $? '==' 1
 if grep -q '"stopped": true' "$work/i/results.json" && grep -q 'abandoned' "$work/i.out" && [ -s "$work/i.csv" ]; then
     pass
 else fail "Ctrl-C" "$(cat "$work/i.out")"; fi
+stop_backends
+
+# At an address of this test's own, where there is one, so that nobody else's server takes the port.
+own=127.$(($$ / 65536 % 64 + 1)).$(($$ / 256 % 256)).$(($$ % 256))
+if ! build/http/backend --host $own --for 0.01 >/dev/null 2>&1; then own=127.0.0.1; fi
+start_backend --host $own
+gone=$port
+stop_backends
+check "refused" $load --url "http://$own:$gone/" --rate 50 --duration 0.2 --out "$work/l"
+adds_up "refused"
+holds "refused" "$(count refused)" '==' "$(count sent)"
+check "refused, closed loop" $load --url "http://$own:$gone/" --concurrency 2 --requests 20 --out "$work/l"
+holds "refused, closed loop" "$(count refused)" '==' 20
+
+# Of three servers one breaks off, one fails and one is well, from the first request on; who gets how many is the
+# seed's to say.
+start_backend --servers 3x8 --fault "t=0 server=0 kind=reset,t=0 server=1 kind=fail"
+check "status and reset" $load --url "$(echo "$ports" | sed 's|.*|http://127.0.0.1:&/|' | paste -s -d , -)" --rate 400 \
+    --duration 0.5 --out "$work/l"
+adds_up "status and reset"
+for kind in closed status ok; do holds "status and reset: $kind" "$(count $kind)" '>' 40; done
+holds "status and reset" "$(count sent)" '==' "$(($(count closed) + $(count status) + $(count ok)))"
 stop_backends
 
 if ! have python3; then
@@ -198,7 +214,7 @@ s = socket.socket()
 s.bind(("127.0.0.1", 0))
 s.listen(64)
 print(s.getsockname()[1], flush=True)
-threading.Timer(60, s.close).start()
+threading.Timer(250, s.close).start()
 try:
     while True:
         threading.Thread(target=serve, args=(s.accept()[0],), daemon=True).start()
@@ -208,13 +224,12 @@ END
 python3 "$work/odd.py" >"$work/odd.out" 2>&1 &
 odd=$!
 backends=$odd
-tries=0
-while [ ! -s "$work/odd.out" ] && [ $tries -lt 400 ]; do sleep 0.02; tries=$((tries + 1)); done
+await test -s "$work/odd.out"
 port=$(cat "$work/odd.out")
 for line in 'garbage broken' 'half closed' 'nothing closed' 'close ok' 'chunks ok' 'interim ok' 'moved status' \
     'more ok'; do
     set -- $line
-    check "$1" $load --url "http://127.0.0.1:$port/$1" --concurrency 1 --requests 3 --timeout 5 --log "$work/o.csv" \
+    check "$1" $load --url "http://127.0.0.1:$port/$1" --concurrency 1 --requests 3 --timeout 60 --log "$work/o.csv" \
         --out "$work/l" --quiet
     holds "$1 is $2" "$(count "$2")" '==' 3
     adds_up "$1"
@@ -240,8 +255,7 @@ END
 mkfifo "$work/hold"
 python3 "$work/full.py" <"$work/hold" >"$work/full.out" 2>&1 &
 exec 9>"$work/hold"
-tries=0
-while [ ! -s "$work/full.out" ] && [ $tries -lt 400 ]; do sleep 0.02; tries=$((tries + 1)); done
+await test -s "$work/full.out"
 $load --url "http://127.0.0.1:$(cat "$work/full.out")/" --rate 50 --duration 0.3 --timeout 0.3 --log "$work/o.csv" \
     --out "$work/l" --quiet >"$work/full.txt" 2>&1
 if [ $? -lt 2 ]; then pass; else fail "ends while connections are opening" "$(cat "$work/full.txt")"; fi

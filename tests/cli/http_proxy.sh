@@ -1,6 +1,7 @@
 #!/bin/sh
 # The proxy, backends and load together: no request is lost when a backend is killed, settings change or the proxy ends.
-# What single requests meet with is in tests/test_http_proxy.c.
+# What single requests meet with is in tests/test_http_proxy.c. The load is a closed loop of requests that take 10 ms
+# each at least: it lasts for seconds, and asks no more than the machine can do.
 
 cd "$(dirname "$0")/../.." || exit 1
 . tests/check.sh
@@ -21,32 +22,34 @@ end_all()
 }
 trap end_all EXIT
 
-# Waits up to ten seconds for a line of the file.
-wait_for()
+# Waits up to a minute for a line of the file.
+wait_for() # file, line
 {
-    waited=0
+    end=$(($(date +%s) + 60))
     until grep -q "$2" "$1" 2>/dev/null; do
-        waited=$((waited + 1))
-        if [ $waited -gt 200 ]; then fail "$1" "no line '$2'"; return 1; fi
-        sleep 0.05
+        if [ "$(date +%s)" -gt $end ]; then fail "$1" "no line '$2'"; return 1; fi
+        sleep 0.02
     done
 }
 
-# Waits up to ten seconds for the end of a process of ours; its status.
+# Waits up to a minute for the end of a process of ours; its status.
 wait_end()
 {
-    waited=0
+    end=$(($(date +%s) + 60))
     while kill -0 "$1" 2>/dev/null; do
-        waited=$((waited + 1))
-        if [ $waited -gt 200 ]; then fail "$2" "does not end"; return 1; fi
-        sleep 0.05
+        if [ "$(date +%s)" -gt $end ]; then fail "$2" "does not end"; return 1; fi
+        sleep 0.02
     done
     wait "$1"
 }
 
+# At an address of this test's own, where there is one: nobody else takes the port of a backend that was killed.
+own=127.$(($$ / 65536 % 64 + 1)).$(($$ / 256 % 256)).$(($$ % 256))
+if ! build/http/backend --host $own --for 0.01 >/dev/null 2>&1; then own=127.0.0.1; fi
+
 start_backend() # name
 {
-    build/http/backend --servers 1x64 --name "$1" >"$work/$1" 2>&1 &
+    build/http/backend --host $own --servers 1x64 --name "$1" >"$work/$1" 2>&1 &
     eval "$1_pid=$!"
     pids="$pids $!"
     wait_for "$work/$1" '^ready'
@@ -64,18 +67,23 @@ start_proxy() # arguments
 
 count() { sed -n "s/.*\"counts\": *{[^}]*\"$1\": *\([0-9]*\).*/\1/p" "$work/load/results.json" | head -n 1; }
 
-start_load()
+# Sixteen at a time, and says when the first of them are under way, where that can be seen.
+start_load() # how many
 {
-    build/http/load --url "http://$at/" --quiet --out "$work/load" "$@" >"$work/load.out" 2>&1 &
+    build/http/load --url "http://$at/" --quiet --out "$work/load" --concurrency 16 --requests "$1" --work 10:fixed \
+        --timeout 60 >"$work/load.out" 2>&1 &
     load_pid=$!
     pids="$pids $!"
+    end=$(($(date +%s) + 60))
+    while [ -r /proc/self/fd ] && [ "$(find "/proc/$load_pid/fd" -lname 'socket:*' 2>/dev/null | wc -l)" -lt 16 ] &&
+        [ "$(date +%s)" -le $end ]; do sleep 0.02; done
 }
 
-# All that was sent was answered well, and it was some thousands.
-nothing_lost() # name, least
+# All that was sent was answered well.
+nothing_lost() # name, how many
 {
     wait_end "$load_pid" "$1"
-    if [ "$(count failed)" = 0 ] && [ "$(count sent)" = "$(count ok)" ] && [ "$(count ok)" -ge "$2" ]; then pass
+    if [ "$(count failed)" = 0 ] && [ "$(count sent)" = "$2" ] && [ "$(count ok)" = "$2" ]; then pass
     else
         fail "$1" "sent $(count sent), ok $(count ok), failed $(count failed): refused $(count refused), timeout \
 $(count timeout), closed $(count closed), status $(count status), broken $(count broken)"
@@ -95,34 +103,35 @@ settings() { printf '%s\n' "$begin" "$@" >"$work/conf"; }
 # One of three is killed, and comes back; what was lost on the way is made good elsewhere.
 settings "server a $a_at" "server b $b_at" "server c $c_at"
 start_proxy --access-log "$work/log.csv" --state "$work/state"
-start_load --rate 1500 --duration 2
-sleep 0.8
+start_load 3000
+sleep 0.5
 kill -9 "$b_pid"
-sleep 0.7
-build/http/backend --servers 1x64 --name b --port "${b_at##*:}" >"$work/b" 2>&1 &
+sleep 0.5
+build/http/backend --host $own --servers 1x64 --name b --port "${b_at##*:}" >"$work/b" 2>&1 &
 b_pid=$!
 pids="$pids $!"
-nothing_lost "a backend is killed" 2500
+nothing_lost "a backend is killed" 3000
 if [ $(($(wc -l <"$work/log.csv") + 0)) -le $(($(count sent) + 1)) ]; then pass; else fail "access log" "too long"; fi
 
 # New settings, five times under load.
-start_load --rate 1500 --duration 2
-sleep 0.3
+again() # what is said then, where; then there is some traffic
+{
+    kill -HUP "$proxy_pid"
+    wait_for "$work/${2:-proxy}" "$1"
+    sleep 0.1
+}
+start_load 2000
 settings "server a $a_at" "server c $c_at"
-kill -HUP "$proxy_pid"
-sleep 0.3
+again '^settings read again: 2 servers, policy sed'
 settings "server a $a_at weight=3" "server b $b_at" "server c $c_at" "policy learned"
-kill -HUP "$proxy_pid"
-sleep 0.3
+again '^settings read again: 3 servers, policy learned'
 settings "server a $a_at" "sever b $b_at"
-kill -HUP "$proxy_pid"
-sleep 0.3
+again 'conf:5: ' proxy.err
 settings "server b $b_at" "server d $a_at" "policy maglev" "key target"
-kill -HUP "$proxy_pid"
-sleep 0.3
+again '^settings read again: 2 servers, policy maglev'
 settings "server a $a_at" "server b $b_at" "server c $c_at" "policy q_learning" "access-log $work/log.csv"
-kill -HUP "$proxy_pid"
-nothing_lost "settings are read again" 2500
+again '^settings read again: 3 servers, policy q_learning'
+nothing_lost "settings are read again" 2000
 for line in '2 servers, policy sed' '3 servers, policy learned' '2 servers, policy maglev' \
     '3 servers, policy q_learning'; do
     if grep -q "^settings read again: $line" "$work/proxy"; then pass; else fail "reload" "no line '$line'"; fi
@@ -131,28 +140,30 @@ if [ "$(wc -l <"$work/proxy.err")" -eq 1 ] && grep -q 'conf:5: ' "$work/proxy.er
 else fail "broken settings" "$(cat "$work/proxy.err")"
 fi
 
-# It ends under load: what was accepted is answered, what comes later is refused, and nothing else happens.
-start_load --rate 1500 --duration 1.5
-sleep 0.8
+# It ends under load: what was accepted is answered, what comes later is refused, and nothing else happens. The load's
+# connections were all accepted before.
+start_load 6000
+sleep 0.3
 kill -TERM "$proxy_pid"
 wait_end "$proxy_pid" "SIGTERM"
 status=$?
 if [ $status -eq 0 ]; then pass; else fail "SIGTERM" "exit status $status"; fi
 wait_end "$load_pid" "load"
-if [ "$(count ok)" -ge 900 ] && [ "$(count sent)" = $(($(count ok) + $(count refused))) ]; then pass
+if [ "$(count ok)" -ge 16 ] && [ "$(count refused)" -gt 0 ] && [ "$(count sent)" = 6000 ] &&
+    [ "$(count sent)" = $(($(count ok) + $(count refused))) ]; then pass
 else
     fail "drain" "sent $(count sent), ok $(count ok), refused $(count refused), timeout $(count timeout), closed \
 $(count closed), status $(count status), broken $(count broken)"
 fi
 if [ -s "$work/state" ]; then pass; else fail "state" "was not saved"; fi
 
-# Counted by the servers, too: each request once, over few connections.
+# Counted by the log, too: each request once, over few connections.
 start_proxy --policy lsq
 before=$(grep -c . "$work/log.csv")
-start_load --concurrency 8 --requests 3000 --duration 10
-nothing_lost "closed loop" 3000
+start_load 1000
+nothing_lost "closed loop" 1000
 kill -TERM "$proxy_pid"
 wait_end "$proxy_pid" "the second end"
 rows=$(($(grep -c . "$work/log.csv") - before))
-if [ "$rows" -eq 3000 ]; then pass; else fail "access log" "$rows rows, should be 3000"; fi
+if [ "$rows" -eq 1000 ]; then pass; else fail "access log" "$rows rows, should be 1000"; fi
 finish
