@@ -26,10 +26,10 @@
 
 #include "../../rllb.h"
 
-enum { PORT = 5005, DATABASE_PORT = 8086 };
+enum { PORT = 5005, DATABASE_PORT = 8086, PORT_TRIES = 5 };
 #define TURN_S 0.05
 #define METRICS_S 0.1 /* the files that agents read are so old at most */
-#define READY_S 20.0
+#define READY_S 60.0
 #define MEMORY_AT_REST 0.4 /* of what a client has: as in the world to learn in */
 static const double share_of_cpu[UL_CLIENTS] = { 2.0 / 9, 3.0 / 9, 4.0 / 9 }; /* cores of the world to learn in */
 static const int32_t cores[UL_CLIENTS] = { 2, 3, 4 };
@@ -224,11 +224,10 @@ static int32_t ask(const char *method, const char *target)
     return status;
 }
 
-static bool start_database(const ul_lab *l)
+static bool database_begins(const ul_lab *l)
 {
     static ul_arguments a;
     char path[300];
-    double until_s = ex_clock_s() + READY_S;
 
     memset(&a, 0, sizeof a);
     on.database_port = ul_stage_spaces() ? DATABASE_PORT : ul_free_port();
@@ -237,15 +236,39 @@ static bool start_database(const ul_lab *l)
     ul_add(&a, "run");
     ul_add(&a, "-config");
     ul_add(&a, "%s", path);
-    if (!ul_start(&on.database, "influxd", UL_SERVER, -1, &a)) return false;
-    while (ask("GET", "/ping") != 204) {
-        if (!lives(&on.database)) return false;
-        if (ex_interrupted()) return false;
-        if (ex_clock_s() > until_s) return ex_fail("influxd: no answer after %g s", READY_S) == EX_OK;
+    return ul_start(&on.database, "influxd", UL_SERVER, -1, &a);
+}
+
+/* Until that is answered so; false: it has ended, or we do, or it takes too long, which is said in these words. */
+static bool database_answers(const char *method, const char *target, int32_t status, const char *words)
+{
+    double until_s = ex_clock_s() + READY_S;
+
+    while (ask(method, target) != status) {
+        if (ul_over(&on.database) || ex_interrupted()) return false;
+        if (ex_clock_s() > until_s) return ex_fail("influxd: %s after %g s", words, READY_S) == EX_OK;
         nap(0.05);
     }
-    return ask("POST", "/query?q=CREATE%20DATABASE%20telegraf") == 200 ||
-           ex_fail("influxd: makes no database") == EX_OK;
+    return true;
+}
+
+/* On loopback its ports were free a moment ago. If another has taken one meanwhile, it ends, and is given others. */
+static bool start_database(const ul_lab *l)
+{
+    int32_t tries;
+
+    for (tries = ul_stage_spaces() ? 1 : PORT_TRIES;; tries--) {
+        if (!database_begins(l)) return false;
+        if (database_answers("GET", "/ping", 204, "no answer")) break;
+        if (tries == 1 || ex_interrupted() || !ul_over(&on.database)) {
+            lives(&on.database);
+            return false;
+        }
+        ul_kill(&on.database); /* what is left of it */
+    }
+    if (database_answers("POST", "/query?q=CREATE%20DATABASE%20telegraf", 200, "makes no database")) return true;
+    lives(&on.database);
+    return false;
 }
 
 /* ---- the others -------------------------------------------------------------------------------------------------- */

@@ -6,7 +6,8 @@
 
    Two things the kernel does not take away by itself: the groups that hold the CPU quotas, and a folder. A keeper waits
    for the end of a pipe to close, which it does however this program ends, and removes them. Should the keeper be
-   killed too, the next start finds them by their names, which tell whose they were. */
+   killed too, the next start finds them by their names, which tell whose they were. Who is killed is not dead yet: both
+   go on until nothing is left, for half a minute. */
 
 #define _GNU_SOURCE /* unshare, setns, pipe2 */
 
@@ -36,7 +37,8 @@
 #include <unistd.h>
 
 enum { PROCESSES_MOST = 64, QUOTA_LEAST_US = 1000 /* the kernel takes no less */, PERIOD_US = 10000 };
-#define STOP_S 5.0
+enum { TRIES = 3000 }; /* of ten milliseconds: for the dying */
+#define STOP_S 20.0
 
 static const char *const addresses[UL_HOSTS] = { "192.168.56.4", "192.168.56.5", "192.168.56.6", "192.168.56.7",
                                                  "192.168.56.1", "" };
@@ -152,12 +154,20 @@ static bool groups_make(void)
     return true;
 }
 
+/* Under a quota it takes time to die. */
+static void group_remove(const char *group)
+{
+    int32_t tries;
+
+    for (tries = 0; tries < 10 && access(group, F_OK) == 0; tries++) ex_cgroup_remove(group);
+}
+
 static void groups_remove(void)
 {
     int32_t k;
 
     for (k = 0; k < UL_CLIENTS; k++) {
-        if (*stage.group[k]) ex_cgroup_remove(stage.group[k]);
+        if (*stage.group[k]) group_remove(stage.group[k]);
         stage.group[k][0] = '\0';
     }
 }
@@ -170,13 +180,26 @@ static const char *folder_base(void)
     return base && *base && strlen(base) < 100 ? base : "/tmp";
 }
 
+/* Nobody has asked yet how it ended. */
+static bool is_zombie(long pid)
+{
+    char path[64], state = 0;
+    FILE *f;
+
+    snprintf(path, sizeof path, "/proc/%ld/stat", pid);
+    f = fopen(path, "r");
+    if (f && fscanf(f, "%*d (%*[^)]) %c", &state) != 1) state = 0;
+    if (f) fclose(f);
+    return state == 'Z';
+}
+
 /* rllb-udp-PID-...: of a process that is no more. */
 static bool orphaned(const char *name)
 {
     long pid = 0;
 
     if (sscanf(name, "rllb-udp-%ld-", &pid) != 1 || pid <= 0) return false;
-    return kill((pid_t)pid, 0) != 0 && errno == ESRCH;
+    return (kill((pid_t)pid, 0) != 0 && errno == ESRCH) || is_zombie(pid);
 }
 
 /* A process that is dying may still write. */
@@ -184,7 +207,7 @@ static void folder_remove(const char *path)
 {
     int32_t tries;
 
-    for (tries = 0; tries < 300 && access(path, F_OK) == 0; tries++) {
+    for (tries = 0; tries < TRIES && access(path, F_OK) == 0; tries++) {
         remove_all(path);
         if (access(path, F_OK) == 0) nap_ms(10);
     }
@@ -199,7 +222,7 @@ static void sweep_in(const char *folder, bool groups)
         char path[600];
         if (!orphaned(e->d_name)) continue;
         snprintf(path, sizeof path, "%.300s/%.255s", folder, e->d_name);
-        if (groups) ex_cgroup_remove(path);
+        if (groups) group_remove(path);
         else folder_remove(path);
     }
     if (d) closedir(d);
@@ -215,19 +238,31 @@ static void sweep(void)
 
 /* ---- the keeper -------------------------------------------------------------------------------------------------- */
 
-static void keep(int wait_for)
+/* What came with the fork and is the program's own: the lock of its results, pipes, namespaces. */
+static void close_from(int first, int but)
 {
     int fd;
+
+    for (fd = first; fd < 1024; fd++) {
+        if (fd != but) close(fd);
+    }
+}
+
+/* A byte comes when all is over. None: the program has died. Its files are closed a moment before its children are
+   told, who until then may make the folder anew; they have been told when this one's parent is another. */
+static void keep(int wait_for, pid_t parent)
+{
+    int32_t tries;
+    ssize_t got;
     char byte;
 
     setsid(); /* Ctrl-C is not for the keeper: what it means for it is the pipe's end */
     signal(SIGINT, SIG_IGN);
     signal(SIGTERM, SIG_IGN);
     signal(SIGHUP, SIG_IGN);
-    for (fd = 0; fd < 1024; fd++) {
-        if (fd != wait_for) close(fd);
-    }
-    while (read(wait_for, &byte, 1) < 0 && errno == EINTR) {}
+    close_from(0, wait_for);
+    while ((got = read(wait_for, &byte, 1)) < 0 && errno == EINTR) {}
+    for (tries = 0; got != 1 && getppid() == parent && tries < TRIES; tries++) nap_ms(10);
     groups_remove();
     folder_remove(stage.folder);
     _exit(0);
@@ -235,6 +270,7 @@ static void keep(int wait_for)
 
 static bool keeper_start(void)
 {
+    pid_t self = getpid();
     int ends[2];
 
     if (pipe2(ends, O_CLOEXEC) != 0) return ex_fail("no pipe: %s", strerror(errno)) == EX_OK;
@@ -242,7 +278,7 @@ static bool keeper_start(void)
     stage.keeper = fork();
     if (stage.keeper == 0) {
         close(ends[1]);
-        keep(ends[0]);
+        keep(ends[0], self);
     }
     close(ends[0]);
     if (stage.keeper > 0) {
@@ -276,8 +312,7 @@ static bool space_make(int32_t host)
     if (stage.holder[host] == 0) {
         byte = unshare(CLONE_NEWNET) == 0;
         if (write(ends[1], &byte, 1) != 1 || !byte) _exit(1);
-        close(ends[1]);
-        if (stage.keeper_pipe >= 0) close(stage.keeper_pipe);
+        close_from(0, -1);
         sleep_for(self);
     }
     close(ends[1]);
@@ -305,6 +340,7 @@ static bool run_ip(int32_t host, const char *commands)
         dup2(ends[0], STDIN_FILENO);
         dup2(nothing, STDOUT_FILENO);
         dup2(nothing, STDERR_FILENO);
+        signal(SIGPIPE, SIG_DFL);
         setenv("PATH", "/usr/sbin:/usr/bin:/sbin:/bin", 1);
         execlp("ip", "ip", "-batch", "-", (char *)NULL);
         _exit(127);
@@ -421,15 +457,18 @@ void ul_add(ul_arguments *a, const char *format, ...)
 /* In the new process: where it belongs, before it begins. */
 static void settle(const ul_process *p, ul_host host, int to, pid_t parent)
 {
-    int said = open(p->said.text, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-    int nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int said, nothing;
 
     prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != parent) _exit(126); /* it died before that, and its folder is gone or goes */
     setpgid(0, 0); /* Ctrl-C is the parent's business */
-    if (getppid() != parent || said < 0 || nothing < 0) _exit(126);
+    said = open(p->said.text, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
+    nothing = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    if (said < 0 || nothing < 0) _exit(126);
     signal(SIGINT, SIG_DFL);
     signal(SIGTERM, SIG_DFL);
     signal(SIGHUP, SIG_DFL);
+    signal(SIGPIPE, SIG_DFL);
     dup2(nothing, STDIN_FILENO);
     dup2(to, STDOUT_FILENO);
     dup2(said, STDERR_FILENO);
@@ -493,8 +532,8 @@ bool ul_start_function(ul_process *p, const char *name, int32_t client, void (*r
     if (!process_begin(p, name, client, ends)) return false;
     p->pid = fork();
     if (p->pid == 0) {
-        if (stage.keeper_pipe >= 0) close(stage.keeper_pipe); /* its end is this program's, not ours */
         settle(p, UL_SERVER, ends[1], self);
+        close_from(STDERR_FILENO + 1, -1);
         run();
         _exit(0);
     }
@@ -729,6 +768,7 @@ bool ul_stage_open(bool loopback, const double cpus[UL_CLIENTS])
 {
     memcpy(stage.cpus, cpus, sizeof stage.cpus);
     stage.begin_s = ex_clock_s();
+    signal(SIGPIPE, SIG_IGN); /* who is written to may have ended: that is for the writer to see */
     sweep();
     snprintf(stage.folder, sizeof stage.folder, "%s/rllb-udp-%ld-XXXXXX", folder_base(), (long)getpid());
     if (!mkdtemp(stage.folder)) {
@@ -757,6 +797,7 @@ void ul_stage_close(void)
     if (stage.own_space >= 0) close(stage.own_space);
     stage.own_space = -1;
     if (stage.keeper_pipe < 0) return;
+    while (write(stage.keeper_pipe, "x", 1) < 0 && errno == EINTR) {}
     close(stage.keeper_pipe);
     stage.keeper_pipe = -1;
     while (waitpid(stage.keeper, NULL, 0) < 0 && errno == EINTR) {}

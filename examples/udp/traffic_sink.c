@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 enum { CLIENTS_MOST = 256, GRO_BYTES = 65536, HELD_MOST = 256 /* bytes of a datagram that waits to be answered */ };
+#define END_NS ((uint64_t)10000000000U)
 
 typedef struct ut_held { /* a datagram that is worked on, or waits for that */
     uint64_t done_ns;
@@ -299,14 +300,40 @@ static uint64_t received_in_all(void)
     return sum;
 }
 
-/* What has come before the end is counted; whoever goes on to send does not keep us. */
+static bool is_everywhere(const struct sockaddr_storage *a)
+{
+    if (a->ss_family == AF_INET) return ((const struct sockaddr_in *)a)->sin_addr.s_addr == htonl(INADDR_ANY);
+    return IN6_IS_ADDR_UNSPECIFIED(&((const struct sockaddr_in6 *)a)->sin6_addr);
+}
+
+/* From now on its port refuses what comes: a socket that is connected hears its peer alone, which is itself. One of all
+   addresses would take a single one then, and answer from that. */
+static void refuse(const ut_client *c)
+{
+    struct sockaddr_storage own;
+    socklen_t size = sizeof own;
+
+    memset(&own, 0, sizeof own);
+    if (getsockname(c->fd, (struct sockaddr *)&own, &size) != 0 || is_everywhere(&own)) return;
+    connect(c->fd, (struct sockaddr *)&own, size);
+}
+
+/* What has come before the end is counted, and what is worked on is done: for ten seconds at most. */
 static void drain(void)
 {
-    uint64_t until = ut_now_ns() + 500000000U;
+    const struct timespec pause = { 0, 1000000 };
+    uint64_t until = ut_now_ns() + END_NS;
     int32_t i;
 
+    for (i = 0; i < sink.count; i++) refuse(&sink.clients[i]);
     for (i = 0; i < sink.count; i++) {
         while (ut_now_ns() < until && read_some(&sink.clients[i])) {}
+    }
+    for (i = 0; i < sink.count; i++) {
+        while (sink.clients[i].held_count > 0 && ut_now_ns() < until) {
+            nanosleep(&pause, NULL);
+            served(&sink.clients[i], ut_now_ns());
+        }
     }
 }
 

@@ -1,122 +1,104 @@
-"""What udp_agent.sh needs beside a shell. Standard library only.
+"""What udp_agent.sh needs beside a shell. Standard library only, and little of it: it is started often.
 
-    ports N                     N ports that are free, TCP and UDP
     double LOG MODE             HTTP on a port that it prints; answers as the file MODE says (see Double); LOG: of each
                                 request path, Authorization, number of lines, status, a | between; LOG.lines: bodies
                                 that it took
-    sink SECONDS [PORT]         UDP on a port that it prints; then the sizes of datagrams, a line each, and their lines,
-                                when none came for so long, or for 0.7 s after one
-    influx URL DATABASE QUERY [USER:PASSWORD]      rows of InfluxDB's answer: name|tags|values
+    sink FILE [PORT]            UDP on a port that it prints; what comes goes to FILE.lines at once, the sizes of the
+                                datagrams, a line each, to FILE.sizes
+    influx URL DATABASE QUERY   rows of InfluxDB's answer: name|tags|values
     get URL                     the body
     check-lines FILE            every line is one of line protocol, cpu shares add up to 100
     hcl FILE PROGRAM=HELP...    a job file is in order: see Hcl; HELP: file with what --help says
     hcl-args FILE NAME=VALUE... the arguments of the job's program, a line each, with these values for ${NAME}"""
 
-import base64
-import http.server
-import json
 import re
 import socket
 import sys
 import time
-import urllib.error
-import urllib.parse
-import urllib.request
-
-
-def ports(count):
-    held = []
-    while len(held) < 2 * count:
-        t = socket.socket()
-        t.bind(("127.0.0.1", 0))
-        u = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        try:
-            u.bind(t.getsockname())
-        except OSError:
-            continue
-        held += [t, u]
-    print(*[s.getsockname()[1] for s in held[::2]])
-
-
-class Double(http.server.BaseHTTPRequestHandler):
-    """The first line of the file MODE is a status, the rest the words of the answer. {auth} stands for what came as
-    Authorization. Status 0: no answer, the connection stays; 1: it is closed half-way through one."""
-
-    protocol_version = "HTTP/1.1"
-    log_file = mode_file = ""
-
-    def do_POST(self):
-        body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
-        auth = self.headers.get("Authorization", "-")
-        with open(self.mode_file, encoding="utf-8") as f:
-            status, _, words = f.read().partition("\n")
-        status = int(status)
-        with open(self.log_file, "a", encoding="utf-8") as f:
-            f.write(f"{self.path}|{auth}|{body.count(chr(10))}|{status}\n")
-        if status == 0:
-            time.sleep(30)
-            return
-        if status == 1:
-            self.wfile.write(b"HTTP/1.1 204 No")
-            self.close_connection = True
-            return
-        if status // 100 == 2:
-            with open(self.log_file + ".lines", "a", encoding="utf-8") as f:
-                f.write(body)
-        answer = words.replace("{auth}", auth).encode()
-        self.send_response(status)
-        if status == 302:
-            self.send_header("Location", f"http://{self.headers['Host']}/elsewhere")
-        if status != 204:
-            self.send_header("Content-Length", str(len(answer)))
-        self.end_headers()
-        if status != 204:
-            self.wfile.write(answer)
-
-    def log_message(self, *_):
-        pass
 
 
 def double(log, mode):
+    from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+    class Double(BaseHTTPRequestHandler):
+        """The first line of the file MODE is a status, the rest the words of the answer. {auth} stands for what came as
+        Authorization. Status 0: no answer, the connection stays; 1: it is closed half-way through one."""
+
+        protocol_version = "HTTP/1.1"
+        log_file = mode_file = ""
+
+        def do_POST(self):
+            body = self.rfile.read(int(self.headers.get("Content-Length", 0))).decode()
+            auth = self.headers.get("Authorization", "-")
+            with open(self.mode_file, encoding="utf-8") as f:
+                status, _, words = f.read().partition("\n")
+            status = int(status)
+            with open(self.log_file, "a", encoding="utf-8") as f:
+                f.write(f"{self.path}|{auth}|{body.count(chr(10))}|{status}\n")
+            if status == 0:
+                time.sleep(300)
+                return
+            if status == 1:
+                self.wfile.write(b"HTTP/1.1 204 No")
+                self.close_connection = True
+                return
+            if status // 100 == 2:
+                with open(self.log_file + ".lines", "a", encoding="utf-8") as f:
+                    f.write(body)
+            answer = words.replace("{auth}", auth).encode()
+            self.send_response(status)
+            if status == 302:
+                self.send_header("Location", f"http://{self.headers['Host']}/elsewhere")
+            if status != 204:
+                self.send_header("Content-Length", str(len(answer)))
+            self.end_headers()
+            if status != 204:
+                self.wfile.write(answer)
+
+        def log_message(self, *_):
+            pass
+
     Double.log_file, Double.mode_file = log, mode
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Double)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Double)
     server.daemon_threads = True
     print(server.server_address[1], flush=True)
     server.serve_forever()
 
 
-def sink(seconds, port=0):
+def sink(path, port=0):
     s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     s.bind(("127.0.0.1", port))
     print(s.getsockname()[1], flush=True)
-    s.settimeout(seconds)
-    got = []
-    try:
+    with open(path + ".lines", "wb") as lines, open(path + ".sizes", "w", encoding="ascii") as sizes:
         while True:
-            got.append(s.recv(65536))
-            s.settimeout(0.7)
-    except socket.timeout:
-        pass
-    for g in got:
-        print(len(g))
-    for g in got:
-        sys.stdout.write(g.decode())
+            got = s.recv(65536)
+            sizes.write(f"{len(got)}\n")
+            sizes.flush()
+            lines.write(got)
+            lines.flush()
 
 
-def fetch(url, data=None, auth=None):
-    request = urllib.request.Request(url, data=data)
-    if auth:
-        request.add_header("Authorization", "Basic " + base64.b64encode(auth.encode()).decode())
-    try:
-        with urllib.request.urlopen(request, timeout=5) as answer:
-            return answer.read().decode()
-    except urllib.error.HTTPError as e:
-        return e.read().decode()
+def fetch(url, method="GET"):
+    """The body, whatever the status."""
+    host, _, path = url.split("://", 1)[1].partition("/")
+    name, _, port = host.partition(":")
+    with socket.create_connection((name, int(port)), timeout=60) as s:
+        s.sendall(f"{method} /{path} HTTP/1.0\r\nHost: {host}\r\nContent-Length: 0\r\n\r\n".encode())
+        answer = b""
+        while got := s.recv(65536):
+            answer += got
+    return answer.partition(b"\r\n\r\n")[2].decode()
 
 
-def influx(url, database, query, auth=None):
-    words = urllib.parse.urlencode({"db": database, "q": query, "epoch": "ns"})
-    text = fetch(f"{url}/query?{words}", b"" if query.split()[0] in ("CREATE", "DROP") else None, auth)
+def escape(text):
+    return "".join(f"%{b:02X}" for b in text.encode())
+
+
+def influx(url, database, query):
+    import json
+
+    change = query.split()[0] in ("CREATE", "DROP")
+    text = fetch(f"{url}/query?db={escape(database)}&q={escape(query)}&epoch=ns", "POST" if change else "GET")
     answer = json.loads(text)
     if "error" in answer:
         print("error", answer["error"], sep="|")
@@ -284,12 +266,10 @@ class Hcl:
 
 def main():
     what, rest = sys.argv[1], sys.argv[2:]
-    if what == "ports":
-        ports(int(rest[0]))
-    elif what == "double":
+    if what == "double":
         double(*rest)
     elif what == "sink":
-        sink(float(rest[0]), *map(int, rest[1:]))
+        sink(rest[0], *map(int, rest[1:]))
     elif what == "influx":
         influx(*rest)
     elif what == "get":

@@ -7,14 +7,21 @@
 cd "$(dirname "$0")/../.." || exit 1
 . tests/check.sh
 . tests/cli/study.inc
+. tests/cli/udp.inc
 
-lab=build/udp/lab
 for program in lab allocator agent traffic; do
     if [ ! -x build/udp/$program ]; then
         skip "udp_lab" "build/udp/$program is not built here"
         finish
     fi
 done
+
+# Each start leaves its process id, so that what it leaves can be told from what others do.
+cat >"$work/lab" <<'END'
+echo $$ >>"$0.pids"
+exec build/udp/lab "$@"
+END
+lab="sh $work/lab"
 
 check "--help" $lab --help
 for word in --policies --repeats --seconds --model --quick --rate --cpus --load --loaded --loopback --bin --database \
@@ -37,16 +44,21 @@ one_line 1 "$work/none: No such file" $no --model "$work/none"
 
 # ---- what is left ----------------------------------------------------------------------------------------------------
 
-# Processes, namespaces, groups and folders of the lab with this pid; and what `ip` shows of this system's own network.
-groups() { ls -d /sys/fs/cgroup/cpu/rllb-udp-* /sys/fs/cgroup/rllb-udp-* 2>/dev/null; }
+# Processes, groups and folders of our labs; and of this system's own network what is named as theirs is.
+groups()
+{
+    while read -r one; do ls -d /sys/fs/cgroup/rllb-udp-"$one"-* /sys/fs/cgroup/*/rllb-udp-"$one"-*; done \
+        <"$work/lab.pids" 2>/dev/null
+}
 network()
 {
-    if have ip; then ip -o link; ip route; ip netns list; fi 2>/dev/null | sed 's/ state .*//; s/ qlen .*//'
+    if have ip; then ip -o link; ip route; ip netns list; fi 2>/dev/null |
+        grep -E '^[0-9]+: (br0|p[0-9]+|eth0)[:@]|192\.168\.56\.|rllb' | sed 's/ state .*//; s/ qlen .*//'
 }
 network_before=$(network)
-family()
+family() # pid: whoever it has begun, and those have, and runs
 {
-    cat /proc/[0-9]*/stat 2>/dev/null | sed 's/([^)]*)/x/' | awk -v top="$1" '
+    cat /proc/[0-9]*/stat 2>/dev/null | sed 's/(.*)/x/' | awk -v top="$1" '
         $3 != "Z" { parent[$1] = $4 }
         END {
             for (p in parent) {
@@ -55,24 +67,15 @@ family()
             }
         }'
 }
-alive() # pids
-{
-    for one in "$@"; do
-        if [ -r "/proc/$one/stat" ] && ! grep -q ') Z ' "/proc/$one/stat" 2>/dev/null; then echo "$one"; fi
-    done
-}
-clean() # name, pids: within twenty seconds
+all_gone() { gone "$@" && [ -z "$(groups)" ] && [ -z "$(ls "$work/tmp")" ]; } # pids
+clean() # name, pids
 {
     name=$1
     shift
-    tries=0
-    while { [ -n "$(alive "$@")" ] || [ -n "$(groups)" ] || [ -n "$(ls "$work/tmp")" ]; } && [ $tries -lt 400 ]; do
-        sleep 0.05
-        tries=$((tries + 1))
-    done
-    if [ -z "$(alive "$@")" ]; then pass; else fail "$name" "processes are left: $(alive "$@")"; fi
+    await all_gone "$@"
+    if gone "$@"; then pass; else fail "$name" "processes are left, of $*"; fi
     if [ -z "$(groups)" ]; then pass; else fail "$name" "groups are left: $(groups)"; fi
-    if [ -z "$(ls "$work/tmp")" ]; then pass; else fail "$name" "folders are left: $(ls "$work/tmp")"; fi
+    if [ -z "$(ls "$work/tmp")" ]; then pass; else fail "$name" "folders are left: $(find "$work/tmp")"; fi
     if [ "$(network)" = "$network_before" ]; then pass; else fail "$name" "the network is another: $(network)"; fi
 }
 clean "wrong input"
@@ -96,18 +99,18 @@ number() # policy, key
     sed -n "/\"policy\": \"$1\"/,/}/s/.*\"$2\": \([0-9.]*\).*/\1/p" "$work/a/results.json"
 }
 for policy in round_robin awcmp; do
-    # 1,800 are expected: five standard deviations. All of them are accounted for.
+    # 1,800 are expected: five standard deviations. How many a busy machine loses is another matter.
     if awk -v sent="$(number $policy sent)" -v answered="$(number $policy answered)" \
         -v lost="$(number $policy lost)" -v doubled="$(number $policy duplicates)" \
         -v damaged="$(number $policy damaged)" \
-        'BEGIN { exit !(sent > 1587 && sent < 2013 && answered + lost <= sent && lost < sent / 2 && doubled == 0 &&
+        'BEGIN { exit !(sent > 1587 && sent < 2013 && answered > 0 && answered + lost <= sent && doubled == 0 &&
                         damaged == 0) }'
     then pass; else fail "$policy" "$(grep '"seed"' "$work/a/results.json")"; fi
 done
 if [ "$(number round_robin sent)" = "$(number awcmp sent)" ]; then pass
 else fail "datagrams" "policies do not meet the same"; fi
-# Nobody moves away from a busy client under round robin: a third of what was sent, of 600 a third.
-if awk -v share="$(number round_robin share_before)" 'BEGIN { exit !(share > 0.2 && share < 0.47) }'; then pass
+# By turns, before one of them is busy: a third of what was sent, of 600 a third.
+if awk -v share="$(number round_robin share_before)" 'BEGIN { exit !(share > 0.15 && share < 0.5) }'; then pass
 else fail "round_robin" "its share was $(number round_robin share_before)"; fi
 
 check "--loopback" $lab --quick --loopback --policies sed --seconds 3 --out "$work/b"
@@ -127,19 +130,21 @@ clean "a part that fails"
 
 # ---- stopped half-way ------------------------------------------------------------------------------------------------
 
+# Keeper, database, three agents, three sinks, allocator, generator and two burners; and who holds the namespaces.
+whole=12
+if grep -q 'One host for all' "$work/a/report.md"; then skip "namespaces" "they cannot be had here"; else whole=18; fi
+whole_family() { [ "$(family "$pid" | wc -l)" -ge $whole ] || gone "$pid"; }
+begin() # short runs, one after the other: sooner or later all of them are there
+{
+    $lab --quick --policies round_robin --seconds 3 --repeats 64 --out "$work/s" >"$work/s.out" 2>&1 &
+    pid=$!
+    await whole_family
+    if gone "$pid"; then fail "$1" "did not begin: $(cat "$work/s.out")"; else pass; fi
+}
 stopped() # signal, status
 {
-    $lab --quick --policies round_robin --seconds 6 --out "$work/s" >"$work/s.out" 2>&1 &
-    pid=$!
-    tries=0
-    # Database, agents, sinks, allocator, generator, two burners; on namespaces those that hold them, and the keeper.
-    while [ "$(family $pid | wc -l)" -lt 13 ] && [ $tries -lt 400 ]; do
-        sleep 0.05
-        tries=$((tries + 1))
-    done
+    begin "stopped by $1"
     all=$(family $pid)
-    if [ "$(echo "$all" | wc -l)" -ge 13 ]; then pass
-    else fail "stopped by $1" "did not begin: $(cat "$work/s.out")"; fi
     kill -"$1" $pid
     wait $pid 2>/dev/null
     got=$?
@@ -148,26 +153,25 @@ stopped() # signal, status
 }
 stopped KILL 137
 stopped TERM 143
-if grep -q 'stopped after 0 runs; nothing is written' "$work/s.out"; then pass; else fail "stopped" "says not so"; fi
+if in_file 'stopped after [0-9]* runs; nothing is written' "$work/s.out"; then pass
+else fail "stopped" "says not so"; fi
 if [ -z "$(ls "$work/s")" ]; then pass; else fail "stopped" "left behind: $(ls "$work/s")"; fi
 
-# The keeper killed as well: the next start cleans up.
-$lab --quick --policies round_robin --seconds 6 --out "$work/s" >"$work/s.out" 2>&1 &
-pid=$!
-tries=0
-while [ "$(family $pid | wc -l)" -lt 13 ] && [ $tries -lt 400 ]; do
-    sleep 0.05
-    tries=$((tries + 1))
-done
+# The keeper killed as well: the next start cleans up. The lab is halted first, so that all it has begun is known, and
+# the keeper, who leads a session, is killed before it: or it would have begun to clean up.
+begin "lab and keeper killed"
+kill -STOP $pid
+halted() { grep -q ') T ' "/proc/$pid/stat"; }
+await halted
 all=$(family $pid)
+keeper=$(for one in $all; do sed 's/(.*)/x/' "/proc/$one/stat"; done 2>/dev/null | awk '$6 == $1 { print $1 }')
+if [ "$(echo "$keeper" | wc -w)" -eq 1 ]; then pass; else fail "lab and keeper killed" "keepers: $keeper"; fi
+kill -KILL $keeper
+await gone $keeper
 kill -KILL $pid $all
 wait $pid 2>/dev/null
 if [ -n "$(ls "$work/tmp")" ]; then pass; else fail "lab and keeper killed" "no folder is left to be cleaned up"; fi
-tries=0 # under a quota it takes time to die
-while [ -n "$(alive $all)" ] && [ $tries -lt 400 ]; do
-    sleep 0.05
-    tries=$((tries + 1))
-done
-check_status 1 "the next start" $lab --quick --policies sed --database "$work/none" --quiet --out "$work/s"
+soon "all of them are dead" gone $all # who is not may still write, and holds the folder of the results
+one_line 1 "$work/none: cannot be started" $lab --quick --policies sed --database "$work/none" --quiet --out "$work/s"
 clean "lab and keeper killed" $all
 finish

@@ -6,6 +6,7 @@
 cd "$(dirname "$0")/../.." || exit 1
 . tests/check.sh
 . tests/cli/study.inc
+. tests/cli/udp.inc
 
 traffic=build/udp/traffic
 if [ ! -x $traffic ]; then
@@ -47,17 +48,13 @@ start_sink() # options; sets pid, ports and port, the first of them
     $traffic --quiet "$@" >"$work/sink.out" 2>"$work/sink.err" &
     pid=$!
     started="$started $pid"
-    tries=0
-    while ! grep -q '^ready$' "$work/sink.out" 2>/dev/null && [ $tries -lt 400 ]; do
-        sleep 0.02
-        tries=$((tries + 1))
-    done
+    await in_file '^ready$' "$work/sink.out"
     ports=$(sed -n 's/^client .*:\([0-9]*\)$/\1/p' "$work/sink.out")
     port=$(echo "$ports" | head -n 1)
     if [ -n "$port" ]; then pass; else fail "sink" "$* is not ready: $(cat "$work/sink.err")"; fi
 }
 
-end_sink() # by SIGTERM, which writes the results
+end_sink() # by SIGTERM: it takes in what has come, and writes the results
 {
     kill -TERM $pid
     wait $pid
@@ -69,10 +66,6 @@ end_sink() # by SIGTERM, which writes the results
 of_sink() { sed -n '/"all": {/,$p' "$1/results.json" | sed -n "s/^ *\"$2\": \([0-9.]*\).*/\1/p" | head -n 1; }
 delay_of() { sed -n '/"all": {/,$p' "$1/results.json" | sed -n "s/.*\"delay_ms\": {.*\"$2\": \([0-9.e+-]*\).*/\1/p"; }
 sent_of() { sed -n "s/.*\"counts\": {.*\"$2\": \([0-9]*\).*/\1/p" "$1/results.json"; }
-holds() # name, number, relation, number
-{
-    if awk -v a="$2" -v b="$4" "BEGIN { exit !(a $3 b) }"; then pass; else fail "$1" "not $2 $3 $4"; fi
-}
 
 # ---- what is sent is what is counted ---------------------------------------------------------------------------------
 
@@ -82,7 +75,7 @@ n=0
 for p in $ports; do
     n=$((n + 1))
     check "to client $n" $traffic --to 127.0.0.1:$p --rate 2000 --duration 0.3 --senders 5 --sender-from $((n * 10)) \
-        --seed $n --replies --out "$work/g$n"
+        --seed $n --replies --linger 60 --out "$work/g$n"
     says "to client $n" "unanswered 0, twice 0"
     total=$((total + $(sent_of "$work/g$n" sent)))
     holds "client $n: 600 expected, five standard deviations" "$(sent_of "$work/g$n" sent)" '>' 477
@@ -126,6 +119,7 @@ if [ "$(one a)" != "$(one c)" ]; then pass; else fail "another seed" "sends the 
 # ---- rates, traces, as fast as it goes -------------------------------------------------------------------------------
 
 start_sink --sink 0 --out "$work/s2"
+drops_before=$(kernel_drops)
 check "evenly" $traffic --to 127.0.0.1:$port --rate 5000 --arrivals even --count 1500 --senders 2 --quiet \
     --out "$work/e"
 holds "evenly: all" "$(sent_of "$work/e" sent)" '==' 1500
@@ -135,22 +129,29 @@ printf 'time,work\n0,1\n0.05,1\n0.05,1\n0.1,1\n' >"$work/trace"
 check "trace" $traffic --to 127.0.0.1:$port --arrivals trace --trace "$work/trace" --count 4 --sender-from 9 --quiet \
     --out "$work/t"
 holds "trace: all" "$(sent_of "$work/t" sent)" '==' 4
-check "as fast as it goes" $traffic --to 127.0.0.1:$port --rate 0 --duration 0.2 --sender-from 20 --quiet \
+check "as fast as it goes" $traffic --to 127.0.0.1:$port --rate 0 --count 20000 --sender-from 20 --quiet \
     --out "$work/f"
-holds "as fast as it goes" "$(sent_of "$work/f" sent)" '>' 2000
+holds "as fast as it goes" "$(sent_of "$work/f" sent)" '==' 20000
+check "as fast as it goes, for so long" $traffic --to 127.0.0.1:$port --rate 0 --duration 0.02 --sender-from 30 \
+    --quiet --out "$work/d"
+holds "as fast as it goes, for so long" "$(sent_of "$work/d" sent)" '>' 0
 end_sink
-holds "all that was kept came" "$(of_sink "$work/s2" received)" '>=' \
-    "$((1504 + $(sent_of "$work/f" sent) - $(of_sink "$work/s2" dropped)))"
+thrown=$(($(kernel_drops) - drops_before))
+holds "all came but for what the kernel threw away" "$(of_sink "$work/s2" received)" '>=' \
+    $((21504 + $(sent_of "$work/d" sent) - thrown))
+holds "no more came than was sent" "$(of_sink "$work/s2" received)" '<=' $((21504 + $(sent_of "$work/d" sent)))
+holds "what is told of that" "$(of_sink "$work/s2" dropped)" '<=' $thrown
 
 # Nobody there: refusals are counted, the run goes on.
-check "refused" $traffic --to 127.0.0.1:$port --rate 500 --count 50 --quiet --out "$work/r"
+check "refused" $traffic --to 127.0.0.1:1 --rate 500 --count 50 --quiet --out "$work/r"
 holds "refused: all were sent" "$(sent_of "$work/r" sent)" '==' 50
 holds "refused: told" "$(sent_of "$work/r" refused)" '>' 0
 
-# Stopped: results are there, the status says so.
-$traffic --to 127.0.0.1:$port --rate 200 --duration 60 --quiet --out "$work/stopped" 2>/dev/null &
+# Stopped: results are there, the status says so. Its folder is there when it hears signals.
+$traffic --to 127.0.0.1:1 --rate 200 --duration 600 --quiet --out "$work/stopped" 2>/dev/null &
 pid=$!
-sleep 0.3
+started="$started $pid"
+await test -d "$work/stopped"
 kill -TERM $pid
 wait $pid
 holds "stopped: status" $? '==' 1
@@ -159,20 +160,21 @@ if grep -q '"stopped": true' "$work/stopped/results.json"; then pass; else fail 
 # ---- slow clients ----------------------------------------------------------------------------------------------------
 
 start_sink --sink 0 --serve 1x5 --queue 1000 --echo --out "$work/s3"
-check "--serve" $traffic --to 127.0.0.1:$port --rate 100 --arrivals even --count 30 --replies --quiet --out "$work/v"
+check "--serve" $traffic --to 127.0.0.1:$port --rate 100 --arrivals even --count 30 --replies --linger 60 --quiet \
+    --out "$work/v"
 end_sink
 holds "--serve: takes 5 ms" "$(delay_of "$work/s3" p50)" '>=' 4.98
 holds "--serve: answers" "$(sent_of "$work/v" answered)" '==' 30
 start_sink --sink 0 --serve 1x10 --queue 5 --out "$work/s4"
-check "--queue" $traffic --to 127.0.0.1:$port --rate 1000 --arrivals even --count 100 --quiet --out "$work/q"
-sleep 0.3
+check "--queue" $traffic --to 127.0.0.1:$port --rate 0 --count 100 --quiet --out "$work/q"
 end_sink
 away=$(of_sink "$work/s4" turned_away)
 holds "--queue: turns away" "$away" '>' 0
 holds "--queue: served and turned away" "$(delay_of "$work/s4" count)" '==' $((100 - away))
-start_sink --sink 0 --work 2000 --cpu --out "$work/s5"
-check "--cpu" $traffic --to 127.0.0.1:$port --rate 100 --arrivals even --count 20 --quiet --out "$work/c"
-sleep 0.1
+start_sink --sink 0 --work 2000 --cpu --echo --out "$work/s5"
+check "--cpu" $traffic --to 127.0.0.1:$port --rate 100 --arrivals even --count 20 --replies --linger 60 --quiet \
+    --out "$work/c"
+holds "--cpu: answers" "$(sent_of "$work/c" answered)" '==' 20
 used=$(awk '{ print ($14 + $15) * 10 }' /proc/$pid/stat)
 end_sink
 holds "--cpu: 40 ms of work, in ticks of 10" "$used" '>=' 30
@@ -185,7 +187,8 @@ if ! have python3; then
     finish
 fi
 # Of every twenty datagrams: the 4th is dropped, the 8th doubled, the 12th goes after the 13th, the 16th loses a byte.
-# Ends when it has seen so many; prints how many source ports there were.
+# Ends when it has seen so many; prints how many source ports there were, and how many of those that go late are of the
+# sender that they let pass.
 cat >"$work/relay.py" <<'END'
 import socket
 import sys
@@ -196,9 +199,15 @@ try:
 except OSError:
     here.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4 << 20)
 here.bind(("127.0.0.1", 0))
-here.settimeout(20)
+here.settimeout(60)
 print(here.getsockname()[1], flush=True)
-held, ports = None, set()
+held, ports, overtaken = None, set(), 0
+
+
+def sender_of(data):
+    return data[2:4] if len(data) >= 16 else data[1:3]
+
+
 for i in range(count):
     data, sender = here.recvfrom(65536)
     ports.add(sender[1])
@@ -210,46 +219,47 @@ for i in range(count):
     elif i % 20 == 11:
         held, out = data, []
     elif i % 20 == 12:
+        overtaken += sender_of(data) == sender_of(held)
         out, held = [data, held], None
     elif i % 20 == 15:
         out = [data[:-1]]
     for one in out:
         here.sendto(one, ("127.0.0.1", to))
-print(len(ports), flush=True)
+print(len(ports), overtaken, flush=True)
 END
 
-relayed() # name, sizes
+relayed() # name, sizes, other options: 500, which fit into any receive buffer
 {
     start_sink --sink 0 --out "$work/rs"
     rm -f "$work/relay.out"
-    python3 "$work/relay.py" "$port" 2000 >"$work/relay.out" 2>"$work/relay.err" &
+    python3 -S -E "$work/relay.py" "$port" 500 >"$work/relay.out" 2>"$work/relay.err" &
     relay=$!
     started="$started $relay"
-    tries=0
-    while [ ! -s "$work/relay.out" ] && [ $tries -lt 400 ]; do
-        sleep 0.02
-        tries=$((tries + 1))
-    done
-    check "$1" $traffic --to 127.0.0.1:"$(cat "$work/relay.out")" --rate 2500 --count 2000 --size $2 --quiet \
+    await test -s "$work/relay.out"
+    check "$1" $traffic --to 127.0.0.1:"$(cat "$work/relay.out")" --rate 2500 --count 500 --size $2 --quiet \
         --out "$work/rg" $3
     wait $relay
     holds "$1: the relay ends well" $? '==' 0
     end_sink
-    holds "$1: received" "$(of_sink "$work/rs" received)" '==' 2000
-    holds "$1: unique" "$(of_sink "$work/rs" unique)" '==' 1800
-    holds "$1: duplicates" "$(of_sink "$work/rs" duplicates)" '==' 100
-    holds "$1: damaged" "$(of_sink "$work/rs" damaged)" '==' 100
+    holds "$1: received" "$(of_sink "$work/rs" received)" '==' 500
+    holds "$1: unique" "$(of_sink "$work/rs" unique)" '==' 450
+    holds "$1: duplicates" "$(of_sink "$work/rs" duplicates)" '==' 25
+    holds "$1: damaged" "$(of_sink "$work/rs" damaged)" '==' 25
+    holds "$1: reordered" "$(of_sink "$work/rs" reordered)" '==' "$(sed -n '2s/.* //p' "$work/relay.out")"
     output=$($traffic --merge "$work/rg,$work/rs")
-    says "$1" "sent 2000 received 2000 lost 200 duplicates 100"
-    says "$1" "damaged 100 strangers 0 turned_away 0 dropped 0 unsent 0"
+    says "$1" "sent 500 received 500 lost 50 duplicates 25"
+    says "$1" "damaged 25 strangers 0 turned_away 0 dropped 0 unsent 0"
 }
 relayed "a relay" 40-150
-holds "a relay: reordered" "$(of_sink "$work/rs" reordered)" '==' 100
+holds "a relay: one sender" "$(of_sink "$work/rs" reordered)" '==' 25
 relayed "a relay, short datagrams" 12-15
-holds "a relay, short datagrams: reordered" "$(of_sink "$work/rs" reordered)" '==' 100
-relayed "a relay, flows that end" 18-150 "--senders 2 --life 0.1"
-# 0.8 s: sixteen new ports, and the first two. Two numbers that swap are of two senders half of the time.
-holds "flows that end: ports" "$(tail -n 1 "$work/relay.out")" '>=' 8
-holds "flows that end: reordered" "$(of_sink "$work/rs" reordered)" '<' 100
+holds "a relay, short datagrams: one sender" "$(of_sink "$work/rs" reordered)" '==' 25
+# 0.8 s: sixteen new ports, and the first two. None, if the machine stood still for all of that: then once more.
+for try in 1 2 3 4 5; do
+    relayed "a relay, flows that end" 18-150 "--senders 2 --life 0.1 --rate 625"
+    ports=$(sed -n '2s/ .*//p' "$work/relay.out")
+    if [ "${ports:-0}" -gt 2 ]; then break; fi
+done
+holds "flows that end: ports, try $try" "$ports" '>' 2
 nothing_left "all runs" "$work"
 finish

@@ -1,6 +1,6 @@
 /* What the UDP allocator would know, on stdout: the driver of udp_sources.sh
 
-       udp_watch ports N                        N free ports of TCP
+       udp_watch ports N                        N free ports of TCP, of those that the kernel gives to nobody by itself
        udp_watch get URL                        the status and the answer
        udp_watch post URL                       the same, with stdin as the body; header: UDP_HEADER
        udp_watch watch SOURCE CLIENTS SECONDS   four times a second, each client: "NAME known 1 cpu 0.4 memory ...
@@ -24,20 +24,47 @@ static const char *outside(const char *name, const char *otherwise)
     return value ? value : otherwise;
 }
 
+/* The first of the ports that the kernel deals out. */
+static int dealt_out(void)
+{
+    FILE *f = fopen("/proc/sys/net/ipv4/ip_local_port_range", "r");
+    int first = 0;
+
+    if (f && fscanf(f, "%d", &first) != 1) first = 0;
+    if (f) fclose(f);
+    return first;
+}
+
+static int port_take(int port)
+{
+    struct sockaddr_in a;
+    socklen_t size = sizeof a;
+    int fd = socket(AF_INET, SOCK_STREAM, 0);
+
+    memset(&a, 0, sizeof a);
+    a.sin_family = AF_INET;
+    a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    a.sin_port = htons((uint16_t)port);
+    if (fd >= 0 && bind(fd, (struct sockaddr *)(void *)&a, sizeof a) == 0 &&
+        getsockname(fd, (struct sockaddr *)(void *)&a, &size) == 0) return (int)ntohs(a.sin_port);
+    if (fd >= 0) close(fd);
+    return 0;
+}
+
+/* All are held until the end, so that none comes twice. */
 static int ports(int count)
 {
-    int fd, i;
+    int first = dealt_out(), span = first > 14048 ? 12000 : first - 2048, tries, port = 0;
+    struct timespec t;
 
-    for (i = 0; i < count; i++) { /* all held until the end, so that none comes twice */
-        struct sockaddr_in a;
-        socklen_t size = sizeof a;
-        memset(&a, 0, sizeof a);
-        a.sin_family = AF_INET;
-        a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        fd = socket(AF_INET, SOCK_STREAM, 0);
-        if (fd < 0 || bind(fd, (struct sockaddr *)(void *)&a, sizeof a) != 0 ||
-            getsockname(fd, (struct sockaddr *)(void *)&a, &size) != 0) return ex_fail("no port");
-        printf("%d ", (int)ntohs(a.sin_port));
+    clock_gettime(CLOCK_REALTIME, &t);
+    srand((unsigned)t.tv_nsec ^ (unsigned)getpid());
+    for (; count > 0; count--) {
+        for (tries = 0, port = 0; tries < 1000 && !port; tries++) {
+            port = port_take(span > 0 && tries < 900 ? first - 1 - rand() % span : 0);
+        }
+        if (!port) return ex_fail("no port");
+        printf("%d ", port);
     }
     printf("\n");
     return 0;
