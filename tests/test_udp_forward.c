@@ -6,6 +6,7 @@
 #include "../examples/udp/flows.c"
 #include "../examples/udp/forward.c"
 
+#include <pthread.h>
 #include <sys/wait.h>
 
 #include "test.h"
@@ -178,6 +179,56 @@ TEST(flights_table)
             break;
         }
     }
+    ud_flights_destroy(&t);
+    free(model);
+}
+
+/* Many queues of few each: found by few buckets, in each other's way. */
+TEST(flights_crowded)
+{
+    enum { MOST = 64, OWNERS = 30, CLIENTS = 9, ADDED = 20000 };
+    struct { uint32_t owner; int32_t client; bool live; } *model = calloc(ADDED, sizeof *model);
+    int32_t i, j, got, first = 0, last = 0, emptied = 0;
+    double at_s;
+    ud_flights t;
+    rllb_rng r;
+
+    rllb_rng_init(&r, 5, 0);
+    REQUIRE(model && ud_flights_create(&t, MOST));
+    while (last < ADDED && !test_state.failures) {
+        while (first < last && !model[first].live) first++;
+        if (last - first < MOST && rllb_rng_below(&r, 5) < 3) {
+            model[last].owner = 1 + (uint32_t)rllb_rng_below(&r, OWNERS);
+            model[last].client = rllb_rng_below(&r, CLIENTS);
+            model[last].live = true;
+            CHECK(ud_flights_add(&t, model[last].owner, model[last].client, last));
+            last++;
+            continue;
+        }
+        if (first == last) continue;
+        if (rllb_rng_below(&r, 4) == 0) {
+            CHECK(ud_flights_expire(&t, last, &got, &at_s));
+            CHECK(got == model[first].client && at_s == first);
+            model[first].live = false;
+            continue;
+        }
+        j = first + rllb_rng_below(&r, last - first); /* the first of this one's queue, if there is any */
+        for (i = first; i < last; i++) {
+            if (model[i].live && model[i].owner == model[j].owner && model[i].client == model[j].client) break;
+        }
+        CHECK_EQ_I(ud_flights_take(&t, model[j].owner, model[j].client, &at_s), i < last);
+        if (i == last) {
+            emptied++;
+            continue;
+        }
+        CHECK_NEAR(at_s, i, 0);
+        model[i].live = false;
+    }
+    CHECK(emptied > 1000);
+    for (i = first; i < last; i++) { /* each is where it is looked for */
+        if (model[i].live) CHECK(ud_flights_take(&t, model[i].owner, model[i].client, &at_s) && at_s == i);
+    }
+    CHECK_EQ_I(t.count, 0);
     ud_flights_destroy(&t);
     free(model);
 }
@@ -952,6 +1003,122 @@ TEST(both_directions)
     CHECK_EQ_U(the.board.returned, 150);
     close(peer);
     finish();
+}
+
+/* While more wait than a round takes, the next takes twice as many: what one sender sent goes on in fewer calls, all of
+   it and in order. */
+TEST(deeper_while_behind)
+{
+    enum { PEERS = 20, EACH = 24 };
+    int peer[PEERS], next[PEERS] = { 0 }, i, k, who, which;
+
+    REQUIRE(begin(RLLB_BALANCE_LSQ, UD_STICKY_FLOW, true, 2));
+    for (i = 0; i < PEERS; i++) peer[i] = open_peer();
+    for (k = 0; k < EACH; k++) {
+        char text[20];
+        for (i = 0; i < PEERS; i++) {
+            snprintf(text, sizeof text, "%2d %2d", i, k);
+            say(peer[i], text);
+        }
+    }
+    run_round();
+    CHECK_EQ_U(the.board.sent, BATCH);
+    CHECK_EQ_I(the.f->depth, 2 * BATCH);
+    run_round();
+    CHECK_EQ_U(the.board.sent, 3 * BATCH);
+    CHECK_EQ_I(the.f->depth, 4 * BATCH);
+    run_round();
+    run_round();
+    CHECK_EQ_U(the.board.sent, PEERS * EACH);
+    CHECK(the.board.calls <= 4 * PEERS);
+    CHECK_EQ_I(the.f->depth, 4 * BATCH);
+    settle();
+    for (i = 0; i < 2; i++) {
+        while (hear(the.client[i]) > 0) {
+            REQUIRE(sscanf((char *)heard, "%d %d", &who, &which) == 2 && who >= 0 && who < PEERS);
+            CHECK_EQ_I(which, next[who]++);
+        }
+    }
+    for (i = 0; i < PEERS; i++) {
+        CHECK_EQ_I(next[i], EACH);
+        close(peer[i]);
+    }
+    finish();
+}
+
+/* What waits in the outbox while its slots are filled again: as much as there is room for, whole. */
+TEST(slots_filled_again)
+{
+    enum { SIZE = STORE / 2 / BATCH };
+    int32_t i, turn;
+    outbox *o;
+
+    REQUIRE(begin(RLLB_BALANCE_SED, UD_STICKY_FLOW, false, 1));
+    o = &the.f->box;
+    for (turn = 0; turn < 2; turn++) {
+        for (i = 0; i < BATCH; i++) {
+            memset(the.f->bytes + (size_t)i * SLOT, turn * BATCH + i, SIZE);
+            box_put(o, the.f->flows_most, 0, the.f->bytes + (size_t)i * SLOT, SIZE);
+        }
+        CHECK(box_keep(o));
+    }
+    memset(the.f->bytes, 0xff, (size_t)BATCH * SLOT);
+    box_put(o, the.f->flows_most, 0, the.f->bytes, 1);
+    CHECK(!box_keep(o));
+    CHECK_EQ_I(o->items, 2 * BATCH + 1);
+    for (i = 0; i < 2 * BATCH; i++) {
+        const unsigned char *data = o->item[i].data;
+        CHECK(data[0] == i && data[SIZE / 2] == i && data[SIZE - 1] == i);
+        CHECK(data >= o->store && data + SIZE <= o->store + STORE);
+    }
+    CHECK(o->item[2 * BATCH].data == the.f->bytes);
+    flush(the.f, false);
+    CHECK_EQ_I(o->bytes + o->kept + o->stored, 0);
+    finish();
+}
+
+static void *run_and_count(void *user)
+{
+    struct rusage used;
+
+    ud_forward_run(the.f);
+    getrusage(RUSAGE_THREAD, &used);
+    *(long *)user = used.ru_nvcsw;
+    return NULL;
+}
+
+/* How often the data thread slept while 20 datagrams came one by one. */
+static long sleeps(double busy_s)
+{
+    struct timespec pause = { 0, 2000000 };
+    pthread_t thread;
+    long count = -1;
+    int peer, i;
+
+    if (!begin(RLLB_BALANCE_SED, UD_STICKY_FLOW, true, 1)) return -1;
+    the.f->busy_s = busy_s;
+    peer = open_peer();
+    if (pthread_create(&thread, NULL, run_and_count, &count) != 0) return -1;
+    for (i = 0; i < 20; i++) {
+        int port;
+        say(peer, "x");
+        CHECK_EQ_I(hear_soon(the.client[0], &port, 5000), 1);
+        nanosleep(&pause, NULL);
+    }
+    ud_store_word(&the.board.stop, 1);
+    pthread_join(thread, NULL);
+    close(peer);
+    finish();
+    return count;
+}
+
+TEST(busy)
+{
+    long busy = sleeps(10), idle = sleeps(0);
+
+    NOTE("slept %ld times, without it %ld", busy, idle);
+    CHECK(busy >= 0 && busy < 4);
+    CHECK(idle > 4);
 }
 
 /* ---- limits ----------------------------------------------------------------------------------------------------- */

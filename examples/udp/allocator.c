@@ -364,6 +364,8 @@ static int read_settings(ud_config *c, int argc, char **argv)
         EX_DOUBLE("idle", &c->idle_s, 0.1, 86400, "S", "a sender is forgotten that is silent for so long"),
         EX_DOUBLE("window", &c->window_s, 0.001, 60, "S",
                   "a datagram counts as at its client for so long if no reply ends it"),
+        EX_DOUBLE("busy", &c->busy_us, 0, 1e6, "US",
+                  "look for datagrams for so long before sleeping: less delay, up to a whole processor"),
         EX_HEADING("Clients"),
         TEXT(clients, "WHO", "HOST:PORT,NAME=HOST:PORT*WEIGHT,... or dns:NAME:PORT or nomad:URL/SERVICE"),
         TEXT(probe, "TEXT", "is sent to each client, which answers it with anything; default: no probes"),

@@ -70,7 +70,7 @@ static ud_flow *rows(int32_t most)
 
 bool ud_flows_create(ud_flows *t, int32_t most, uint64_t secret, uint64_t seed)
 {
-    uint32_t count = power_of_two(2 * most);
+    uint32_t count = power_of_two(4 * most);
     int32_t i;
 
     memset(t, 0, sizeof *t);

@@ -1,14 +1,18 @@
 /* forward.c - the data path: datagrams in, a client for each, datagrams out, replies back to their senders
 
-   One thread. Each round of its loop takes up to BATCH datagrams from the port, and a like number of replies; so
-   neither direction waits for more than a round of the other, however many come. Between rounds it ends what has waited
-   long enough, forgets who is silent, and looks at a few senders in turn.
+   One thread. Each round of its loop takes up to `depth` datagrams from the port, BATCH by a call, and a like number
+   of replies; so neither direction waits for more than a round of the other, however many come. Between rounds it ends
+   what has waited long enough, forgets who is silent, and looks at a few senders in turn.
 
    What is to be sent goes into an outbox first, in groups of one socket and one receiver, each in the order of arrival;
-   then one sendmmsg for each socket. Datagrams of a group that follow each other with one size travel as one message
-   that the kernel cuts (UDP_SEGMENT), the last of them may be shorter; where a size is refused, as when it is above the
+   then one call for each socket. Datagrams of a group that follow each other with one size travel as one message that
+   the kernel cuts (UDP_SEGMENT), the last of them may be shorter; where a size is refused, as when it is above the
    path's MTU, that size and larger ones go singly from then on. Senders may do so too, and networks that put datagrams
    together (UDP_GRO): those are taken apart here.
+
+   A message costs as much as several datagrams in it, and of many senders hardly two are in one batch. So while more
+   wait than a round takes, the next may take twice as many, up to DEPTH: who is behind does less for each. Nothing is
+   ever waited for. What lies in the slots of a batch moves to a store then, and the same slots are filled again.
 
    With replies each sender has a socket of its own, unconnected: a client sees one port for each sender, and what comes
    to that port from a client's address goes back. The sockets are made at the start. When another sender gets one, it
@@ -34,10 +38,12 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -52,16 +58,17 @@
 
 /* SLOT: the largest datagram, and some lines of cache more, or all buffers would fight for the same ones. */
 enum {
-    BATCH = 64, SLOT = 65536 + 192, ITEMS = 4096, CALL = 128, RUN = 64, RUN_BYTES = 65000,
-    EVENTS = 32, SHARE = 8, PLACES = 1024, FLIGHTS = 131072, FILES_BESIDES = 128, PORTS_MOST = 28000,
-    MARK_BITS = 13, QUOTE = 520, SEND_TRIES = 4, CLIENT_TRIES = 4, FORGET_MOST = 64, SCAN_MOST = 2048,
-    DRAIN_MOST = 4096, BUFFER = 8 << 20
+    BATCH = 64, DEPTH = 2048, SLOT = 65536 + 192, STORE = 1 << 19, ITEMS = 4096, CALL = 128, RUN = 64,
+    RUN_BYTES = 65000, EVENTS = DEPTH / 2, SHARE = 4, PLACES = 1024, FLIGHTS = 131072, FILES_BESIDES = 128,
+    PORTS_MOST = 28000, MARK_BITS = 14, QUOTE = 520, SEND_TRIES = 4, CLIENT_TRIES = 4, FORGET_MOST = 64,
+    SCAN_MOST = 2048, DRAIN_MOST = 4096, BUFFER = 8 << 20
 };
 #define AWAY_S 0.3   /* nothing is sent to a client for so long that refused something, if there is another */
 #define HOLD_S 1.0   /* besides window_s: how long a flow stays at a client that does not fit yet */
 #define PROOF_S 1.0  /* between two times that a flow is told to do well */
 #define ROUND_S 1.0  /* in which the scan sees every flow */
 #define WAIT_S 0.05  /* for events; and a stop is noticed */
+#define TURN_NS 100000 /* of the processor: the shortest that Linux gives */
 
 /* ---- what is to be sent ----------------------------------------------------------------------------------------- */
 
@@ -84,7 +91,9 @@ typedef struct outbox {
     group group[ITEMS];
     int32_t out[ITEMS]; /* sockets with something to send, in the order of their first */
     int32_t items, groups, outs, last;
+    int32_t bytes, kept, stored; /* of all items; items that lie in the store, and bytes there */
     int32_t shared;     /* the number of the socket that many groups may have */
+    unsigned char *store;
     uint64_t stamp;
     outlet *outlet;     /* one for each socket */
     outlet *receiver;   /* for each receiver: the group of the shared socket, `last` */
@@ -124,7 +133,7 @@ struct ud_forward {
     bool any;                   /* we listen on all addresses */
     bool keyed;                 /* the policy, or the one that takes its place, hashes the sender */
     int32_t flows_most;         /* 0: nobody is remembered. Also the number of the socket that is nobody's own */
-    double idle_s, window_s, now_s, scanned_s;
+    double idle_s, window_s, busy_s, now_s, scanned_s, heard_s;
     uint64_t now_us, seed;
     rllb_balancer *worker;
     ud_board *board;
@@ -139,6 +148,7 @@ struct ud_forward {
     uint32_t turn; /* of the board that `place` is from */
     unsigned char *bytes;
     int32_t slots; /* in use */
+    int32_t depth; /* datagrams in a round */
     uint64_t mark[1 << MARK_BITS]; /* of what was sent of late */
     bool resends;  /* just now */
     struct mmsghdr in[BATCH], call[CALL];
@@ -430,6 +440,7 @@ static void read_errors(ud_forward *f, int fd, int32_t flow)
 static void box_clear(outbox *o)
 {
     o->items = o->groups = o->outs = 0;
+    o->bytes = o->kept = o->stored = 0;
     o->last = -1;
     o->stamp++;
 }
@@ -482,9 +493,22 @@ static inline void box_put(outbox *o, int32_t out, int32_t to, unsigned char *da
     o->item[i].data = data;
     o->item[i].size = size;
     o->item[i].next = -1;
+    o->bytes += size;
     if (o->group[g].first < 0) o->group[g].first = i;
     else o->item[o->group[g].last].next = i;
     o->group[g].last = i;
+}
+
+/* So that the slots may be filled again. False: there is no room for it, it has to go out before that. */
+static bool box_keep(outbox *o)
+{
+    if (o->bytes > STORE) return false;
+    for (; o->kept < o->items; o->kept++) {
+        item *i = &o->item[o->kept];
+        i->data = memcpy(o->store + o->stored, i->data, (size_t)i->size);
+        o->stored += i->size;
+    }
+    return true;
 }
 
 /* ---- sending ---------------------------------------------------------------------------------------------------- */
@@ -653,6 +677,17 @@ static void send_again(ud_forward *f, int32_t flow, int32_t client, unsigned cha
     f->resends = false;
 }
 
+/* How many went, or -1. One by itself goes by a plainer call. */
+static int send_some(int fd, struct mmsghdr *call, int32_t count)
+{
+    const struct msghdr *m = &call->msg_hdr;
+    int how = MSG_DONTWAIT | MSG_NOSIGNAL;
+
+    if (count > 1) return sendmmsg(fd, call, (unsigned int)count, how);
+    if (m->msg_iovlen > 1 || m->msg_control) return sendmsg(fd, m, how) < 0 ? -1 : 1;
+    return sendto(fd, m->msg_iov->iov_base, m->msg_iov->iov_len, how, m->msg_name, m->msg_namelen) < 0 ? -1 : 1;
+}
+
 static void send_all(ud_forward *f, int32_t out, int32_t count, bool back)
 {
     int fd = file_of(f, out, back);
@@ -660,7 +695,7 @@ static void send_all(ud_forward *f, int32_t out, int32_t count, bool back)
 
     for (i = 0; i < count; i++) say_besides(f, &f->call[i].msg_hdr, &f->out_control[i], &f->run[i], back);
     while (at < count) {
-        int sent = sendmmsg(fd, f->call + at, (unsigned int)(count - at), MSG_DONTWAIT | MSG_NOSIGNAL);
+        int sent = send_some(fd, f->call + at, count - at);
         ud_add(&f->board->calls, 1);
         if (sent <= 0) {
             send_alone(f, out, at++, back);
@@ -788,25 +823,30 @@ static int32_t flow_of(ud_forward *f, int32_t slot)
 
 /* ---- receiving -------------------------------------------------------------------------------------------------- */
 
-static void slot_clear(ud_forward *f, int32_t i)
+static void slot_make(ud_forward *f, int32_t i)
 {
     struct msghdr *m = &f->in[i].msg_hdr;
 
+    f->in_part[i].iov_base = f->bytes + (size_t)i * SLOT;
+    f->in_part[i].iov_len = 65536;
     m->msg_name = &f->in_name[i];
-    m->msg_namelen = sizeof f->in_name[i];
     m->msg_iov = &f->in_part[i];
     m->msg_iovlen = 1;
     m->msg_control = &f->in_control[i];
-    m->msg_controllen = sizeof f->in_control[i];
-    m->msg_flags = 0;
 }
 
-/* How many came, from slot f->slots on. */
+/* What the kernel writes over. */
+static void slot_clear(ud_forward *f, int32_t i)
+{
+    f->in[i].msg_hdr.msg_namelen = sizeof f->in_name[i];
+    f->in[i].msg_hdr.msg_controllen = sizeof f->in_control[i];
+}
+
+/* How many came, from slot f->slots on, where there is room for `most`. */
 static int32_t receive(ud_forward *f, int fd, int32_t most)
 {
-    int32_t i, left = BATCH - f->slots, n;
+    int32_t i, n;
 
-    if (most > left) most = left;
     for (i = f->slots; i < f->slots + most; i++) slot_clear(f, i);
     n = (int32_t)recvmmsg(fd, f->in + f->slots, (unsigned int)most, MSG_DONTWAIT, NULL);
     return n > 0 ? n : 0;
@@ -849,22 +889,23 @@ static int32_t take_off(ud_forward *f, uint64_t key, uint32_t owner)
 static void take_message(ud_forward *f, int32_t slot)
 {
     int32_t flow = f->flows_most ? flow_of(f, slot) : -1, client = -1, size, at = 0;
-    int32_t whole = (int32_t)f->in[slot].msg_len, out = f->replies ? flow : f->flows_most;
+    int32_t whole = (int32_t)f->in[slot].msg_len, out = f->replies ? flow : f->flows_most, count = 0;
     struct in6_pktinfo *local = f->any && flow >= 0 ? &f->back[flow].from : NULL;
     int32_t segment = f->in[slot].msg_hdr.msg_controllen ? segment_of(f, slot, local) : 0;
     ud_flow *w = flow >= 0 ? &f->flows.flow[flow] : NULL;
-    uint64_t key = w ? w->key : f->keyed ? ud_sender_hash(&f->who[slot], f->seed) : 0;
+    uint64_t key = !f->keyed ? 0 : w ? w->key : ud_sender_hash(&f->who[slot], f->seed);
 
     if (f->by_flow) client = flow_client(f, w);
     do {
         size = segment && whole - at > segment ? segment : whole - at;
-        ud_add(&f->board->received, 1);
+        count++;
         if (!f->by_flow) client = take_off(f, key, f->replies ? w->serial : 0);
         if (client < 0) ud_add(&f->board->no_client, 1);
         else box_put(&f->box, out, client, f->bytes + (size_t)slot * SLOT + at, size);
         if (f->box.items == ITEMS) flush(f, false);
         at += size;
     } while (at < whole);
+    ud_add(&f->board->received, (uint64_t)count);
     if (f->by_flow && client >= 0 && !(w->asked_s > 0)) w->asked_s = f->now_s;
 }
 
@@ -881,17 +922,22 @@ static void take_messages(ud_forward *f, int32_t n)
     for (i = 0; i < n; i++) take_message(f, i);
 }
 
-/* Answers whether more may wait. */
+/* A round. Answers whether more may wait. */
 static bool take_datagrams(ud_forward *f)
 {
-    int32_t n;
+    int32_t n, taken = 0;
 
-    f->slots = 0;
-    n = receive(f, f->listen, BATCH);
-    if (n == 0) return false;
-    ud_add(&f->board->batches, 1);
-    take_messages(f, n);
+    do {
+        f->slots = 0;
+        n = receive(f, f->listen, BATCH);
+        if (n == 0) break;
+        ud_add(&f->board->batches, 1);
+        take_messages(f, n);
+        taken += n;
+    } while (n == BATCH && taken < f->depth && box_keep(&f->box));
     flush(f, false);
+    if (n == BATCH && f->depth < DEPTH) f->depth *= 2;
+    else if (taken < f->depth / 2 && f->depth > BATCH) f->depth /= 2;
     return n == BATCH;
 }
 
@@ -932,15 +978,19 @@ static void take_reply(ud_forward *f, int32_t flow, int32_t slot)
 
 static void take_replies(ud_forward *f, int32_t flow, int32_t most)
 {
-    int32_t i, n;
+    int32_t i, n, wanted;
 
-    if (f->slots == BATCH) {
-        flush(f, true);
-        f->slots = 0;
-    }
-    n = receive(f, f->socket[flow], most);
-    for (i = f->slots; i < f->slots + n; i++) take_reply(f, flow, i);
-    f->slots += n;
+    do {
+        if (f->slots == BATCH) {
+            if (!box_keep(&f->box)) flush(f, true);
+            f->slots = 0;
+        }
+        wanted = most < BATCH - f->slots ? most : BATCH - f->slots;
+        n = receive(f, f->socket[flow], wanted);
+        for (i = f->slots; i < f->slots + n; i++) take_reply(f, flow, i);
+        f->slots += n;
+        most -= n;
+    } while (n == wanted && most > 0);
 }
 
 /* ---- between rounds --------------------------------------------------------------------------------------------- */
@@ -1021,7 +1071,7 @@ static int patience(const ud_forward *f)
 /* Answers whether datagrams wait at the port. */
 static bool serve(ud_forward *f, const struct epoll_event *events, int32_t n)
 {
-    int32_t i, share = n > 0 && BATCH / n > SHARE ? BATCH / n : SHARE;
+    int32_t i, share = n > 0 && f->depth / n > SHARE ? f->depth / n : SHARE;
     bool datagrams = false;
 
     f->slots = 0;
@@ -1040,14 +1090,29 @@ static bool serve(ud_forward *f, const struct epoll_event *events, int32_t n)
     return datagrams;
 }
 
+/* Short turns for this thread: where others compute on its processor too, who takes little at a time is let on sooner
+   when something wakes it (Linux 6.12; before, nothing changes). No more of the processor comes with it. */
+static void take_short_turns(void)
+{
+    struct { uint32_t size, policy; uint64_t flags; int32_t nice; uint32_t priority; uint64_t times_ns[3]; } a;
+
+    memset(&a, 0, sizeof a);
+    if (syscall(SYS_sched_getattr, 0, &a, sizeof a, 0) != 0 || a.policy != SCHED_OTHER) return;
+    a.times_ns[0] = TURN_NS;
+    syscall(SYS_sched_setattr, 0, &a, 0);
+}
+
 void ud_forward_run(ud_forward *f)
 {
     struct epoll_event events[EVENTS];
-    bool more = false;
+    bool more = false, busy = false;
 
+    take_short_turns();
     while (!ud_load_word(&f->board->stop)) {
-        int n = epoll_wait(f->poll, events, EVENTS, more ? 0 : patience(f));
+        int n = epoll_wait(f->poll, events, f->depth / 2, more || busy ? 0 : patience(f));
         read_clock(f);
+        if (n > 0 || more) f->heard_s = f->now_s;
+        busy = f->now_s - f->heard_s < f->busy_s;
         look_around(f);
         if (serve(f, events, n) || more) more = take_datagrams(f);
     }
@@ -1196,20 +1261,18 @@ static bool make_tables(ud_forward *f)
     int32_t i;
 
     f->bytes = malloc((size_t)BATCH * SLOT);
+    f->box.store = malloc(STORE);
     f->box.outlet = calloc((size_t)f->flows_most + 1, sizeof *f->box.outlet);
     f->box.receiver = calloc((size_t)f->flows_most + UD_CLIENTS_MOST, sizeof *f->box.receiver);
     f->box.shared = f->flows_most;
     f->back = calloc((size_t)f->flows_most + 1, sizeof *f->back);
     if (f->flows_most) ok = ud_flows_create(&f->flows, f->flows_most, make_secret(), f->seed);
     if (!f->by_flow) ok = ok && ud_flights_create(&f->flights, FLIGHTS);
-    if (!ok || !f->bytes || !f->box.outlet || !f->box.receiver || !f->back) {
+    if (!ok || !f->bytes || !f->box.store || !f->box.outlet || !f->box.receiver || !f->back) {
         ex_fail("out of memory");
         return false;
     }
-    for (i = 0; i < BATCH; i++) {
-        f->in_part[i].iov_base = f->bytes + (size_t)i * SLOT;
-        f->in_part[i].iov_len = 65536;
-    }
+    for (i = 0; i < BATCH; i++) slot_make(f, i);
     box_clear(&f->box);
     return true;
 }
@@ -1233,6 +1296,8 @@ bool ud_forward_create(const ud_config *c, rllb_balancer *worker, ud_board *boar
     f->flows_most = f->by_flow || f->replies ? c->flows : 0;
     f->idle_s = c->idle_s;
     f->window_s = c->window_s;
+    f->busy_s = 1e-6 * c->busy_us;
+    f->depth = BATCH;
     f->seed = c->seed * 2 + 1;
     f->keyed = is_keyed(c->policy) || is_keyed(c->fallback);
     f->worker = worker;
@@ -1246,7 +1311,7 @@ bool ud_forward_create(const ud_config *c, rllb_balancer *worker, ud_board *boar
         return false;
     }
     read_clock(f);
-    f->scanned_s = f->now_s;
+    f->scanned_s = f->heard_s = f->now_s;
     read_places(f);
     *out = f;
     return true;
@@ -1269,6 +1334,7 @@ void ud_forward_destroy(ud_forward *f)
     free(f->back);
     free(f->box.outlet);
     free(f->box.receiver);
+    free(f->box.store);
     free(f->bytes);
     free(f);
 }

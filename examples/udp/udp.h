@@ -49,6 +49,7 @@ typedef struct ud_config {
     int32_t flows;               /* senders at once at most; the longest idle one makes room */
     double idle_s;               /* a sender is forgotten after that */
     double window_s;             /* how long a datagram counts as at its client where no reply ends it */
+    double busy_us;              /* how long the data thread looks for more before it sleeps */
     /* Deciding. */
     char policy[32];             /* a name of rllb_balance_name, or "model" */
     char fallback[32];           /* when metrics are old, default sed */
