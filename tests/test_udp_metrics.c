@@ -1080,7 +1080,7 @@ static void *server_run(void *unused)
         fds[PEERS].fd = server.listener;
         fds[PEERS + 1].fd = server.stop[0];
         fds[PEERS].events = fds[PEERS + 1].events = POLLIN;
-        if (poll(fds, PEERS + 2, 20000) <= 0 || fds[PEERS + 1].revents) break;
+        if (poll(fds, PEERS + 2, -1) <= 0 || fds[PEERS + 1].revents) break;
         for (i = 0; i < PEERS; i++) {
             if (server.peer[i].fd < 0 || !fds[i].revents || peer_turn(&server.peer[i])) continue;
             close(server.peer[i].fd);
@@ -1198,15 +1198,23 @@ static const char *url_of(const char *path)
     return url;
 }
 
-/* Asks, and turns until there are that many answers, five seconds at most. */
+#define PATIENCE_S 60.0 /* where an answer comes: a busy machine may take long */
+
+/* Turns until there are that many answers. */
+static void turn_until(ud_web *w, const heard *h, int32_t wanted)
+{
+    double until = ex_clock_s() + PATIENCE_S;
+
+    while (h->count < wanted && ex_clock_s() < until) ud_web_turn(w, 0.05);
+    CHECK_EQ_I(h->count, wanted);
+}
+
 static void fetch(ud_web *w, heard *h, const char *path, const char *const *headers, const char *body, double timeout_s)
 {
-    double until = ex_clock_s() + 5;
     int32_t wanted = h->count + 1;
 
     CHECK(ud_web_ask(w, url_of(path), headers, body, "X-Index", timeout_s, on_heard, h));
-    while (h->count < wanted && ex_clock_s() < until) ud_web_turn(w, 0.05);
-    CHECK_EQ_I(h->count, wanted);
+    turn_until(w, h, wanted);
 }
 
 TEST(web_answers)
@@ -1214,32 +1222,34 @@ TEST(web_answers)
     static const char *const headers[] = { "Authorization: Token x", "Accept: application/csv", NULL };
     static const char *const forged[] = { "A: b\r\nC: d", NULL };
     heard h = { 0 };
+    int32_t asked;
     ud_web *w;
     int i;
 
     REQUIRE(server_start());
     REQUIRE(ud_web_create(&w));
-    fetch(w, &h, "/ok", NULL, NULL, 2);
+    fetch(w, &h, "/ok", NULL, NULL, PATIENCE_S);
     CHECK_EQ_I(h.status, 200);
     CHECK_STR(h.text, "hello");
     CHECK_EQ_I(h.size, 5);
     CHECK_STR(h.header, "77");
-    for (i = 2; i < 6; i++) fetch(w, &h, "/count", NULL, NULL, 2);
+    for (i = 2; i < 6; i++) fetch(w, &h, "/count", NULL, NULL, PATIENCE_S);
     CHECK_STR(h.text, "5"); /* on one connection */
     CHECK_STR(h.header, "");
     CHECK_EQ_I(server_count(&server.connections), 1);
-    fetch(w, &h, "/echo?a=b%20c", headers, "the body", 2);
+    fetch(w, &h, "/echo?a=b%20c", headers, "the body", PATIENCE_S);
     CHECK_EQ_I(h.status, 201);
     CHECK(strstr(h.text, "POST /echo?a=b%20c HTTP/1.1\r\n") == h.text);
     CHECK(strstr(h.text, "Authorization: Token x\r\n") && strstr(h.text, "Accept: application/csv\r\n"));
     CHECK(strstr(h.text, "User-Agent: rllb\r\n") && strstr(h.text, "\r\n\r\nthe body"));
-    fetch(w, &h, "/redirect", NULL, NULL, 2);
+    fetch(w, &h, "/redirect", NULL, NULL, PATIENCE_S);
     CHECK_EQ_I(h.status, 302);
     CHECK_STR(h.text, "elsewhere");
     h.again = w;
     snprintf(h.url, sizeof h.url, "%s", url_of("/count"));
-    fetch(w, &h, "/ok", NULL, NULL, 2);
-    for (i = 0; i < 40 && h.status == 200 && strcmp(h.text, "hello") == 0; i++) ud_web_turn(w, 0.05);
+    asked = h.count;
+    CHECK(ud_web_ask(w, url_of("/ok"), NULL, NULL, NULL, PATIENCE_S, on_heard, &h));
+    turn_until(w, &h, asked + 2);
     CHECK(atoi(h.text) > 1); /* asked from within an answer */
     said_begin();
     CHECK(!ud_web_ask(w, "ftp://127.0.0.1/", NULL, NULL, NULL, 1, on_heard, &h));
@@ -1268,31 +1278,30 @@ TEST(web_faults)
     REQUIRE(server_start());
     REQUIRE(ud_web_create(&w));
     for (i = 0; i < sizeof faults / sizeof *faults; i++) {
+        bool slow = strcmp(faults[i].path, "/slow") == 0; /* else it is told at once */
         start = ex_clock_s();
-        fetch(w, &h, faults[i].path, NULL, NULL, 0.5);
+        fetch(w, &h, faults[i].path, NULL, NULL, slow ? 0.3 : 10 * PATIENCE_S);
         NOTE("%s: %s", faults[i].path, h.text);
         CHECK_EQ_I(h.status, 0);
         CHECK(h.text[0] && strstr(h.text, faults[i].why));
-        CHECK(ex_clock_s() - start < 2.5);
-        fetch(w, &h, "/ok", NULL, NULL, 2);
+        CHECK(!slow || ex_clock_s() - start > 0.29);
+        fetch(w, &h, "/ok", NULL, NULL, PATIENCE_S);
         CHECK_EQ_I(h.status, 200);
         CHECK_STR(h.text, "hello");
     }
-    ud_web_ask(w, url_of("/slow"), NULL, NULL, NULL, 5, on_heard, &h);
-    ud_web_turn(w, 0.1);
-    start = ex_clock_s();
-    ud_web_turn(w, 0);
-    CHECK(ex_clock_s() - start < 0.1); /* never waits longer than told */
-    start = ex_clock_s();
-    ud_web_turn(w, 0.2);
-    CHECK(ex_clock_s() - start < 1);
     i = (size_t)h.count;
+    start = ex_clock_s();
+    ud_web_ask(w, url_of("/slow"), NULL, NULL, NULL, 10 * PATIENCE_S, on_heard, &h);
+    ud_web_turn(w, 0.1);
+    ud_web_turn(w, 0);
+    ud_web_turn(w, 0.2);
+    CHECK(ex_clock_s() - start < PATIENCE_S && h.count == (int32_t)i); /* waits for the time told, not for the answer */
     ud_web_destroy(w); /* with one under way: no answer comes */
     CHECK_EQ_I(h.count, i);
     server_stop();
     REQUIRE(ud_web_create(&w));
     h.text[0] = '\0';
-    fetch(w, &h, "/ok", NULL, NULL, 1); /* nobody listens */
+    fetch(w, &h, "/ok", NULL, NULL, PATIENCE_S); /* nobody listens */
     CHECK_EQ_I(h.status, 0);
     CHECK(h.text[0]);
     start = ex_clock_s();
@@ -1317,11 +1326,12 @@ static ud_config config_of(const char *source)
 /* One poll at that time, until it is over. */
 static void poll_once(ud_source *s, ud_metrics *m, double now_s)
 {
-    double until = ex_clock_s() + 5;
+    double until = ex_clock_s() + PATIENCE_S;
     bool busy = true;
     int32_t i;
 
     s->due_s = now_s;
+    s->timeout_s = PATIENCE_S;
     ud_source_turn(s, m, 1e9 + now_s, now_s);
     while (busy && ex_clock_s() < until) {
         for (i = 0, busy = false; i < s->targets; i++) busy = busy || s->target[i].busy;
@@ -1697,12 +1707,12 @@ TEST(file_is_read_anew)
     ud_metrics_destroy(m);
 }
 
-/* A poll that takes longer than the interval is not doubled, and nobody waits for it. */
+/* A poll that takes longer than the interval is not doubled, and nobody waits for it; in the end it has failed. */
 TEST(slow_database)
 {
     ud_metrics *m = metrics_of("", 5);
     char url[120], reason[160];
-    double start, longest = 0;
+    double start = ex_clock_s();
     ud_config c;
     ud_source *s;
     int32_t i;
@@ -1712,19 +1722,23 @@ TEST(slow_database)
     snprintf(url, sizeof url, "prometheus:http://127.0.0.1:%d/slow", server.port);
     c = config_of(url);
     REQUIRE(ud_source_create(&c, &s));
-    s->timeout_s = 0.3;
-    said_begin();
-    for (i = 0; i < 50; i++) {
+    s->timeout_s = 10 * PATIENCE_S;
+    for (i = 0; i < 10; i++) {
         s->due_s = i;
-        start = ex_clock_s();
         ud_source_turn(s, m, 1e9 + i, i);
-        longest = fmax(ex_clock_s() - start, longest);
-        if (i < 5) CHECK(server_count(&server.connections) <= 1);
-        if (ud_source_failing(s, reason) > 0) break;
+        CHECK(s->target[0].busy);
+        CHECK(server_count(&server.connections) <= 1);
         ud_source_wait(s, 0.02);
     }
-    NOTE("the longest turn took %.1f ms", 1000 * longest);
-    CHECK(longest < 0.2);
+    CHECK(ex_clock_s() - start < PATIENCE_S);
+    ud_source_destroy(s);
+    REQUIRE(ud_source_create(&c, &s));
+    s->timeout_s = 0.1;
+    said_begin();
+    for (start = ex_clock_s(); ud_source_failing(s, reason) == 0 && ex_clock_s() < start + PATIENCE_S;) {
+        ud_source_turn(s, m, 1e9 + i, i);
+        ud_source_wait(s, 0.02);
+    }
     CHECK(ud_source_failing(s, reason) == 1 && reason[0]);
     CHECK_EQ_I(times_in(said_end(), "\n"), 1);
     ud_source_destroy(s);
