@@ -25,6 +25,11 @@ def check(ok, what, got=""):
         print(f"FAILED {what}: {str(got)[:400]}")
 
 
+def finish():
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(failed > 0)
+
+
 def raw(port, text, half=True, wait_s=WAIT_S):
     """Sends text, and what comes back until the other side closes; REFUSED, RESET or SILENT is how that ended."""
     got = b""
@@ -68,14 +73,15 @@ def answered(sockets, wait_s):
 
 
 def becomes(port, server, what, **wanted):
-    """Waits until the server at that place of the admin port's list says so."""
+    """Waits until the server at that place of the admin port's list says so; what follows stands on it."""
     end_s = time.monotonic() + WAIT_S
     while True:
         got = health(port)[server]
         if all(got[k] == v for k, v in wanted.items()):
             return check(True, what)
         if time.monotonic() > end_s:
-            return check(False, what, got)
+            check(False, what, got)
+            finish()
         time.sleep(0.005)
 
 
@@ -194,5 +200,4 @@ for s in health(admin):
     check(s["requests"] == s["ok"] + s["failed"] + s["reset"] + s["lost"], "counters of " + s["server"], s)
     check(s["active_requests"] == 0, "nobody is left at " + s["server"], s)
 
-print(f"{passed} passed, {failed} failed")
-sys.exit(failed > 0)
+finish()
