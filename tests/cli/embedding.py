@@ -3,8 +3,9 @@ folder to work in. Last line: N passed, N failed[, N skipped].
 
 Programs of the pages are compiled and run. Commands run in a copy of the tree made of links, with /usr, /etc, /var and
 /run standing for folders of the scratch folder, and ports for others that are free. Some commands are stood in for (see
-STAND_INS): what would install packages, build for minutes, or look for processes of the whole machine. A command that
-nothing here runs is a failure, and so is a page without its four headings."""
+STAND_INS): what would install packages, build for minutes, look for processes of the whole machine, or wait for seconds
+instead of for what is to happen. A command that nothing here runs is a failure, and so is a page without its four
+headings."""
 
 import json
 import os
