@@ -371,11 +371,12 @@ def in_pieces(port, server):
 
 # ---- slow, huge, many -----------------------------------------------------------------------------------------------
 
-def slow(port, data, step_s, least_s, name):
-    """Sends byte after byte; the connection must be closed, and not before its time. A head without end would last for
-    longer than is waited."""
+def slow(port, first, data, least_s, name):
+    """Sends something, then byte after byte, then nothing; the connection must be closed, and not before its time. All
+    the bytes would last for longer than is waited."""
     start, s = time.monotonic(), connect(port)
-    s.settimeout(step_s)
+    s.sendall(first)
+    s.settimeout(0.05 if data else 1)
     closed = False
     got = b""
     at = 0
@@ -384,8 +385,6 @@ def slow(port, data, step_s, least_s, name):
             if at < len(data):
                 s.sendall(data[at:at + 1])
                 at += 1
-                if at == len(data):
-                    s.settimeout(1)
             part = s.recv(4096)
             closed = not part
             got += part
@@ -403,10 +402,10 @@ def slow_ones(port):
     head = b"GET / HTTP/1.1\r\nHost: a\r\nX: " + b"y" * 2000
     threads = []
     for i in range(10):
-        threads.append((head, 0.05, HEAD_S, f"a head byte by byte, {i}"))
-        threads.append((b"", 1, IDLE_S, f"no byte at all, {i}"))
-        threads.append((POST + b"Content-Length: 60000\r\n\r\nab", 0.005, IDLE_S, f"a body that stops, {i}"))
-        threads.append((CHUNKED + b"5", 0.005, IDLE_S, f"a chunk that does not come, {i}"))
+        threads.append((b"", head, HEAD_S, f"a head byte by byte, {i}"))
+        threads.append((b"", b"", IDLE_S, f"no byte at all, {i}"))
+        threads.append((POST + b"Content-Length: 60000\r\n\r\nab", b"", IDLE_S, f"a body that stops, {i}"))
+        threads.append((CHUNKED + b"5", b"", IDLE_S, f"a chunk that does not come, {i}"))
     threads = [threading.Thread(target=slow, args=(port, *t)) for t in threads]
     for t in threads:
         t.start()
