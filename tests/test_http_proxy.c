@@ -271,7 +271,8 @@ typedef enum mood {
     BUSY,   /* 503 */
     ERRS,   /* 500 */
     HANGS,
-    LEAVES  /* answers, says nothing of closing, and closes a moment later */
+    LEAVES, /* answers, says nothing of closing, and closes a moment later */
+    PARTS   /* the same, but closes when it may go */
 } mood;
 
 typedef struct server {
@@ -279,7 +280,7 @@ typedef struct server {
     volatile mood mood;
     volatile int connections, requests, posts, active, most, gone; /* gone: a client closed before its answer */
     volatile long long sent;
-    volatile bool stop, go; /* go: /hold/ is answered */
+    volatile bool stop, go; /* go: /hold/ is answered, one that parts closes */
     volatile int visits; /* threads at work */
     char last[HEAD]; /* head of the last request */
     pthread_t thread;
@@ -418,7 +419,8 @@ static void *serve_one(void *self)
         free(m->body);
         m->body = NULL;
         if (how == LEAVES) nap_ms(2);
-        if (how == LEAVES) go_on = false;
+        while (how == PARTS && !v.s->go && !v.s->stop) nap_ms(1);
+        if (how == LEAVES || how == PARTS) go_on = false;
     }
     close(v.fd);
     free(m->body);
@@ -631,6 +633,15 @@ static int proxy_stop(proxy *p)
     if (p->pid <= 0) return -2;
     kill(p->pid, SIGTERM);
     return proxy_wait(p);
+}
+
+/* Until it is sent SIGCONT. */
+static void stand_still(const proxy *p)
+{
+    int status = 0;
+
+    kill(p->pid, SIGSTOP);
+    CHECK(waitpid(p->pid, &status, WUNTRACED) == p->pid && WIFSTOPPED(status));
 }
 
 #define NEED_PROXY() \
@@ -996,6 +1007,36 @@ TEST(idle_connections_that_servers_close_cost_no_request)
     server_stop(s);
 }
 
+/* The proxy stands still while a request for a connection to a server comes, and that connection is closed. */
+TEST(what_is_closed_by_now_gets_no_request)
+{
+    server *s = server_start(0, PARTS);
+    proxy p = proxy_new();
+    static const char request[] = "POST /len/3 HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc";
+    static reader r;
+    static message m;
+
+    NEED_PROXY();
+    add_server(&p, 0, s->port, "");
+    REQUIRE(proxy_start(&p));
+    memset(&r, 0, sizeof r);
+    r.fd = connect_to(p.port);
+    CHECK_EQ_I(ask_on(&r, request, &m), 200);
+    free(m.body);
+    stand_still(&p);
+    CHECK(send_text(r.fd, request));
+    s->go = true;
+    AWAIT(s->visits == 0);
+    kill(p.pid, SIGCONT);
+    CHECK(read_message(&r, &m, true, false) && m.status == 200);
+    free(m.body);
+    CHECK_EQ_I(s->posts, 2);
+    CHECK_EQ_I(s->connections, 2);
+    close(r.fd);
+    CHECK_EQ_I(proxy_stop(&p), 0);
+    server_stop(s);
+}
+
 TEST(no_server_left)
 {
     int port = dead_port();
@@ -1060,6 +1101,42 @@ TEST(deadlines)
     CHECK_EQ_I(proxy_stop(&p), 0);
     server_stop(s);
     server_stop(good);
+}
+
+/* A proxy that stood still for longer than its patience still reads what came meanwhile. If we were away before that,
+   that says nothing. */
+TEST(what_came_in_time_counts)
+{
+    server *s = server_start(0, GOOD);
+    static reader r;
+    static message m;
+    bool late = true;
+    int i, status = 0;
+
+    NEED_PROXY();
+    for (i = 0; i < 10 && late; i++) {
+        proxy p = proxy_new();
+        double start;
+        flag(&p, "--timeouts", "idle=0.5");
+        add_server(&p, 0, s->port, "");
+        REQUIRE(proxy_start(&p));
+        start = now_s();
+        memset(&r, 0, sizeof r);
+        r.fd = connect_to(p.port);
+        CHECK_EQ_I(ask_on(&r, "GET /len/1 HTTP/1.1\r\nHost: a\r\n\r\n", &m), 200);
+        free(m.body);
+        stand_still(&p);
+        late = now_s() - start > 0.4;
+        send_text(r.fd, "GET /len/2 HTTP/1.1\r\nHost: a\r\n\r\n");
+        nap_ms(700);
+        kill(p.pid, SIGCONT);
+        status = read_message(&r, &m, true, false) ? m.status : 0;
+        free(m.body);
+        close(r.fd);
+        CHECK_EQ_I(proxy_stop(&p), 0);
+    }
+    CHECK_EQ_I(status, 200);
+    server_stop(s);
 }
 
 TEST(a_client_that_goes_ends_its_request)
@@ -1287,44 +1364,67 @@ TEST(drains)
 {
     server *s = server_start(0, GOOD);
     proxy p = proxy_new();
-    static reader busy, kept, idle;
+    static reader busy;
     static message m;
     double start;
-    int i, status = 200;
+    int idle;
 
     NEED_PROXY();
     flag(&p, "--timeouts", "drain=3600"); /* it does not last as long as it may */
     add_server(&p, 0, s->port, "");
     REQUIRE(proxy_start(&p));
     memset(&busy, 0, sizeof busy);
-    memset(&kept, 0, sizeof kept);
-    memset(&idle, 0, sizeof idle);
     busy.fd = connect_to(p.port);
-    kept.fd = connect_to(p.port);
-    idle.fd = connect_to(p.port);
+    idle = connect_to(p.port);
     send_text(busy.fd, "GET /hold/5 HTTP/1.1\r\nHost: a\r\n\r\n");
     AWAIT(s->requests > 0);
-    CHECK_EQ_I(ask_on(&kept, "GET /len/1 HTTP/1.1\r\nHost: a\r\n\r\n", &m), 200);
-    CHECK(!m.last);
     start = now_s();
     kill(p.pid, SIGTERM);
-    for (i = 0; i < 100000 && status == 200 && !m.last; i++) { /* what is on its way then is answered */
-        free(m.body);
-        status = ask_on(&kept, "GET /len/2 HTTP/1.1\r\nHost: a\r\n\r\n", &m);
-    }
-    CHECK_EQ_I(status, 200);
-    CHECK(m.last && m.size == 2);
-    free(m.body);
+    AWAIT(refuses(p.port));
     CHECK(refuses(p.port));
+    CHECK(is_closed(idle, 1000 * PATIENCE_S));
     s->go = true;
     CHECK(read_message(&busy, &m, true, false) && m.status == 200 && m.last && m.size == 5);
     free(m.body);
-    CHECK(is_closed(idle.fd, 1000 * PATIENCE_S));
     close(busy.fd);
-    close(kept.fd);
-    close(idle.fd);
+    close(idle);
     CHECK_EQ_I(proxy_wait(&p), 0);
     NOTE("drained in %.2f s", now_s() - start);
+    server_stop(s);
+}
+
+/* What is on its way as the proxy begins to drain is answered. There is a second for it: if we were away for longer,
+   that says nothing. */
+TEST(a_kept_connection_may_ask_once_more)
+{
+    server *s = server_start(0, GOOD);
+    static reader kept;
+    static message m;
+    bool late = true;
+    int i, status = 0;
+
+    NEED_PROXY();
+    for (i = 0; i < 10 && late; i++) {
+        proxy p = proxy_new();
+        double start;
+        add_server(&p, 0, s->port, "");
+        REQUIRE(proxy_start(&p));
+        memset(&kept, 0, sizeof kept);
+        kept.fd = connect_to(p.port);
+        CHECK_EQ_I(ask_on(&kept, "GET /len/1 HTTP/1.1\r\nHost: a\r\n\r\n", &m), 200);
+        CHECK(!m.last);
+        free(m.body);
+        start = now_s();
+        kill(p.pid, SIGTERM);
+        AWAIT(refuses(p.port));
+        status = ask_on(&kept, "GET /len/2 HTTP/1.1\r\nHost: a\r\n\r\n", &m);
+        late = status != 200 && now_s() - start > 0.9;
+        CHECK(late || (m.last && m.size == 2));
+        free(m.body);
+        close(kept.fd);
+        CHECK_EQ_I(proxy_wait(&p), 0);
+    }
+    CHECK_EQ_I(status, 200);
     server_stop(s);
 }
 
