@@ -14,10 +14,14 @@
 #                         are the rows udp_over_NAME, paired by round
 #     udp_NAME_core_many  the same with 500 senders: hardly two datagrams of one follow each other, and where each has a
 #                         socket of its own there is little to be put together
+#     udp_NAME_core_full  the same with 500 senders and more than it can do: generator and sink share a processor and
+#                         seldom keep a forwarder busy, so this one is stopped for 30 ms in 60 and finds its port full
+#     udp_NAME_busy_many  share of its processor that the forwarder used in _core_many
 #     udp_NAME_added_p50  microseconds of added delay: the median at 50,000 a second through the forwarder less that
 #                         without, in the same round. Goal: 20
 # NAME: flow, the allocator with its defaults (a sender sticks to one of three clients by a socket of its own, as with
-# nginx); datagram, --sticky datagram --replies=no (each to any of three); nginx, with three servers; copy, to one.
+# nginx); datagram, --sticky datagram --replies=no (each to any of three); spin, flow with --busy 100, of which only the
+# delay is of interest; nginx, with three servers; copy, to one.
 # What is missing is left out with a line that says so. Needs Linux.
 
 cd "$(dirname "$0")/.." || exit 1
@@ -61,8 +65,10 @@ $there build/udp/allocator --clients "$clients" --policy lsq --sticky datagram -
 datagram_pid=$!
 $there build/udp_copy "$1" >"$work/copy" 2>&1 &
 copy_pid=$!
-pids="$flow_pid $datagram_pid $copy_pid"
-for n in $names; do
+$there build/udp/allocator --clients "$clients" --policy lsq --busy 100 >"$work/spin" 2>&1 &
+spin_pid=$!
+pids="$flow_pid $datagram_pid $copy_pid $spin_pid"
+for n in $names spin; do
     ready "$work/$n" '^listening'
     eval "${n}_at=\$(sed -n 's/^listening on //p' \"$work/$n\")"
 done
@@ -77,7 +83,7 @@ if have nginx; then
         echo "events { worker_connections 4000; }"
         echo "stream { upstream u {"
         for p in "$1" "$2" "$3"; do echo "server 127.0.0.1:$p max_fails=0;"; done
-        echo "} server { listen 127.0.0.1:$4 udp; proxy_pass u; proxy_timeout 60s; } }"
+        echo "} server { listen 127.0.0.1:$4 udp rcvbuf=8m; proxy_pass u; proxy_timeout 60s; } }"
     } >"$work/nginx.conf"
     $there nginx -e stderr -p "$work" -c "$work/nginx.conf" >"$work/nginx" 2>&1 &
     nginx_pid=$! nginx_at=127.0.0.1:$4
@@ -96,27 +102,46 @@ cpu_ns() { cat /proc/"$1"/task/*/schedstat | awk '{ n += $1 } END { printf "%.0f
 # Of the sink's results, over all clients: a number, by its name.
 result() { tr -d '\n' <"$work/sink/results.json" | sed -n "s/.*\"all\": *{[^}]*\"$1\": *\([0-9.]*\).*/\1/p"; }
 
-send() # to, rate, senders: results in $work/sink
+# Stops and continues the forwarder as long as the generator runs.
+held=''
+trap 'if [ -n "$held" ]; then kill -CONT "$held"; fi; end_all' EXIT
+hold() # pid of the forwarder, of the generator
+{
+    held=$1
+    while kill -0 "$2" 2>/dev/null; do
+        kill -STOP "$1"
+        sleep 0.03
+        kill -CONT "$1"
+        sleep 0.03
+    done
+    held=''
+}
+
+send() # to, rate, senders, pid of the forwarder to be held (or none): results in $work/sink
 {
     rm -rf "$work/sink"
     $here build/udp/traffic --sink "$sinks" --gro=no --out "$work/sink" --quiet >"$work/sink.out" 2>&1 &
     sink_pid=$!
     ready "$work/sink.out" '^ready'
     $here build/udp/traffic --to "$1" --rate "$2" --size 100-100 --senders "$3" --duration "$seconds" --quiet \
-        >"$work/traffic.out" 2>&1
+        >"$work/traffic.out" 2>&1 &
+    traffic_pid=$!
+    if [ -n "$4" ]; then hold "$4" $traffic_pid; fi
+    wait $traffic_pid
     sleep 0.3
     kill $sink_pid
     wait $sink_pid 2>/dev/null
 }
 
-rate() # name, pid, address, senders, what
+rate() # name, pid, address, senders, what, pid to be held (or none)
 {
     before=$(cpu_ns "$2")
-    send "$3" 0 "$4"
+    send "$3" 0 "$4" "$6"
     after=$(cpu_ns "$2")
     awk -v name="$1" -v round="$round" -v ns="$((after - before))" -v n="$(result received)" -v s="$seconds" \
         -v dropped="$(result dropped)" -v what="$5" '
-        BEGIN { print round, name, "rate" what, n / s; print round, name, "core" what, (n + dropped) / (ns * 1e-9) }'
+        BEGIN { print round, name, "rate" what, n / s; print round, name, "core" what, (n + dropped) / (ns * 1e-9)
+                print round, name, "busy" what, ns / (s * 1e9) }'
 }
 
 p50() # name, address
@@ -132,9 +157,10 @@ while [ $round -lt "$rounds" ]; do
     for n in $(turn); do
         eval "rate $n \$${n}_pid \$${n}_at 8 ''"
         eval "rate $n \$${n}_pid \$${n}_at 500 _many"
+        eval "rate $n \$${n}_pid \$${n}_at 500 _full \$${n}_pid"
     done
     p50 direct "$direct_at"
-    for n in $(turn); do
+    for n in $(turn) spin; do
         eval "p50 $n \$${n}_at"
     done
 done >"$work/figures"
@@ -148,13 +174,17 @@ report "$work/figures" '
             row("udp_" name "_rate", middle(name, "rate"), "1/s", "")
             row("udp_" name "_core", middle(name, "core"), "1/s", ours ? 500000 : "")
             row("udp_" name "_core_many", middle(name, "core_many"), "1/s", ours ? 500000 : "")
+            row("udp_" name "_core_full", middle(name, "core_full"), "1/s", ours ? 500000 : "")
+            row("udp_" name "_busy_many", middle(name, "busy_many"), "share", "")
             row("udp_" name "_added_p50", middle(name, "p50", "direct"), "us", ours ? 20 : "", 1)
         }
+        row("udp_spin_added_p50", middle("spin", "p50", "direct"), "us", 20, 1)
         for (i = 3; i <= count; i++) {
             if (!((name = names[i]) in seen)) continue
             row("udp_flow_over_" name, middle("flow", "core", "", name), "times", 1)
             row("udp_datagram_over_" name, middle("datagram", "core", "", name), "times", 1)
             row("udp_flow_over_" name "_many", middle("flow", "core_many", "", name), "times", 1)
+            row("udp_flow_over_" name "_full", middle("flow", "core_full", "", name), "times", 1)
         }
         row("udp_direct_p50", middle("direct", "p50"), "us", "")
     }'

@@ -1052,8 +1052,8 @@ TEST(both_directions)
     finish();
 }
 
-/* While more wait than a round takes, the next takes twice as many: what one sender sent goes on in fewer calls, all of
-   it and in order. */
+/* While more wait than a round takes, the next takes four times as many: what one sender sent goes on in fewer calls,
+   all of it and in order. */
 TEST(deeper_while_behind)
 {
     enum { PEERS = 20, EACH = 24 };
@@ -1070,15 +1070,14 @@ TEST(deeper_while_behind)
     }
     run_round();
     CHECK_EQ_U(the.board.sent, BATCH);
-    CHECK_EQ_I(the.f->depth, 2 * BATCH);
-    run_round();
-    CHECK_EQ_U(the.board.sent, 3 * BATCH);
     CHECK_EQ_I(the.f->depth, 4 * BATCH);
     run_round();
+    CHECK_EQ_U(the.board.sent, 5 * BATCH);
+    CHECK_EQ_I(the.f->depth, 16 * BATCH);
     run_round();
     CHECK_EQ_U(the.board.sent, PEERS * EACH);
-    CHECK(the.board.calls <= 4 * PEERS);
-    CHECK_EQ_I(the.f->depth, 4 * BATCH);
+    CHECK(the.board.calls <= 3 * PEERS);
+    CHECK_EQ_I(the.f->depth, 8 * BATCH);
     settle();
     for (i = 0; i < 2; i++) {
         for (k = 0; k < PEERS / 2 * EACH; k++) {

@@ -11,8 +11,8 @@
    together (UDP_GRO): those are taken apart here.
 
    A message costs as much as several datagrams in it, and of many senders hardly two are in one batch. So while more
-   wait than a round takes, the next may take twice as many, up to DEPTH: who is behind does less for each. Nothing is
-   ever waited for. What lies in the slots of a batch moves to a store then, and the same slots are filled again.
+   wait than a round takes, the next may take four times as many, up to DEPTH: who is behind does less for each.
+   Nothing is ever waited for. What lies in the slots of a batch moves to a store then, and the same slots are filled again.
 
    With replies each sender has a socket of its own, unconnected: a client sees one port for each sender, and what comes
    to that port from a client's address goes back. The sockets are made at the start. When another sender gets one, it
@@ -936,7 +936,7 @@ static bool take_datagrams(ud_forward *f)
         taken += n;
     } while (n == BATCH && taken < f->depth && box_keep(&f->box));
     flush(f, false);
-    if (n == BATCH && f->depth < DEPTH) f->depth *= 2;
+    if (n == BATCH) f->depth = 4 * f->depth < DEPTH ? 4 * f->depth : DEPTH;
     else if (taken < f->depth / 2 && f->depth > BATCH) f->depth /= 2;
     return n == BATCH;
 }
