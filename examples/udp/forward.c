@@ -12,7 +12,7 @@
 
    A message costs as much as several datagrams in it, and of many senders hardly two are in one batch. So while more
    wait than a round takes, the next may take four times as many, up to DEPTH: who is behind does less for each.
-   Nothing is ever waited for. What lies in the slots of a batch moves to a store then, and the same slots are filled again.
+   Nothing is ever waited for. What lies in the slots of a batch moves to a store, and the same slots are filled again.
 
    With replies each sender has a socket of its own, unconnected: a client sees one port for each sender, and what comes
    to that port from a client's address goes back. The sockets are made at the start. When another sender gets one, it
