@@ -99,7 +99,7 @@ class Handler(BaseHTTPRequestHandler):
 server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
 server.daemon_threads = True
 print(server.server_address[1], flush=True)
-timer = threading.Timer(float(options.get("--for", "120")), lambda: os._exit(0))
+timer = threading.Timer(float(options.get("--for", "280")), lambda: os._exit(0))
 timer.daemon = True
 timer.start()
 server.serve_forever()

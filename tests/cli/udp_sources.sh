@@ -36,10 +36,10 @@ has() # name, pattern, text
     if printf '%s\n' "$3" | grep -q -e "$2"; then pass; else fail "$1" "no '$2' in: $3"; fi
 }
 
-# Watches in the background, a minute or two at most: what it tells goes to $work/out and $work/err. Sets pid.
+# Watches in the background, some minutes at most: what it tells goes to $work/out and $work/err. Sets pid.
 watching() # source, clients
 {
-    "$watch" watch "$1" "$2" 120 >"$work/out" 2>"$work/err" &
+    "$watch" watch "$1" "$2" 280 >"$work/out" 2>"$work/err" &
     pid=$!
     pids="$pids $pid" seen=0
 }
