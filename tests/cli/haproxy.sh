@@ -175,7 +175,7 @@ counted() # what
 }
 counts() # what, a relation of test, number
 {
-    [ "$(counted "$1")" "$2" "$3" ] 2>/dev/null
+    test "$(counted "$1")" "$2" "$3" 2>/dev/null
 }
 soon() # name, command...: true in the end
 {
