@@ -702,6 +702,26 @@ TEST(strangers)
     finish();
 }
 
+/* As many replies to one sender as its socket holds, which is more than the kernel gives unasked, wait until they are
+   read. */
+TEST(replies_in_a_burst)
+{
+    enum { BURST = 400 };
+    int peer, port = 0, i;
+
+    REQUIRE(begin(RLLB_BALANCE_SED, UD_STICKY_FLOW, true, 1));
+    peer = open_peer();
+    say(peer, "x");
+    settle();
+    REQUIRE(hear_from(the.client[0], &port) == 1);
+    for (i = 0; i < BURST; i++) send_to(the.client[0], port, heard, 100);
+    settle();
+    CHECK_EQ_U(the.board.returned, BURST);
+    CHECK_EQ_I(count_of(peer, BURST), BURST);
+    close(peer);
+    finish();
+}
+
 /* A sender's socket serves another one later: what comes late for the first reaches nobody. */
 TEST(late_replies_reach_nobody)
 {

@@ -61,7 +61,7 @@ enum {
     BATCH = 64, DEPTH = 2048, SLOT = 65536 + 192, STORE = 1 << 19, ITEMS = 4096, CALL = 128, RUN = 64,
     RUN_BYTES = 65000, EVENTS = DEPTH / 2, SHARE = 4, PLACES = 1024, FLIGHTS = 131072, FILES_BESIDES = 128,
     PORTS_MOST = 28000, MARK_BITS = 14, QUOTE = 520, SEND_TRIES = 4, CLIENT_TRIES = 4, FORGET_MOST = 64,
-    SCAN_MOST = 2048, DRAIN_MOST = 4096, BUFFER = 8 << 20
+    SCAN_MOST = 2048, DRAIN_MOST = 4096, BUFFER = 8 << 20, REPLY_BUFFER = 2 << 20
 };
 #define AWAY_S 0.3   /* nothing is sent to a client for so long that refused something, if there is another */
 #define HOLD_S 1.0   /* besides window_s: how long a flow stays at a client that does not fit yet */
@@ -1180,7 +1180,10 @@ static int open_sender(ud_forward *f, uint32_t number, bool hears)
     setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof off);
     setsockopt(fd, IPPROTO_IP, IP_RECVERR, &on, sizeof on);
     setsockopt(fd, IPPROTO_IPV6, IPV6_RECVERR, &on, sizeof on);
-    if (hears) setsockopt(fd, IPPROTO_UDP, UDP_GRO, &on, sizeof on);
+    if (hears) {
+        setsockopt(fd, IPPROTO_UDP, UDP_GRO, &on, sizeof on);
+        widen(fd, REPLY_BUFFER);
+    }
     if (epoll_ctl(f->poll, EPOLL_CTL_ADD, fd, &e) == 0) return fd;
     close(fd);
     return -1;
