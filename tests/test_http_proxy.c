@@ -56,27 +56,37 @@ static double now_s(void)
 
 /* ---- sockets ------------------------------------------------------------------------------------------------ */
 
-/* One of 127.0.0.0/8 where all of it is the loopback. */
-static const char *host(void)
-{
-    static char text[20] = "127.0.0.1";
-#ifdef __linux__
-    unsigned pid = (unsigned)getpid();
-
-    snprintf(text, sizeof text, "127.%u.%u.%u", 64 + (pid >> 16) % 64, pid >> 8 & 255, pid & 255);
-#endif
-    return text;
-}
-
-static struct sockaddr_in loopback(int port)
+static struct sockaddr_in address_of(const char *text, int port)
 {
     struct sockaddr_in a;
 
     memset(&a, 0, sizeof a);
     a.sin_family = AF_INET;
     a.sin_port = htons((uint16_t)port);
-    a.sin_addr.s_addr = inet_addr(host());
+    a.sin_addr.s_addr = inet_addr(text);
     return a;
+}
+
+/* One of 127.0.0.0/8 where all of it is the loopback. Asked first before there are threads. */
+static const char *host(void)
+{
+    static char text[20];
+    unsigned pid = (unsigned)getpid();
+    struct sockaddr_in a;
+    int fd;
+
+    if (text[0]) return text;
+    snprintf(text, sizeof text, "127.%u.%u.%u", 64 + (pid >> 16) % 64, pid >> 8 & 255, pid & 255);
+    a = address_of(text, 0);
+    fd = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(fd, (const struct sockaddr *)&a, sizeof a) != 0) snprintf(text, sizeof text, "127.0.0.1");
+    close(fd);
+    return text;
+}
+
+static struct sockaddr_in loopback(int port)
+{
+    return address_of(host(), port);
 }
 
 static void set_up(int fd)
