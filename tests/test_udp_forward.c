@@ -1072,12 +1072,27 @@ TEST(both_directions)
     finish();
 }
 
+/* What lies at the port takes so much memory; how much, once it is `wanted` or more. */
+static uint32_t lies_there(uint32_t wanted)
+{
+    double until_s = ex_clock_s() + 1e-3 * PATIENCE_MS;
+    uint32_t memory[16] = { 0 };
+    socklen_t size;
+
+    do {
+        size = sizeof memory;
+        if (getsockopt(the.f->listen, SOL_SOCKET, SO_MEMINFO, memory, &size) != 0) return 0;
+    } while (memory[0] < wanted && ex_clock_s() < until_s);
+    return memory[0];
+}
+
 /* While more wait than a round takes, the next takes four times as many: what one sender sent goes on in fewer calls,
    all of it and in order. */
 TEST(deeper_while_behind)
 {
     enum { PEERS = 20, EACH = 24 };
     int peer[PEERS], next[PEERS] = { 0 }, i, k, who, which;
+    uint32_t one = 0;
 
     REQUIRE(begin(RLLB_BALANCE_LSQ, UD_STICKY_FLOW, true, 2));
     for (i = 0; i < PEERS; i++) peer[i] = open_peer();
@@ -1086,8 +1101,10 @@ TEST(deeper_while_behind)
         for (i = 0; i < PEERS; i++) {
             snprintf(text, sizeof text, "%2d %2d", i, k);
             say(peer[i], text);
+            if (!one) one = lies_there(1);
         }
     }
+    REQUIRE(one > 0 && lies_there(PEERS * EACH * one) == PEERS * EACH * one);
     run_round();
     CHECK_EQ_U(the.board.sent, BATCH);
     CHECK_EQ_I(the.f->depth, 4 * BATCH);
