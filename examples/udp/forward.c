@@ -38,12 +38,10 @@
 #include <errno.h>
 #include <linux/filter.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -68,7 +66,6 @@ enum {
 #define PROOF_S 1.0  /* between two times that a flow is told to do well */
 #define ROUND_S 1.0  /* in which the scan sees every flow */
 #define WAIT_S 0.05  /* for events; and a stop is noticed */
-#define TURN_NS 100000 /* of the processor: the shortest that Linux gives */
 
 /* ---- what is to be sent ----------------------------------------------------------------------------------------- */
 
@@ -1090,24 +1087,11 @@ static bool serve(ud_forward *f, const struct epoll_event *events, int32_t n)
     return datagrams;
 }
 
-/* Short turns for this thread: where others compute on its processor too, who takes little at a time is let on sooner
-   when something wakes it (Linux 6.12; before, nothing changes). No more of the processor comes with it. */
-static void take_short_turns(void)
-{
-    struct { uint32_t size, policy; uint64_t flags; int32_t nice; uint32_t priority; uint64_t times_ns[3]; } a;
-
-    memset(&a, 0, sizeof a);
-    if (syscall(SYS_sched_getattr, 0, &a, sizeof a, 0) != 0 || a.policy != SCHED_OTHER) return;
-    a.times_ns[0] = TURN_NS;
-    syscall(SYS_sched_setattr, 0, &a, 0);
-}
-
 void ud_forward_run(ud_forward *f)
 {
     struct epoll_event events[EVENTS];
     bool more = false, busy = false;
 
-    take_short_turns();
     while (!ud_load_word(&f->board->stop)) {
         int n = epoll_wait(f->poll, events, f->depth / 2, more || busy ? 0 : patience(f));
         read_clock(f);
