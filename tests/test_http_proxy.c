@@ -116,6 +116,7 @@ static bool send_all(int fd, const void *bytes, size_t size)
 
     while (size > 0) {
         ssize_t n = send(fd, at, size, MSG_NOSIGNAL);
+        if (n < 0 && errno == EINTR) continue; /* stopped and let go on */
         if (n <= 0) return false;
         at += n;
         size -= (size_t)n;
@@ -135,13 +136,21 @@ static void reset(int fd)
     setsockopt(fd, SOL_SOCKET, SO_LINGER, &l, sizeof l);
 }
 
+static bool comes(int fd, int ms)
+{
+    struct pollfd p = { fd, POLLIN, 0 };
+    int n;
+
+    while ((n = poll(&p, 1, ms)) < 0 && errno == EINTR) continue;
+    return n == 1;
+}
+
 /* Nothing more comes: the other side closed, in whatever way, or does so within that time. */
 static bool is_closed(int fd, int ms)
 {
-    struct pollfd p = { fd, POLLIN, 0 };
     char byte;
 
-    return poll(&p, 1, ms) == 1 && recv(fd, &byte, 1, MSG_DONTWAIT) <= 0;
+    return comes(fd, ms) && recv(fd, &byte, 1, MSG_DONTWAIT) <= 0;
 }
 
 /* Byte i of every long body. */
@@ -189,7 +198,8 @@ typedef struct message {
 static int next_byte(reader *r)
 {
     if (r->at == r->size) {
-        ssize_t n = recv(r->fd, r->bytes, sizeof r->bytes, 0);
+        ssize_t n;
+        while ((n = recv(r->fd, r->bytes, sizeof r->bytes, 0)) < 0 && errno == EINTR) continue;
         if (n < 0) r->error = errno;
         if (n <= 0) return -1;
         r->at = 0;
@@ -576,9 +586,8 @@ static proxy proxy_new(void)
 static bool wait_line(const proxy *p, const char *begin, char *line, size_t size)
 {
     size_t n = 0;
-    struct pollfd f = { p->out, POLLIN, 0 };
 
-    while (n + 1 < size && poll(&f, 1, 1000 * PATIENCE_S) == 1 && read(p->out, line + n, 1) == 1) {
+    while (n + 1 < size && comes(p->out, 1000 * PATIENCE_S) && read(p->out, line + n, 1) == 1) {
         if (line[n] != '\n') {
             n++;
             continue;

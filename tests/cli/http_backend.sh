@@ -97,7 +97,7 @@ holds "half speed: twice as long" "$(of "$(awk -v c=1 -v speed=0.5 "$reckon" "$w
 never_early "half speed" 1 0.5
 stop_backends
 
-start_backend --servers 2 --sharing
+start_backend --servers 2 --sharing --waiting 100000
 check "sharing" $load --url "http://127.0.0.1:$port/" --rate 400 --duration 1 --work 4:exp --seed 3 \
     --log "$work/log" --out "$work/l" --quiet
 never_early "sharing" 2 1
