@@ -166,7 +166,7 @@ tell_counts() # those of now
 counts() # name, relation, number: now
 {
     tell_counts
-    [ "$(counted "$1")" "$2" "$3" ] 2>/dev/null
+    test "$(counted "$1")" "$2" "$3" 2>/dev/null
 }
 sampled() { [ "$(counted samples_total)" -ge "$1" ] 2>/dev/null; }
 written_more() { counts lines_written_total -gt "$1"; }

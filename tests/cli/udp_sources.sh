@@ -127,18 +127,18 @@ ask() { printf '' | "$watch" post "$url/query?q=$1"; }
 points() # time, bytes
 {
     cat <<POINTS
-cpu,cpu=cpu-total,host=a usage_idle=60,usage_user=3,usage_system=1 $1000000000
-cpu,cpu=cpu0,host=a usage_idle=1,usage_user=98,usage_system=1 $1000000000
-mem,host=a used_percent=25,available_percent=70 $1000000000
-net,host=a,interface=eth0 bytes_recv=$2i,bytes_sent=0i,packets_recv=7i $1000000000
-net,host=a,interface=eth1 bytes_recv=1000i,bytes_sent=2000i $1000000000
-net,host=a,interface=lo bytes_recv=$2$2i,bytes_sent=$2$2i $1000000000
-net,host=a,interface=all icmp_inmsgs=5i $1000000000
-cpu,cpu=cpu-total,host=b usage_user=50.5,usage_system=20 $1000000000
-mem,host=b used_percent=80.5 $1000000000
-net,host=b,interface=eth0 bytes_recv=0i,bytes_sent=$2i $1000000000
-cpu,cpu=cpu-total,host=e"v'\\ OR\\ 1; usage_idle=10 $1000000000
-mem,host=e"v'\\ OR\\ 1; used_percent=10 $1000000000
+cpu,cpu=cpu-total,host=a usage_idle=60,usage_user=3,usage_system=1 ${1}000000000
+cpu,cpu=cpu0,host=a usage_idle=1,usage_user=98,usage_system=1 ${1}000000000
+mem,host=a used_percent=25,available_percent=70 ${1}000000000
+net,host=a,interface=eth0 bytes_recv=$2i,bytes_sent=0i,packets_recv=7i ${1}000000000
+net,host=a,interface=eth1 bytes_recv=1000i,bytes_sent=2000i ${1}000000000
+net,host=a,interface=lo bytes_recv=$2$2i,bytes_sent=$2$2i ${1}000000000
+net,host=a,interface=all icmp_inmsgs=5i ${1}000000000
+cpu,cpu=cpu-total,host=b usage_user=50.5,usage_system=20 ${1}000000000
+mem,host=b used_percent=80.5 ${1}000000000
+net,host=b,interface=eth0 bytes_recv=0i,bytes_sent=$2i ${1}000000000
+cpu,cpu=cpu-total,host=e"v'\\ OR\\ 1; usage_idle=10 ${1}000000000
+mem,host=e"v'\\ OR\\ 1; used_percent=10 ${1}000000000
 POINTS
 }
 write() # time, bytes
