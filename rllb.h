@@ -581,7 +581,8 @@ typedef struct rllb_guard {
     float minimum_share;    /* a server that gets less than this of its fair share (by configured weight) is sent a
                                request: 0.01. So is one that got none for a second in which ten were due: then that
                                is up to a tenth of its fair share */
-    float failure_s;        /* what a failed request counts as taking at least: 1 */
+    float failure_s;        /* what a failed request counts as taking at least: 1. Once an ejected server is well again
+                               its average begins anew, and a weight that was found before it failed is back */
 } rllb_guard;
 
 typedef struct rllb_balancer_desc {
@@ -1738,7 +1739,7 @@ enum { RLLB_I_WORKERS = 1 };
 
 enum {
     RLLB_I_MAGIC = 0x626c6c72, /* "rllb" */
-    RLLB_I_LAYOUT = 3,         /* changes when the block's does */
+    RLLB_I_LAYOUT = 4,         /* changes when the block's does */
     RLLB_I_DRAWS = 64,
     RLLB_I_STARVED = 16,
     RLLB_I_POOL = 16,          /* replies of servers, and how many in-flight numbers of late tell hot from cold */
@@ -1746,6 +1747,7 @@ enum {
     RLLB_I_LOG = 1024,         /* picks and ends whose server a handle remembers; a power of two */
     RLLB_I_SET_WORDS = 5 /* of a published set, per server: see rllb_i_set */
 };
+#define RLLB_I_SAME 0.12          /* logarithms: a found weight that close to the configured one may be the same */
 #define RLLB_I_TIME_MAX 1e12      /* seconds either way: what is taken for a time */
 
 /* One worker's record of one server; only that worker writes it. One cache line. */
@@ -1793,6 +1795,7 @@ typedef struct rllb_i_server {
     float weight;           /* as configured */
     float found;            /* by controller or rule, over the mean; 0: not yet */
     float found_at_tick;    /* what the rate of change is measured from */
+    float sound;            /* found, when last it was up and failed nothing */
     float duration;         /* mean of late */
     int32_t level;          /* how often ejected of late */
     uint64_t seen_picks, seen_done, seen_failed, recent_done, recent_failed, seen_samples;
@@ -2435,6 +2438,7 @@ static void rllb_i_mend(rllb_balancer *b)
         if (s->state < 0 || s->state >= RLLB_SERVER_STATE_NUM) s->state = RLLB_SERVER_DOWN;
         if (!rllb_i_weight_ok(s->weight)) s->weight = 1;
         if (!rllb_i_weight_ok(s->found) || !rllb_i_weight_ok(s->found_at_tick)) s->found = s->found_at_tick = 0;
+        if (!rllb_i_weight_ok(s->sound)) s->sound = 0;
         if (s->state != RLLB_SERVER_NONE && h->used <= j) h->used = j + 1;
     }
 }
@@ -2556,6 +2560,32 @@ static float rllb_i_found(const rllb_balancer *b, const rllb_i_server *s)
     return s->found > 0 ? s->found : (float)((double)s->weight / b->mean_weight);
 }
 
+/* 0 to 1: as far as this balancer is one of many, which hold hardly a request at a server at a time. */
+static double rllb_i_many(const rllb_balancer *b)
+{
+    double held = 0;
+    int32_t j, n = b->head->used, servers = 0;
+
+    for (j = 0; j < n; j++) {
+        if (b->server[j].state == RLLB_SERVER_NONE) continue;
+        held += (double)b->server[j].flows;
+        servers++;
+    }
+    held /= servers ? servers : 1;
+    return 1 / (1 + 4 * held * held);
+}
+
+/* A weight for (q + 1) / w, where a hair's breadth decides who of the idle is taken, and always the same way: a found
+   weight within 12 % of the configured one is that one, and up to 24 % it is nearer. */
+static float rllb_i_weight_to_compare(double w, double configured, double many)
+{
+    double same = RLLB_I_SAME * (1 - many), x = log(w / configured), distance = fabs(x);
+
+    if (distance >= 2 * same) return (float)w;
+    distance = distance > same ? 2 * (distance - same) : 0;
+    return (float)(configured * exp(x < 0 ? -distance : distance));
+}
+
 /* How servers differ for `policy`, with the weights found or those configured. */
 static void rllb_i_build_set(rllb_balancer *b, int32_t *words, int32_t which, rllb_balance policy, bool found,
                              double now_s)
@@ -2564,7 +2594,8 @@ static void rllb_i_build_set(rllb_balancer *b, int32_t *words, int32_t which, rl
     rllb_balance how = rllb_i_dispatch(&b->desc, policy);
     bool counts = how == RLLB_BALANCE_LSQ || how == RLLB_BALANCE_P2C || how == RLLB_BALANCE_JIQ ||
                   how == RLLB_BALANCE_GSQ || how == RLLB_BALANCE_SRT, steady = rllb_i_is_maglev(how);
-    double found_mean = 0;
+    bool relative = found && b->desc.policy == RLLB_BALANCE_LEARNED && b->desc.features == RLLB_FEATURES_RELATIVE;
+    double found_mean = 0, many = relative ? rllb_i_many(b) : 1;
     int32_t j, live = 0, n = h->used, padded = (n + 15) & ~15;
     float *scale = rllb_i_set(b, words, which), *weight = scale + b->stride;
     int32_t *index = (int32_t *)(void *)(weight + b->stride);
@@ -2577,18 +2608,20 @@ static void rllb_i_build_set(rllb_balancer *b, int32_t *words, int32_t which, rl
     if (live) found_mean /= live;
     for (live = 0, j = 0; j < padded; j++) {
         rllb_i_server *s = &b->server[j];
-        float ramp, w;
+        float ramp, w, compared;
         scale[j] = INFINITY;
         weight[j] = 0;
         if (which == 0) s->in_force = 0;
         if (j >= n || !s->usable) continue;
         index[live++] = j;
         ramp = steady ? 1 : rllb_i_ramp(b, s, now_s);
-        w = (float)((double)s->weight / b->mean_weight);
+        compared = w = (float)((double)s->weight / b->mean_weight);
         if (found) w = h->blend * (float)((double)rllb_i_found(b, s) / found_mean) + (1 - h->blend) * w;
         if (w < 1e-9f) w = 1e-9f; /* costs stay finite */
+        compared = relative ? rllb_i_weight_to_compare((double)w, (double)compared, many) : w;
         weight[j] = how == RLLB_BALANCE_DRAW ? rllb_i_power_of(w, h->a < 0 ? 0 : h->a) * ramp : w * ramp;
-        scale[j] = 1 / ((counts ? 1 : how == RLLB_BALANCE_DRAW ? rllb_i_power_of(w, h->gamma) : w) * ramp);
+        if (how == RLLB_BALANCE_DRAW) compared = rllb_i_power_of(compared, h->gamma);
+        scale[j] = 1 / ((counts ? 1 : compared) * ramp);
         if (which == 0) s->in_force = w * ramp;
     }
     rllb_i_build_alias(b, weight, n, (rllb_i_alias *)(void *)(index + b->stride));
@@ -3448,6 +3481,16 @@ static void rllb_i_fail(rllb_balancer *b, int32_t server)
     if (most >= 0 && (float)streak >= most) rllb_i_suspend(b, server);
 }
 
+/* The first that goes well. After as many failures as eject a server its average begins anew. */
+static void rllb_i_recover(rllb_balancer *b, int32_t server)
+{
+    rllb_i_cell *cell = &b->mine[server];
+    float most = b->desc.guard.eject_failures;
+
+    if (most >= 0 && (float)RLLB_I_LOAD(&cell->streak) >= most) RLLB_I_STORE(&cell->average, 0);
+    RLLB_I_STORE(&cell->streak, 0);
+}
+
 static rllb_status rllb_i_server_check(rllb_balancer *b, int32_t server)
 {
     if (!b || b->keeper_only) return RLLB_ERROR_ARGUMENT;
@@ -3489,7 +3532,7 @@ rllb_status rllb_balancer_done(rllb_balancer *b, int32_t server, double started_
     heard = rllb_i_hear_time(b, now_s);
     if (outcome == RLLB_OUTCOME_FAILED) rllb_i_fail(b, server);
     else if (outcome != RLLB_OUTCOME_OK) return outcome == RLLB_OUTCOME_CANCELLED ? RLLB_OK : RLLB_ERROR_ARGUMENT;
-    else if (RLLB_I_LOAD(&b->mine[server].streak)) RLLB_I_STORE(&b->mine[server].streak, 0);
+    else if (RLLB_I_LOAD(&b->mine[server].streak)) rllb_i_recover(b, server);
     if (!(elapsed >= 0) || !(elapsed < RLLB_I_TIME_MAX)) {
         if (heard) RLLB_I_TALLY(b, bad_time);
         return elapsed < 0 ? RLLB_ERROR_UNSORTED : RLLB_ERROR_NOT_FINITE;
@@ -4051,21 +4094,6 @@ static rllb_status rllb_i_take_weights(rllb_balancer *b, float *weights, bool sm
     return RLLB_OK;
 }
 
-/* 0 to 1: as far as this balancer is one of many, which hold hardly a request at a server at a time. */
-static double rllb_i_many(const rllb_balancer *b)
-{
-    double held = 0;
-    int32_t j, n = b->head->used, servers = 0;
-
-    for (j = 0; j < n; j++) {
-        if (b->server[j].state == RLLB_SERVER_NONE) continue;
-        held += (double)b->server[j].flows;
-        servers++;
-    }
-    held /= servers ? servers : 1;
-    return 1 / (1 + 4 * held * held);
-}
-
 /* 0 to 1: has a server changed? Then its last durations differ from those before, by a quarter and more than the other
    servers' do. */
 static double rllb_i_changed(const rllb_balancer *b, int32_t j)
@@ -4079,7 +4107,9 @@ static double rllb_i_changed(const rllb_balancer *b, int32_t j)
 /* A weight after a step, by as much as was heard of its server since the last: what one average says is not to count
    anew at every tick. What was heard of a server that changed says more than all before, so the step is greater. Who is
    one of many does not see by its own requests how full a server is: it is drawn towards weights of its own, and what
-   looks like a change there is chance. What a weight may not be is left for the check to refuse. */
+   looks like a change there is chance. A weight close to the configured one is drawn to it: of servers that are alike
+   chance would else make some a little heavier, for minutes. What a weight may not be is left for the check to
+   refuse. */
 static float rllb_i_step(rllb_balancer *b, int32_t j, float factor, double many)
 {
     bool relative = b->desc.features == RLLB_FEATURES_RELATIVE;
@@ -4094,8 +4124,13 @@ static float rllb_i_step(rllb_balancer *b, int32_t j, float factor, double many)
     if (!(factor > 0) || !rllb_i_finite((double)factor)) return factor;
     w = (double)rllb_i_found(b, s);
     if (fresh > 0 && w > 0) {
+        double apart = log(w * b->mean_weight / (double)s->weight);
         step = (1 + 3 * changed) * log((double)factor);
         if (relative && b->desc.spread > 0) step += 0.05 * many * ((double)s->apart - log(w));
+        if (relative && fabs(apart) < RLLB_I_SAME) {
+            apart /= RLLB_I_SAME;
+            step -= 0.4 * RLLB_I_SAME * (1 - many) * (1 - changed) * apart * (1 - apart * apart);
+        }
         w *= exp(step * fresh / (fresh + half));
     }
     return w > (double)FLT_MAX ? FLT_MAX : w < (double)FLT_MIN ? FLT_MIN : (float)w; /* then held as any */
@@ -4273,6 +4308,17 @@ static bool rllb_i_is_bad(const rllb_balancer *b, const rllb_i_server *s, uint64
     return (double)s->recent_failed >= (double)g->eject_rate * (double)s->recent_done;
 }
 
+/* How long failures took says nothing of a server that is well again: it is worth no less than it was before. */
+static void rllb_i_return(rllb_i_server *s, double now_s)
+{
+    s->state = RLLB_SERVER_UP;
+    s->since_s = now_s;
+    s->probation = true;
+    s->served = 0;
+    s->slow = 0;
+    if (s->found < s->sound) s->found = s->sound;
+}
+
 /* One server's interval: comes back, once a request went well, is ejected, or has been calm. `room`: how many more may
    be ejected. */
 static void rllb_i_watch(rllb_balancer *b, int32_t j, const rllb_i_ends *ends, double now_s, int32_t *room)
@@ -4285,15 +4331,13 @@ static void rllb_i_watch(rllb_balancer *b, int32_t j, const rllb_i_ends *ends, d
         if (failed) {
             rllb_i_eject(b, s, now_s);
         } else if (well) {
-            s->state = RLLB_SERVER_UP;
-            s->since_s = now_s;
-            s->probation = true;
-            s->served = 0;
+            rllb_i_return(s, now_s);
             (*room)++;
         }
         return;
     }
     if (s->state != RLLB_SERVER_UP) return;
+    if (!failed && !s->probation) s->sound = s->found;
     s->recent_done += done;
     s->recent_failed += failed;
     bad = rllb_i_is_bad(b, s, failed, ends->streak);

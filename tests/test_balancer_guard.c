@@ -1123,6 +1123,47 @@ TEST(a_recovered_server_gets_its_share_back)
     }
 }
 
+/* Server 2 is worth three of the others while it is well, next to nothing when it fails; healed, nobody says. */
+static void wary_tick(farm *f, int32_t b)
+{
+    int32_t phase = *(int32_t *)f->desc.user, i;
+    float action[5];
+
+    for (i = 0; i < 5; i++) action[i] = i != 2 ? 1 : phase == 0 ? 3 : 0.01f;
+    if (phase < 2) CHECK_EQ_I(rllb_balancer_act(f->balancer[b], action, 5, f->now_s), RLLB_OK);
+}
+
+TEST(a_server_that_failed_is_worth_what_it_was)
+{
+    float before[5], failing[5], after[5];
+    farm_desc d = five(RLLB_BALANCE_LEARNED);
+    int32_t phase = 0;
+    farm f;
+
+    d.after_tick = wary_tick;
+    d.user = &phase;
+    d.balancer.guard.deadline_s = RLLB_OFF; /* what was said last holds */
+    REQUIRE(farm_open(&f, &d));
+    farm_run(&f, 20);
+    in_force(&f, before);
+    farm_fail(&f, 2, 1, 0.001);
+    farm_run(&f, 21);
+    phase = 1;
+    farm_run(&f, 40);
+    in_force(&f, failing);
+    farm_heal(&f, 2);
+    phase = 2;
+    farm_run(&f, 55);
+    in_force(&f, after);
+    NOTE("weight %.2f before, %.2f failing, %.2f healed; duration %.0f ms", (double)before[2], (double)failing[2],
+         (double)after[2], 1e3 * (double)farm_info(&f, 0, 2).duration_s);
+    CHECK(before[2] > 2);
+    CHECK_NEAR(failing[2], 0, 0);
+    CHECK(after[2] > 1.5f); /* others have the weight that it lost */
+    CHECK(farm_info(&f, 0, 2).duration_s < 0.3f); /* failures count as 1 s */
+    farm_close(&f);
+}
+
 /* Traefik's issue 12306: one bad sample at the start, and a server is never asked again. The first requests end before
    the traffic begins, after 60 ms but for the one of server 0, which takes 5 s. Shares of ten minutes. */
 static void bad_start(const farm_desc *d, double *share, double *late)

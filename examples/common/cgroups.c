@@ -79,7 +79,9 @@ static void kill_all(const char *group)
     FILE *f = fopen(ex_path_join(group, "cgroup.procs").text, "r");
     long pid;
 
-    while (f && fscanf(f, "%ld", &pid) == 1) kill((pid_t)pid, SIGKILL);
+    while (f && fscanf(f, "%ld", &pid) == 1) {
+        if (pid > 0) kill((pid_t)pid, SIGKILL); /* 0: it lives where its number is not known */
+    }
     if (f) fclose(f);
 }
 

@@ -493,16 +493,18 @@ typedef struct used {
     int looks;
 } used;
 
-static void look(const cell *c, used *u, double now_s, double begun_s)
+/* Who is late for the first look takes all from the start for it, and for the second one what there was in the end. */
+static void look(const cell *c, used *u, double at_s, bool last)
 {
     const lab_scene *s = &c->l->scene[c->scene];
-    double hosts_s, companions_s;
+    double hosts_s, companions_s, second_s = s->total_s - EARLY_S;
 
     if (s->part != LAB_COST || u->looks > 1) return;
-    if (now_s < begun_s + (u->looks == 0 ? s->learn_s : s->total_s - EARLY_S)) return;
+    if (u->looks == 0 && (last || at_s > (s->learn_s + second_s) / 2)) u->looks = 1;
+    if (!last && at_s < (u->looks == 0 ? s->learn_s : second_s)) return;
     lab_host_used(c, &hosts_s, &companions_s);
-    if (u->looks++ == 0) u->from_s = now_s - begun_s;
-    else u->to_s = now_s - begun_s;
+    if (u->looks++ == 0) u->from_s = at_s;
+    else u->to_s = at_s;
     u->hosts_s = hosts_s - u->hosts_s;
     u->companions_s = companions_s - u->companions_s;
 }
@@ -537,12 +539,13 @@ static bool watch(cell *c, used *u)
         if (done < s->events && now_s >= begun_s + s->event[done].at_s) {
             if (!lab_host_do(c, s->event[done++].deed)) return false;
         }
-        look(c, u, now_s, begun_s);
+        look(c, u, now_s - begun_s, false);
         if (now_s > until_s) {
             return lab_no(c, "load is not done %g s after its traffic should have ended", LATE_S);
         }
         nap(0.01);
     }
+    look(c, u, ex_clock_s() - begun_s, true);
     return load->status == 0 || ended_early(c, load);
 }
 

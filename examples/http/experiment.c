@@ -448,7 +448,7 @@ typedef struct world {
 
 /* In the farm the slots are the right weights; what is told nothing must find them. */
 static const world worlds[] = {
-    { "farm_640", "Farm, 640/s (load 0.80)", LAB_FARM, 640, 20, 6, 0.25,
+    { "farm_640", "Farm, 640/s (load 0.80)", LAB_FARM, 640, 60, 6, 1.0 / 3,
       ROLE(BASE) | ROLE(WEIGHTED) | ROLE(LEARNED) | ROLE(LEARNED_WEIGHTED), ROLE(WEIGHTED) | ROLE(LEARNED_WEIGHTED) },
     { "degraded_1", "Degraded farm, one balancer", LAB_DEGRADED, 520, 60, 11, 1.0 / 3,
       ROLE(BASE) | ROLE(WEIGHTED) | ROLE(ORACLE) | ROLE(LEARNED) | ROLE(AGAIN),
