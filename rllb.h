@@ -612,7 +612,9 @@ typedef struct rllb_balancer_desc {
     bool control_form;      /* LEARNED: three more actions after the weights: d, a, gamma of the DRAW form */
     bool control_steps;     /* LEARNED: actions multiply the weights found so far instead of replacing them, each to the
                                power n / (n + 8) after n durations heard of there: who was not heard of stays.
-                               RELATIVE: up to 4 n / (n + 2) where the last durations differ from those before */
+                               RELATIVE: up to 4 n / (n + 2) where the last durations differ from those before; and
+                               a weight found within 12 % of the configured one is drawn to it, and in (q + 1) / w is
+                               taken for it, unless this balancer is one of many (below): equal servers, equal shares */
     float spread;           /* LEARNED with control_steps and RELATIVE: 0 (default) to 3. Where a balancer holds hardly
                                a request at a server at a time, one of many, steps also draw the weights found towards
                                exp(spread * normal), of `seed` and `stream`, each balancer's own: then each sends most
