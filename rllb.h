@@ -612,14 +612,14 @@ typedef struct rllb_balancer_desc {
     bool control_form;      /* LEARNED: three more actions after the weights: d, a, gamma of the DRAW form */
     bool control_steps;     /* LEARNED: actions multiply the weights found so far instead of replacing them, each to the
                                power n / (n + 8) after n durations heard of there: who was not heard of stays.
-                               RELATIVE: up to 4 n / (n + 2) where the last durations differ from those before; and
-                               a weight found within 12 % of the configured one is drawn to it, and in (q + 1) / w is
-                               taken for it, unless this balancer is one of many (below): equal servers, equal shares */
+                               RELATIVE: up to 4 n / (n + 2) where the last durations differ from those before */
     float spread;           /* LEARNED with control_steps and RELATIVE: 0 (default) to 3. Where a balancer holds hardly
                                a request at a server at a time, one of many, steps also draw the weights found towards
                                exp(spread * normal), of `seed` and `stream`, each balancer's own: then each sends most
                                to a few servers, of which it hears and sees the more. Give balancers that share servers
-                               different seeds or streams */
+                               different seeds or streams. 0: a weight found within 12 % of the configured one is drawn
+                               to that, and in (q + 1) / w taken for it, unless this balancer is one of many: so equal
+                               servers have equal shares */
     rllb_choose_fn choose;  /* CHOOSE */
     void *choose_self;
     const float *oracle;    /* GSQ, SRT, SED_ORACLE: [capacity], read at every pick. Simulators only */
@@ -2577,6 +2577,12 @@ static double rllb_i_many(const rllb_balancer *b)
     return 1 / (1 + 4 * held * held);
 }
 
+/* Are weights that hardly differ to be the same? */
+static bool rllb_i_is_even(const rllb_balancer *b)
+{
+    return b->desc.features == RLLB_FEATURES_RELATIVE && !(b->desc.spread > 0);
+}
+
 /* A weight for (q + 1) / w, where a hair's breadth decides who of the idle is taken, and always the same way: a found
    weight within 12 % of the configured one is that one, and up to 24 % it is nearer. */
 static float rllb_i_weight_to_compare(double w, double configured, double many)
@@ -2596,8 +2602,8 @@ static void rllb_i_build_set(rllb_balancer *b, int32_t *words, int32_t which, rl
     rllb_balance how = rllb_i_dispatch(&b->desc, policy);
     bool counts = how == RLLB_BALANCE_LSQ || how == RLLB_BALANCE_P2C || how == RLLB_BALANCE_JIQ ||
                   how == RLLB_BALANCE_GSQ || how == RLLB_BALANCE_SRT, steady = rllb_i_is_maglev(how);
-    bool relative = found && b->desc.policy == RLLB_BALANCE_LEARNED && b->desc.features == RLLB_FEATURES_RELATIVE;
-    double found_mean = 0, many = relative ? rllb_i_many(b) : 1;
+    bool even = found && b->desc.policy == RLLB_BALANCE_LEARNED && rllb_i_is_even(b);
+    double found_mean = 0, many = even ? rllb_i_many(b) : 1;
     int32_t j, live = 0, n = h->used, padded = (n + 15) & ~15;
     float *scale = rllb_i_set(b, words, which), *weight = scale + b->stride;
     int32_t *index = (int32_t *)(void *)(weight + b->stride);
@@ -2620,7 +2626,7 @@ static void rllb_i_build_set(rllb_balancer *b, int32_t *words, int32_t which, rl
         compared = w = (float)((double)s->weight / b->mean_weight);
         if (found) w = h->blend * (float)((double)rllb_i_found(b, s) / found_mean) + (1 - h->blend) * w;
         if (w < 1e-9f) w = 1e-9f; /* costs stay finite */
-        compared = relative ? rllb_i_weight_to_compare((double)w, (double)compared, many) : w;
+        compared = even ? rllb_i_weight_to_compare((double)w, (double)compared, many) : w;
         weight[j] = how == RLLB_BALANCE_DRAW ? rllb_i_power_of(w, h->a < 0 ? 0 : h->a) * ramp : w * ramp;
         if (how == RLLB_BALANCE_DRAW) compared = rllb_i_power_of(compared, h->gamma);
         scale[j] = 1 / ((counts ? 1 : compared) * ramp);
@@ -4129,7 +4135,7 @@ static float rllb_i_step(rllb_balancer *b, int32_t j, float factor, double many)
         double apart = log(w * b->mean_weight / (double)s->weight);
         step = (1 + 3 * changed) * log((double)factor);
         if (relative && b->desc.spread > 0) step += 0.05 * many * ((double)s->apart - log(w));
-        if (relative && fabs(apart) < RLLB_I_SAME) {
+        if (rllb_i_is_even(b) && fabs(apart) < RLLB_I_SAME) {
             apart /= RLLB_I_SAME;
             step -= 0.4 * RLLB_I_SAME * (1 - many) * (1 - changed) * apart * (1 - apart * apart);
         }
